@@ -1,0 +1,19 @@
+//! What the parts of Countersign say to each other.
+//!
+//! Messages, the bytes that are signed, OpenSSH signatures, sealing and pairing: pure functions
+//! and types, no I/O. `docs/protocol.md` describes the same for people; `protocol/vectors/` holds
+//! test vectors for a second implementation.
+//!
+//! Without the `crypto` feature only what the PAM module needs is left: [`login`] and [`text`].
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod frame;
+pub mod login;
+pub mod manage;
+pub mod text;
+
+#[cfg(feature = "crypto")]
+pub mod api;
+#[cfg(feature = "crypto")]
+pub mod message;

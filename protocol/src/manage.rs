@@ -1,0 +1,185 @@
+//! `org.countersign.Manage`: what `countersign` (the command) asks of the daemon.
+//!
+//! Same sockets and framing as [`crate::login`]. On the root socket everything is allowed; on the
+//! other one only what its comment says, and only about the caller's own uid.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// A call of the command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "parameters")]
+pub enum Call {
+    /// How the daemon is: [`Status`]. Anybody.
+    #[serde(rename = "org.countersign.Manage.Status")]
+    Status {},
+    /// Registers this host at its server with a one-time token: [`Joined`].
+    #[serde(rename = "org.countersign.Manage.Join")]
+    Join {
+        /// From `countersign-server token`.
+        token: Zeroizing<String>,
+    },
+    /// Opens a pairing: [`PairingOpened`]. It ends with the connection. Anybody may ask for
+    /// themselves once they have a paired device, whose decision is asked for first.
+    #[serde(rename = "org.countersign.Manage.Pair")]
+    Pair {
+        /// For whom.
+        user: String,
+    },
+    /// Waits until a phone has answered the open pairing: [`PairingAnswered`].
+    #[serde(rename = "org.countersign.Manage.PairWait")]
+    PairWait {},
+    /// The pairing code that the phone shows: [`PairingChecked`].
+    #[serde(rename = "org.countersign.Manage.PairCode")]
+    PairCode {
+        /// Six digits.
+        code: Zeroizing<String>,
+    },
+    /// The paired devices: [`Devices`]. Anybody about their own.
+    #[serde(rename = "org.countersign.Manage.Devices")]
+    Devices {
+        /// Only this user's; all without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
+    /// Removes a device for good: [`Devices`] that were removed. Anybody about their own.
+    #[serde(rename = "org.countersign.Manage.Revoke")]
+    Revoke {
+        /// Whose.
+        user: String,
+        /// Its name or `SHA256:…` fingerprint.
+        device: String,
+    },
+    /// Makes new recovery codes, the old ones end: [`Codes`].
+    #[serde(rename = "org.countersign.Manage.NewCodes")]
+    NewCodes {
+        /// For whom.
+        user: String,
+        /// How many, 1 to 20.
+        count: u8,
+    },
+    /// How many recovery codes are left: [`CodesLeft`]. Anybody about their own.
+    #[serde(rename = "org.countersign.Manage.CodesLeft")]
+    CodesLeft {
+        /// Whose.
+        user: String,
+    },
+}
+
+/// Names of the errors that calls end in.
+pub mod error {
+    /// The call or its parameters are not understood.
+    pub const BAD_CALL: &str = "org.countersign.Manage.BadCall";
+    /// The caller may not do this.
+    pub const NOT_PERMITTED: &str = "org.countersign.Manage.NotPermitted";
+    /// No such user, device or pairing.
+    pub const NOT_FOUND: &str = "org.countersign.Manage.NotFound";
+    /// The server cannot be reached or refused.
+    pub const UNREACHABLE: &str = "org.countersign.Manage.Unreachable";
+    /// Something broke on this host.
+    pub const FAULT: &str = "org.countersign.Manage.Fault";
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// The host's name as phones see it.
+    pub host: String,
+    /// Fingerprint of the host key, `SHA256:…`.
+    pub host_key: String,
+    /// The server's address.
+    pub server: String,
+    /// Whether the stream from the server is open.
+    pub connected: bool,
+    /// Why not, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Logins that wait for a decision now.
+    pub waiting: u32,
+    /// Devices that may approve here.
+    pub devices: u32,
+    /// Faults of the configuration that was read last; empty when it is in force.
+    #[serde(default)]
+    pub config_faults: Vec<String>,
+}
+
+/// The host is known to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The server's address.
+    pub server: String,
+    /// Fingerprint of the host key.
+    pub host_key: String,
+}
+
+/// A pairing is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairingOpened {
+    /// What the QR code carries: a link with everything in its fragment.
+    pub link: String,
+    /// Seconds until it closes.
+    pub expires_in: u32,
+}
+
+/// A phone has answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairingAnswered {
+    /// The name it gives itself; escape it before showing.
+    pub name: String,
+    /// Fingerprint of its signing key.
+    pub fingerprint: String,
+    /// How often a code may be typed.
+    pub tries: u8,
+}
+
+/// What came of a pairing code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "lowercase")]
+pub enum PairingChecked {
+    /// The device may approve from now on.
+    Paired(Device),
+    /// Not the code.
+    Wrong {
+        /// Tries that are left; at 0 the pairing is over.
+        tries: u8,
+    },
+}
+
+/// Some devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// In order of pairing.
+    pub devices: Vec<Device>,
+}
+
+/// A device that may approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// For whom.
+    pub user: String,
+    /// The name it gives itself.
+    pub name: String,
+    /// Fingerprint of its signing key.
+    pub fingerprint: String,
+    /// When it was paired, seconds since 1970.
+    pub paired_at: u64,
+    /// When it last decided, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<u64>,
+}
+
+/// New recovery codes. They are kept nowhere in this form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Codes {
+    /// `xxxx-xxxx-xxxx-xxxx`.
+    pub codes: Vec<Zeroizing<String>>,
+}
+
+/// Recovery codes that are left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodesLeft {
+    /// Unused codes.
+    pub left: u32,
+}

@@ -1,0 +1,338 @@
+//! The signed messages. What is signed are the JSON bytes as sent, never a re-encoding, so a
+//! reader verifies first and parses after.
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Version of every message here.
+pub const VERSION: u32 = 1;
+/// Longest signed body of any message in bytes.
+pub const MAX_BODY: usize = 2048;
+/// Longest validity of a request in seconds where the service gives the person time.
+pub const MAX_EXPIRES_IN: u32 = 600;
+/// Digits of the code that a phone shows after approving.
+pub const CODE_DIGITS: usize = 6;
+
+/// SSHSIG namespaces, one for each kind of message, so that no signature serves twice.
+pub mod namespace {
+    /// A host's [`super::Request`].
+    pub const REQUEST: &str = "request@countersign.org";
+    /// A device's [`super::Decision`].
+    pub const DECISION: &str = "decision@countersign.org";
+    /// A host's [`super::Closed`].
+    pub const CLOSED: &str = "closed@countersign.org";
+    /// A device's own [`super::Card`].
+    pub const CARD: &str = "device@countersign.org";
+    /// A host's [`super::Receipt`].
+    pub const RECEIPT: &str = "paired@countersign.org";
+    /// An [`crate::api::AuthStatement`].
+    pub const AUTH: &str = "auth@countersign.org";
+}
+
+/// Who a host is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name, for people.
+    pub name: String,
+    /// Its public key, one OpenSSH line without comment.
+    pub key: String,
+}
+
+/// What a host asks a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u32,
+    /// 16 random bytes in hex.
+    pub id: String,
+    /// A fresh X25519 public key in base64; the decision is sealed to it.
+    pub reply_key: String,
+    /// Who asks.
+    pub host: Host,
+    /// Who wants in.
+    pub user: String,
+    /// The user's number on that host.
+    pub uid: u32,
+    /// Who typed the command, where that is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// The PAM service.
+    pub service: String,
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// The command line of the calling process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The polkit action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
+    /// Where from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
+    /// The ssh key that was accepted before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_key: Option<SshKey>,
+    /// Seconds since 1970 by the host's clock.
+    pub issued_at: u64,
+    /// Seconds, at most [`MAX_EXPIRES_IN`].
+    pub expires_in: u32,
+    /// What the person has to do beside approving.
+    pub confirm: Confirm,
+    /// The longest lease that the phone may grant, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_max: Option<u32>,
+    /// Whose decisions count, and how many are needed.
+    pub approvals: Approvals,
+}
+
+/// Kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Somebody logs in.
+    Login,
+    /// A command runs with other rights: sudo, su.
+    Command,
+    /// A screen is unlocked, or another caller that is not root asks about itself.
+    Unlock,
+    /// A polkit action.
+    Action,
+}
+
+/// Where a login comes from, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remote {
+    /// An address, or what the application gave as one.
+    pub address: String,
+    /// The port, when the kernel said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Whose word it is.
+    pub source: RemoteSource,
+}
+
+/// Whose word an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemoteSource {
+    /// The kernel's: the peer of the connection itself.
+    Kernel,
+    /// The application's: PAM_RHOST.
+    Pam,
+    /// Nobody's.
+    None,
+}
+
+/// An ssh key that sshd accepted before it asked PAM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshKey {
+    /// `SHA256:…`.
+    pub fingerprint: String,
+    /// For example `ssh-ed25519` or `sk-ssh-ed25519@openssh.com`.
+    #[serde(rename = "type")]
+    pub key_type: String,
+}
+
+/// What a person has to do beside approving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confirm {
+    /// Type the phone's six digits at the terminal.
+    Code,
+    /// Nothing.
+    Tap,
+}
+
+/// Whose decisions count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approvals {
+    /// How many people.
+    pub needed: u8,
+    /// Their names.
+    pub from: Vec<String>,
+}
+
+/// What a person answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// [`VERSION`].
+    pub version: u32,
+    /// SHA-256 of the request's bytes in hex.
+    pub request: String,
+    /// The answer.
+    pub decision: Answer,
+    /// Six random digits, with an approval of a request with [`Confirm::Code`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// A lease, with an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// Seconds since 1970 by the device's clock.
+    pub decided_at: u64,
+    /// Rises with every decision of this device; a step back hints at a copied key.
+    pub counter: u64,
+}
+
+/// Answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Let it happen.
+    Approve,
+    /// Do not.
+    Deny,
+    /// Do not: it was not me.
+    Report,
+}
+
+/// Approving again is not needed until then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Seconds since 1970 by the host's clock.
+    pub until: u64,
+    /// What it holds for.
+    pub scope: String,
+}
+
+/// The end of a request: version 1 of its register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The request's id.
+    pub id: String,
+    /// SHA-256 of the request's bytes in hex.
+    pub request: String,
+    /// How it ended.
+    pub outcome: ClosedOutcome,
+    /// Seconds since 1970 by the host's clock.
+    pub closed_at: u64,
+}
+
+/// How a request ended, in the words that a phone shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClosedOutcome {
+    /// Approved, and let in.
+    Approved,
+    /// Denied.
+    Denied,
+    /// Reported.
+    Reported,
+    /// Nobody decided in time, or the code was not typed.
+    Expired,
+    /// The asking side went away.
+    Withdrawn,
+    /// Three wrong codes.
+    Failed,
+    /// Another request took its place.
+    Replaced,
+    /// Another factor was used.
+    Otherwise,
+}
+
+/// A device's public keys, signed by the device itself in `device@countersign.org`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The signing key, one OpenSSH line without comment.
+    pub key: String,
+    /// The X25519 public key in base64; requests are sealed to it.
+    pub seal: String,
+    /// Rises with every new card of this device.
+    pub serial: u64,
+    /// What its owner calls it, at most [`MAX_DEVICE_NAME`] bytes.
+    pub name: String,
+}
+
+/// Longest name of a device in bytes.
+pub const MAX_DEVICE_NAME: usize = 64;
+
+/// What a host gives a device that it has paired; only then does the device trust the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Who paired.
+    pub host: Host,
+    /// For whom.
+    pub user: String,
+    /// SHA-256 of the device card's bytes in hex.
+    pub card: String,
+    /// Seconds since 1970 by the host's clock.
+    pub paired_at: u64,
+}
+
+/// Kinds of sealed messages; part of what the seal is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageType {
+    /// [`Request`], host to device.
+    Request,
+    /// [`Closed`], host to device.
+    Closed,
+    /// [`Decision`], device to host.
+    Decision,
+    /// [`Receipt`], host to device.
+    Receipt,
+}
+
+impl MessageType {
+    /// Its name, as in the envelope.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Closed => "closed",
+            Self::Decision => "decision",
+            Self::Receipt => "receipt",
+        }
+    }
+
+    /// The namespace that its signature is in.
+    #[must_use]
+    pub fn namespace(self) -> &'static str {
+        match self {
+            Self::Request => namespace::REQUEST,
+            Self::Closed => namespace::CLOSED,
+            Self::Decision => namespace::DECISION,
+            Self::Receipt => namespace::RECEIPT,
+        }
+    }
+}
+
+/// What the relay sees of a message. Its exact bytes are authenticated by the seal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What is inside.
+    #[serde(rename = "type")]
+    pub message_type: MessageType,
+    /// Key id of the sender.
+    pub from: String,
+    /// Key id of the recipient.
+    pub to: String,
+    /// The request's id.
+    pub id: String,
+}
+
+/// A sealed message as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sealed {
+    /// The JSON text of an [`Envelope`], exactly as authenticated. At most [`MAX_ENVELOPE`] bytes.
+    pub envelope: String,
+    /// Base64 of HPKE's `enc` (32 bytes) and ciphertext ([`PADDED`] + 16 bytes).
+    pub sealed: String,
+}
+
+/// Longest envelope in bytes.
+pub const MAX_ENVELOPE: usize = 512;
+/// Length of every plaintext before sealing.
+pub const PADDED: usize = 3072;
