@@ -25,6 +25,7 @@ pub const MAX_MAIL: usize = 8 * 1024;
 
 /// `POST /v1/auth/challenge`, answered with a [`Challenge`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChallengeFor {
     /// The public key that will sign, one OpenSSH line without comment.
@@ -33,6 +34,7 @@ pub struct ChallengeFor {
 
 /// A nonce to sign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Challenge {
     /// Random; good once and for a minute.
     pub nonce: String,
@@ -42,6 +44,7 @@ pub struct Challenge {
 
 /// What is signed in `auth@countersign.org`, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AuthStatement {
     /// Origin of the server as the client knows it, for example `https://push.example.com`: a
@@ -57,6 +60,7 @@ pub struct AuthStatement {
 
 /// A signed [`AuthStatement`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
     /// The JSON text that was signed.
@@ -67,6 +71,7 @@ pub struct Proof {
 
 /// `POST /v1/auth/token` takes a [`Proof`] and gives this; 403 when the key is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Token {
     /// For `Authorization: Bearer`.
     pub token: String,
@@ -77,6 +82,7 @@ pub struct Token {
 /// `POST /v1/hosts`: a host joins. 201, or 200 when it is known already and the token was this
 /// host's; 403 when the token is wrong, used or old.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// One-time token from `countersign-server token`.
@@ -89,6 +95,7 @@ pub struct Join {
 
 /// A device card with its signature, as JSON text and armored SSHSIG in `device@countersign.org`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignedCard {
     /// The JSON text of a [`crate::message::Card`], exactly as signed.
@@ -100,6 +107,7 @@ pub struct SignedCard {
 /// `POST /v1/devices`: a device becomes known because a host has opened a mailbox for it; links it
 /// to that host. 201, or 200 when nothing changed; 403 when the mailbox is not open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// The mailbox's id in hex.
@@ -111,6 +119,7 @@ pub struct Register {
 /// `GET /v1/devices` by a host: the cards of the devices that it is linked to.
 /// `DELETE /v1/devices/{id}` ends the link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Directory {
     /// The cards; the host verifies each before use.
     pub devices: Vec<SignedCard>,
@@ -118,6 +127,7 @@ pub struct Directory {
 
 /// `GET /v1/hosts` by a device: the hosts that it is linked to. `DELETE /v1/hosts/{id}` ends a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Hosts {
     /// Key ids and names.
     pub hosts: Vec<KnownHost>,
@@ -125,6 +135,7 @@ pub struct Hosts {
 
 /// A host in [`Hosts`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KnownHost {
     /// Its key id.
     pub id: String,
@@ -135,6 +146,7 @@ pub struct KnownHost {
 /// `POST /v1/messages` by a host: 202 and [`Posted`]. A `request` is version 0 of the register
 /// (host, request id, device), a `closed` version 1; the server keeps the higher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Post {
     /// One for each device.
@@ -147,6 +159,7 @@ pub struct Post {
 
 /// The server holds the messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Posted {
     /// Devices that have a stream open now.
     pub listening: u32,
@@ -158,6 +171,7 @@ pub struct Posted {
 /// `POST /v1/decisions` by a device: 202. Kept for the host until it posts `closed` or the request
 /// has expired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PostDecision {
     /// The decision.
@@ -176,6 +190,7 @@ pub mod event {
 
 /// The first event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Hello {
     /// The server's version.
     pub server: String,
@@ -186,6 +201,7 @@ pub struct Hello {
 /// `GET /v1/poll?after=CURSOR&wait=SECONDS`: what a stream would have carried since then. Without
 /// `after`, or with one of another epoch, all that the server holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Polled {
     /// For the next call.
     pub cursor: String,
@@ -195,6 +211,7 @@ pub struct Polled {
 
 /// One event of a [`Polled`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PolledEvent {
     /// A name from [`event`].
     pub event: String,
@@ -207,6 +224,7 @@ pub struct PolledEvent {
 /// [`MAX_MAIL`]; after `m2` is there only the same bytes again, else 409), `m2` and `m3` (the host
 /// puts them). `GET /v1/mailboxes/{id}/{slot}?after=N&wait=SECONDS` by anybody gives [`Mails`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Mail {
     /// Base64, or for `m3` the JSON text of a [`Sealed`].
@@ -218,6 +236,7 @@ pub const MAX_FIRST: usize = 8;
 
 /// What is in a slot, from number `after` on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Mails {
     /// The messages in order.
     pub mails: Vec<String>,
@@ -225,6 +244,7 @@ pub struct Mails {
 
 /// Every error of the server. `code` is stable, `message` is for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// For programs, for example `unknown-key`, `token-used`, `limit`, `not-found`.
     pub code: String,

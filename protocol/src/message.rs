@@ -324,6 +324,7 @@ pub struct Envelope {
 
 /// A sealed message as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sealed {
     /// The JSON text of an [`Envelope`], exactly as authenticated. At most [`MAX_ENVELOPE`] bytes.
