@@ -16,4 +16,24 @@ pub mod text;
 #[cfg(feature = "crypto")]
 pub mod api;
 #[cfg(feature = "crypto")]
+pub mod auth;
+#[cfg(feature = "crypto")]
+pub mod card;
+#[cfg(feature = "crypto")]
+pub mod certificate;
+#[cfg(feature = "crypto")]
+pub mod digest;
+#[cfg(feature = "crypto")]
+pub mod keys;
+#[cfg(feature = "crypto")]
 pub mod message;
+#[cfg(feature = "crypto")]
+pub mod random;
+#[cfg(feature = "crypto")]
+pub mod seal;
+#[cfg(feature = "crypto")]
+pub mod signed;
+#[cfg(feature = "crypto")]
+pub mod sshsig;
+#[cfg(feature = "crypto")]
+mod wire;

@@ -2,7 +2,6 @@
 //! reader verifies first and parses after.
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 
 /// Version of every message here.
 pub const VERSION: u32 = 1;
