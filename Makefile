@@ -1,0 +1,82 @@
+# The one front door. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO := cargo
+# The tests' own tools and cached root filesystems; never part of what is shipped.
+BUILD_DIR := .build
+CARGO_DENY_VERSION := 0.20.2
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/pytest tests/lab/rootfs tests/lab/install-test \
+  packaging/install-deps demo/run demo/inside
+
+.PHONY: help deps rust build lint lint-rust lint-deny lint-scripts test-fast test test-unit test-e2e test-newer \
+  test-deb demo deb clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what building and testing need (apt-get; does nothing when all is there)
+	@packaging/install-deps
+
+build: rust ## build the release binaries and the PAM module
+	$(CARGO) build --release --locked --workspace
+
+lint: lint-rust lint-scripts lint-deny ## formatting, clippy, scripts, licences and sources of dependencies
+
+lint-rust: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+lint-scripts: deps
+	shellcheck $(SCRIPTS)
+
+# The database of advisories needs the network beyond the registry, so it is not part of this.
+lint-deny: $(BUILD_DIR)/cargo/bin/cargo-deny
+	$< --all-features check licenses bans sources
+
+$(BUILD_DIR)/cargo/bin/cargo-deny: | rust
+	@if command -v cargo-deny >/dev/null; then mkdir -p $(@D); ln -sf "$$(command -v cargo-deny)" $@; \
+	else $(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(BUILD_DIR)/cargo; fi
+
+test-fast: deps ## formatting and the unit tests (10 minutes from nothing on 2 cores)
+	$(CARGO) fmt --all --check
+	@$(MAKE) test-unit
+
+# Unit tests run unoptimised; the end-to-end tests run what is shipped. Clippy shares the former's build.
+test: deps ## everything: unit tests, release build, end-to-end tests (30 minutes from nothing)
+	@$(MAKE) test-unit
+	@$(MAKE) build
+	@$(MAKE) test-newer
+	@$(MAKE) test-e2e
+
+test-unit: rust
+	$(CARGO) test --workspace --locked
+
+test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
+	tests/run $(PYTEST)
+
+test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
+	@if tests/lab/rootfs trixie; then tests/run --suite trixie -m openssh $(PYTEST); \
+	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
+
+test-deb: deb ## install the packages in a throw-away Debian and start them there
+	tests/lab/install-test
+
+demo: deps build ## a private lab to try it in; AUTO=1 plays the story alone
+	@demo/run
+
+deb: deps ## build the Debian packages into .build/deb/
+	rm -rf $(BUILD_DIR)/deb
+	mkdir -p $(BUILD_DIR)/deb
+	debian/build $(BUILD_DIR)/deb
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf $(BUILD_DIR)
+
+# A plain word when Rust is missing or old, instead of a page of errors.
+rust:
+	@packaging/check-rust

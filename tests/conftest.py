@@ -1,0 +1,54 @@
+"""Fixtures: the private host, and the parts of Countersign on it, fresh for every test."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from lab import accounts, pam, paths, process  # noqa: E402
+from lab.syslog import Syslog  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "openssh: depends on the OpenSSH release; runs on the newer one too")
+    if not os.environ.get("COUNTERSIGN_LAB"):
+        pytest.exit("these tests change accounts and /etc: start them with tests/run", returncode=2)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows what the programs behind it said."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for running in process.RUNNING:
+            report.sections.append((f"output of {running.name}", running.log()[-8000:]))
+        log = item.funcargs.get("syslog") if hasattr(item, "funcargs") else None
+        if log:
+            report.sections.append(("system log", "\n".join(log.lines()[-60:])))
+
+
+@pytest.fixture(scope="session")
+def syslog():
+    return Syslog()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def host(syslog):
+    """The accounts and the PAM services."""
+    accounts.create()
+    pam.protect()
+
+
+@pytest.fixture(autouse=True)
+def clean(host):
+    """Leaves nothing running and no key or PAM service changed behind."""
+    yield
+    for running in list(process.RUNNING):
+        running.stop()
+    for user in accounts.PASSWORDS:
+        accounts.reset_home(user)
+    pam.protect()

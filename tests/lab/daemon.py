@@ -1,0 +1,99 @@
+"""countersignd, with its configuration, its sockets and its audit trail at their usual places."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from . import paths
+from .process import Process, wait_until
+
+CONFIG = Path("/etc/countersign/countersign.toml")
+STATE = Path("/var/lib/countersign")
+RUN = Path("/run/countersign")
+
+
+def toml(value):
+    """A value as TOML writes it; strings, booleans, numbers and lists of them are JSON there too."""
+    return json.dumps(value)
+
+
+class Daemon:
+    """The daemon of the private host. Keyword arguments are the settings of `[default]`."""
+
+    DEFAULTS = {"then": "approve", "confirm": "code", "wait": "20s", "without_prompt": "tap", "codes": ["recovery"]}
+
+    def __init__(self, directory, origin, ca=None, **default):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for place in (STATE, RUN, CONFIG.parent):
+            shutil.rmtree(place, ignore_errors=True)
+        STATE.mkdir(parents=True, mode=0o700)
+        shutil.chown(STATE, "countersign", "countersign")
+        CONFIG.parent.mkdir(mode=0o755)
+        self.origin = origin
+        self.ca = ca
+        self.process = None
+        self.configure(**default)
+
+    def configure(self, **default):
+        """Writes the configuration; settings that are None are left out."""
+        settings = {**self.DEFAULTS, **default}
+        text = f"server = {toml(self.origin)}\n"
+        if self.ca:
+            text += f"server_ca = {toml(str(self.ca))}\n"
+        text += "\n[default]\n"
+        text += "".join(f"{name} = {toml(value)}\n" for name, value in settings.items() if value is not None)
+        self.write_config(text)
+
+    def write_config(self, text):
+        CONFIG.write_text(text)
+        CONFIG.chmod(0o644)
+
+    def start(self, expect_ready=True):
+        argv = [paths.DAEMON, "--user", "countersign", "--config", CONFIG, "--state", STATE, "--run", RUN]
+        self.process = Process("countersignd", argv, self.directory / "countersignd.log")
+        wait_until(lambda: not self.process.alive() or (RUN / "pam.sock").exists(), 5, "the daemon binds its sockets")
+        if expect_ready:
+            assert self.process.alive(), self.process.log()
+        return self
+
+    def reload(self):
+        self.process.popen.send_signal(signal.SIGHUP)
+
+    def join(self, token):
+        self.command("join", token)
+        wait_until(lambda: self.status()["connected"], 5, "the daemon is connected to its server")
+
+    def command(self, *words, stdin=None, check=True):
+        """Runs `countersign WORDS --json` as root; returns what it printed."""
+        done = subprocess.run(
+            [paths.COMMAND, *[str(word) for word in words], "--json"],
+            capture_output=True, text=True, input=stdin, timeout=30,
+        )  # fmt: skip
+        if check:
+            assert done.returncode == 0, f"countersign {words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def status(self):
+        return self.command("status")
+
+    def audit(self):
+        """The records of the audit trail, oldest first."""
+        records = []
+        for file in sorted((STATE / "audit").iterdir()):
+            records += [json.loads(line) for line in file.read_text().splitlines() if line.startswith("{")]
+        return records
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+
+    def kill(self):
+        self.process.kill()
+
+
+def socket_exists():
+    return os.path.exists(RUN / "pam.sock")

@@ -1,0 +1,14 @@
+"""Where the built parts are."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# tests/run puts copies of the built parts here, where every account can read them.
+BUILT = Path(os.environ.get("COUNTERSIGN_BIN", "/run/lab/bin"))
+MODULE = BUILT / "pam_countersign.so"
+DAEMON = BUILT / "countersignd"
+SERVER = BUILT / "countersign-server"
+COMMAND = BUILT / "countersign"
+# Python packages that are no Debian packages: ansible.
+VENV = REPOSITORY / ".build" / "venv"

@@ -1,0 +1,36 @@
+"""The private host's /dev/log, kept in memory."""
+
+import os
+import socket
+import threading
+
+from .process import wait_until
+
+
+class Syslog:
+    """Collects what programs log. One line an entry, with its facility and severity in front."""
+
+    def __init__(self, path="/dev/log"):
+        if os.path.lexists(path):
+            os.unlink(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(path)
+        os.chmod(path, 0o666)
+        self._lines = []
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self):
+        while True:
+            self._lines.append(self._socket.recv(65536).decode(errors="replace").rstrip("\n\0"))
+
+    def lines(self, text="", after=0):
+        """The entries that hold the text."""
+        return [line for line in self._lines[after:] if text in line]
+
+    def mark(self):
+        """A place to look from: pass it as `after`."""
+        return len(self._lines)
+
+    def wait_for(self, text, seconds=5.0, after=0):
+        said = "\n".join(self._lines[after:])
+        return wait_until(lambda: self.lines(text, after), seconds, f"{text!r} in the log, which holds:\n{said}")

@@ -1,0 +1,60 @@
+"""Programs on a terminal: ssh, sudo and su, typed into as a person would."""
+
+import re
+
+import pexpect
+
+from . import accounts
+
+PASSWORD = r"[Pp]assword[^\r\n]*: ?$"
+CODE = r"type its code: ?$"
+
+
+class Terminal:
+    """A program on a pseudo-terminal."""
+
+    def __init__(self, argv, timeout=10):
+        self.child = pexpect.spawn(argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, echo=False)
+        self.child.delaybeforesend = None
+        self.text = ""
+
+    def expect(self, *patterns, timeout=-1):
+        """Waits for one of the patterns; returns its number. Says what came instead."""
+        try:
+            index = self.child.expect(list(patterns), timeout=timeout)
+        except (pexpect.TIMEOUT, pexpect.EOF) as error:
+            kind = "waited too long for" if isinstance(error, pexpect.TIMEOUT) else "ended before"
+            raise AssertionError(f"{kind} {patterns}; on the screen:\n{self.text}{self.child.before}") from None
+        self.text += self.child.before + (self.child.after if isinstance(self.child.after, str) else "")
+        return index
+
+    def send(self, line):
+        self.child.sendline(line)
+
+    def answer_password(self, password):
+        self.expect(PASSWORD)
+        self.send(password)
+
+    def answer_code(self, code, timeout=-1):
+        self.expect(CODE, timeout=timeout)
+        self.send(code)
+
+    def interrupt(self):
+        self.child.sendintr()
+
+    def finish(self, timeout=10):
+        """Waits for the end; returns the exit status. What was on the screen is in `text`."""
+        self.expect(pexpect.EOF, timeout=timeout)
+        self.child.close()
+        return self.child.exitstatus if self.child.exitstatus is not None else 128 + self.child.signalstatus
+
+    def kill(self):
+        self.child.close(force=True)
+
+    def lines(self):
+        return [line for line in re.split(r"[\r\n]+", self.text) if line.strip()]
+
+
+def on_terminal_of(user, *argv, timeout=10):
+    """A program that the user runs on a terminal of their own."""
+    return Terminal(accounts.as_user_argv(user, *argv), timeout=timeout)
