@@ -13,7 +13,8 @@ pub const END: u8 = 0;
 
 /// A reply to a call: parameters, or a named error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+// Strict, so that a reply with an `error` is never read as a result.
+#[serde(untagged, deny_unknown_fields)]
 pub enum Reply<T> {
     /// The call could not be carried out.
     Error {

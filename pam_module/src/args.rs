@@ -1,0 +1,88 @@
+//! The module's arguments in a PAM service file.
+
+use std::ffi::CStr;
+use std::path::PathBuf;
+
+/// Longest path of a Unix socket: `sun_path` less its NUL.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// What stands behind `pam_countersign.so` on its line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// `socket=PATH`: the daemon's socket in place of the usual two.
+    pub(crate) socket: Option<PathBuf>,
+    /// `daemon_down=ignore`: go on with the next module when nobody listens on the socket.
+    pub(crate) ignore_when_down: bool,
+    /// `debug`: log each step.
+    pub(crate) debug: bool,
+}
+
+/// An argument that is not understood. A misspelt one must not weaken a login, so it refuses.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum BadArgument {
+    #[error(
+        "unknown module argument \"{0}\": write socket=PATH, daemon_down=refuse, daemon_down=ignore or debug"
+    )]
+    Unknown(String),
+    #[error(
+        "module argument \"{0}\": the socket has to be an absolute path of at most {MAX_SOCKET_PATH} bytes"
+    )]
+    Socket(String),
+}
+
+impl Arguments {
+    /// Reads the arguments; the first one that is not understood is the error.
+    pub(crate) fn parse(arguments: &[&CStr]) -> Result<Self, BadArgument> {
+        let mut parsed = Self::default();
+        for argument in arguments {
+            let named = || argument.to_string_lossy().into_owned();
+            let text = argument.to_str().map_err(|_| BadArgument::Unknown(named()))?;
+            match text.split_once('=') {
+                None if text == "debug" => parsed.debug = true,
+                Some(("daemon_down", "refuse")) => parsed.ignore_when_down = false,
+                Some(("daemon_down", "ignore")) => parsed.ignore_when_down = true,
+                Some(("socket", path)) if path.starts_with('/') && path.len() <= MAX_SOCKET_PATH => {
+                    parsed.socket = Some(PathBuf::from(path));
+                }
+                Some(("socket", _)) => return Err(BadArgument::Socket(named())),
+                _ => return Err(BadArgument::Unknown(named())),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_means_refuse() {
+        assert_eq!(
+            Arguments::parse(&[]),
+            Ok(Arguments { socket: None, ignore_when_down: false, debug: false })
+        );
+    }
+
+    #[test]
+    fn all_of_them() {
+        let parsed = Arguments::parse(&[c"debug", c"daemon_down=ignore", c"socket=/run/x/pam.sock"]);
+        let socket = Some(PathBuf::from("/run/x/pam.sock"));
+        assert_eq!(parsed, Ok(Arguments { socket, ignore_when_down: true, debug: true }));
+        let last_wins = Arguments::parse(&[c"daemon_down=ignore", c"daemon_down=refuse"]);
+        assert_eq!(last_wins, Ok(Arguments::default()));
+    }
+
+    #[test]
+    fn anything_else_is_an_error() {
+        for bad in
+            [c"", c"Debug", c"debug=1", c"daemon_down", c"daemon_down=allow", c"failmode=safe", c"\xff"]
+        {
+            assert!(matches!(Arguments::parse(&[bad]), Err(BadArgument::Unknown(_))), "{bad:?}");
+        }
+        let long = std::ffi::CString::new(format!("socket=/{}", "x".repeat(MAX_SOCKET_PATH))).unwrap();
+        for bad in [c"socket=", c"socket=run/pam.sock", long.as_c_str()] {
+            assert!(matches!(Arguments::parse(&[bad]), Err(BadArgument::Socket(_))), "{bad:?}");
+        }
+    }
+}
