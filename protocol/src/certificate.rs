@@ -48,7 +48,7 @@ pub struct Certificate {
     pub(crate) principals: Vec<String>,
     pub(crate) valid_after: u64,
     pub(crate) valid_before: u64,
-    pub(crate) critical: Vec<String>,
+    pub(crate) critical: Vec<(String, Vec<u8>)>,
     key_id: String,
     serial: u64,
 }
@@ -143,20 +143,20 @@ fn read_principals(bytes: &[u8]) -> Result<Vec<String>, CertificateError> {
     Ok(principals)
 }
 
-/// The names of options. They stand in order and once each, as PROTOCOL.certkeys demands.
-fn read_options(bytes: &[u8]) -> Result<Vec<String>, CertificateError> {
+/// Options by name. They stand in order and once each, as PROTOCOL.certkeys demands.
+fn read_options(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, CertificateError> {
     let mut reader = Reader::new(bytes);
-    let mut names: Vec<String> = Vec::new();
+    let mut options: Vec<(String, Vec<u8>)> = Vec::new();
     while !reader.is_empty() {
-        if names.len() == MAX_ITEMS {
+        if options.len() == MAX_ITEMS {
             return Err(CertificateError::Malformed("it has too many options"));
         }
         let name = reader.text()?.to_owned();
-        let _value = reader.string()?;
-        if names.last().is_some_and(|last| *last >= name) {
+        let value = reader.string()?.to_vec();
+        if options.last().is_some_and(|(last, _)| *last >= name) {
             return Err(CertificateError::Malformed("its options are out of order"));
         }
-        names.push(name);
+        options.push((name, value));
     }
-    Ok(names)
+    Ok(options)
 }

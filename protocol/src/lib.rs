@@ -16,7 +16,11 @@ pub mod text;
 #[cfg(feature = "crypto")]
 pub mod api;
 #[cfg(feature = "crypto")]
+pub mod audit;
+#[cfg(feature = "crypto")]
 pub mod auth;
+#[cfg(feature = "crypto")]
+mod calendar;
 #[cfg(feature = "crypto")]
 pub mod card;
 #[cfg(feature = "crypto")]
@@ -28,11 +32,15 @@ pub mod keys;
 #[cfg(feature = "crypto")]
 pub mod message;
 #[cfg(feature = "crypto")]
+pub mod pairing;
+#[cfg(feature = "crypto")]
 pub mod random;
 #[cfg(feature = "crypto")]
 pub mod seal;
 #[cfg(feature = "crypto")]
 pub mod signed;
+#[cfg(feature = "crypto")]
+pub mod signers;
 #[cfg(feature = "crypto")]
 pub mod sshsig;
 #[cfg(feature = "crypto")]

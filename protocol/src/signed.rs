@@ -106,11 +106,28 @@ pub fn verify_message<T: Message>(
     signature: &str,
     key: &PublicKey,
 ) -> Result<Verified<T>, MessageError> {
+    verify_if(bytes, signature, |signed| signed.key == *key)
+}
+
+/// Verifies a message by whatever key signed it. That key is in the result, and means nothing before
+/// the caller has found it trusted.
+///
+/// # Errors
+/// [`MessageError`]; nothing is parsed unless the signature is valid.
+pub fn verify_unpinned<T: Message>(bytes: &[u8], signature: &str) -> Result<Verified<T>, MessageError> {
+    verify_if(bytes, signature, |_| true)
+}
+
+fn verify_if<T: Message>(
+    bytes: &[u8],
+    signature: &str,
+    expected: impl Fn(&Signed) -> bool,
+) -> Result<Verified<T>, MessageError> {
     if bytes.len() > MAX_BODY {
         return Err(MessageError::TooLong);
     }
     let signed = sshsig::verify(signature, T::TYPE.namespace(), bytes)?;
-    if signed.key != *key {
+    if !expected(&signed) {
         return Err(MessageError::OtherKey);
     }
     let message: T = serde_json::from_slice(bytes)

@@ -1,0 +1,335 @@
+//! The audit log: JSON lines, each of which holds the digest of the line before, with the signed
+//! request and decision inside, so that `ssh-keygen` can check them years later.
+//!
+//! The chain shows edits, removals and another order, but for the end of the file: whoever can write
+//! it can cut or change the last line. Keep [`Chain::head`] elsewhere (syslog does) to see that, too.
+
+use crate::calendar;
+use crate::digest;
+use crate::keys::PublicKey;
+use crate::message::{Decision, Request, namespace};
+use crate::signed::{self, MessageError, Verified};
+use crate::text;
+use serde::{Deserialize, Serialize};
+
+/// Version of the records.
+pub const VERSION: u32 = 1;
+/// Longest line in bytes.
+pub const MAX_LINE: usize = 64 * 1024;
+/// What the first record has as its previous digest.
+const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// One line. `version`, `seq` and `previous` are set by [`Chain::append`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Counted from 1, without gaps.
+    pub seq: u64,
+    /// SHA-256 in hex of the line before, without its newline.
+    pub previous: String,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// What happened, for example `login`, `paired`, `revoked`.
+    pub event: String,
+    /// The login's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// The user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The PAM service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// `auth` or `session`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    /// This host's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Where from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// By which factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<String>,
+    /// Whose device decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<String>,
+    /// Fingerprint of the deciding device's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The policy's rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Why, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The request's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Armored SSHSIG over them, by the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_signature: Option<String>,
+    /// The decision's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// Armored SSHSIG over them, by the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision_signature: Option<String>,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainFault {
+    /// Over [`MAX_LINE`].
+    #[error("it is longer than {MAX_LINE} bytes")]
+    TooLong,
+    /// Not a record.
+    #[error("it is not a record: {0}")]
+    Malformed(String),
+    /// Of another version.
+    #[error("it is of version {0}")]
+    Version(u32),
+    /// Records before the first line are gone.
+    #[error("the file begins at record {0}: earlier ones are in another file, or were removed")]
+    Start(u64),
+    /// Records are missing, doubled or out of order.
+    #[error("it is record {found} where {expected} belongs: lines were removed, doubled or moved")]
+    Sequence {
+        /// The number that belongs here.
+        expected: u64,
+        /// The number that stands here.
+        found: u64,
+    },
+    /// The next line holds another digest of it.
+    #[error("it was changed after it was written: the line after it has its digest")]
+    Changed,
+    /// The first line does not follow what it should follow.
+    #[error("it does not follow the record that should be before it")]
+    Unlinked,
+}
+
+/// Where a file stops being believable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {fault}")]
+pub struct BadLine {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub fault: ChainFault,
+}
+
+/// The end of a chain: what the next record has to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    last: u64,
+    head: String,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { last: 0, head: NOTHING.into() }
+    }
+}
+
+impl Chain {
+    /// Before the first record.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// After a given line: to go on where a file ends, or to verify one that follows another.
+    ///
+    /// # Errors
+    /// [`ChainFault`] when the line is not a record.
+    pub fn after(line: &str) -> Result<Self, ChainFault> {
+        let record = read(line)?;
+        Ok(Self { last: record.seq, head: digest::sha256_hex(line.as_bytes()) })
+    }
+
+    /// Number of the last record.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Digest of the last line in hex.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// Numbers and links a record, and gives its line without a newline.
+    ///
+    /// # Errors
+    /// [`ChainFault::TooLong`]; the chain is then as before.
+    pub fn append(&mut self, mut record: Record) -> Result<String, ChainFault> {
+        record.version = VERSION;
+        record.seq = self.last + 1;
+        record.previous.clone_from(&self.head);
+        let line = serde_json::to_string(&record).map_err(|e| ChainFault::Malformed(e.to_string()))?;
+        if line.len() > MAX_LINE {
+            return Err(ChainFault::TooLong);
+        }
+        self.last = record.seq;
+        self.head = digest::sha256_hex(line.as_bytes());
+        Ok(line)
+    }
+
+    /// Takes the next line if it follows.
+    ///
+    /// # Errors
+    /// [`ChainFault`]; the chain is then as before. [`ChainFault::Changed`] speaks of the line
+    /// before this one.
+    pub fn follow(&mut self, line: &str) -> Result<Record, ChainFault> {
+        let record = read(line)?;
+        let expected = self.last + 1;
+        if record.seq != expected {
+            return Err(if self.last == 0 {
+                ChainFault::Start(record.seq)
+            } else {
+                ChainFault::Sequence { expected, found: record.seq }
+            });
+        }
+        if record.previous != self.head {
+            return Err(if self.last == 0 { ChainFault::Unlinked } else { ChainFault::Changed });
+        }
+        self.last = record.seq;
+        self.head = digest::sha256_hex(line.as_bytes());
+        Ok(record)
+    }
+}
+
+/// Verifies lines that follow `chain`, and gives the chain's new end.
+///
+/// # Errors
+/// The first bad line.
+pub fn verify<'a>(chain: Chain, lines: impl IntoIterator<Item = &'a str>) -> Result<Chain, BadLine> {
+    let mut chain = chain;
+    for (i, line) in lines.into_iter().enumerate() {
+        if let Err(fault) = chain.follow(line) {
+            return Err(match (fault, i) {
+                (ChainFault::Changed, 0) => BadLine { line: 1, fault: ChainFault::Unlinked },
+                (ChainFault::Changed, _) => BadLine { line: i, fault: ChainFault::Changed },
+                (fault, _) => BadLine { line: i + 1, fault },
+            });
+        }
+    }
+    Ok(chain)
+}
+
+fn read(line: &str) -> Result<Record, ChainFault> {
+    if line.len() > MAX_LINE {
+        return Err(ChainFault::TooLong);
+    }
+    let record: Record = serde_json::from_str(line)
+        .map_err(|e| ChainFault::Malformed(text::escape(&e.to_string()).into_owned()))?;
+    if record.version == VERSION { Ok(record) } else { Err(ChainFault::Version(record.version)) }
+}
+
+/// What a record proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The request, signed by the host.
+    pub request: Option<Verified<Request>>,
+    /// The decision over exactly that request, signed by the device. Whether the device might
+    /// approve then is for [`crate::signers::AllowedSigners::authorize`] and the lines of then.
+    pub decision: Option<Verified<Decision>>,
+}
+
+/// Why a record proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceFault {
+    /// A message without signature, a signature without message, or a decision without request.
+    #[error("a signed message of the record is incomplete")]
+    Incomplete,
+    /// The request is not the host's.
+    #[error("the request: {0}")]
+    Request(MessageError),
+    /// The decision's signature is wrong.
+    #[error("the decision: {0}")]
+    Decision(MessageError),
+    /// They do not belong together.
+    #[error("the decision is about another request")]
+    OtherRequest,
+    /// The record says something else than its messages.
+    #[error("the record names another {0} than its signed messages")]
+    Mismatch(&'static str),
+}
+
+impl Record {
+    /// Verifies the signed messages inside, against the host's key.
+    ///
+    /// # Errors
+    /// [`EvidenceFault`] says what does not hold.
+    pub fn evidence(&self, host_key: &PublicKey) -> Result<Evidence, EvidenceFault> {
+        let request = match (&self.request, &self.request_signature) {
+            (Some(bytes), Some(signature)) => Some(
+                signed::verify_message::<Request>(bytes.as_bytes(), signature, host_key)
+                    .map_err(EvidenceFault::Request)?,
+            ),
+            (None, None) => None,
+            _ => return Err(EvidenceFault::Incomplete),
+        };
+        let decision = match (&self.decision, &self.decision_signature) {
+            (Some(bytes), Some(signature)) => Some(
+                signed::verify_unpinned::<Decision>(bytes.as_bytes(), signature)
+                    .map_err(EvidenceFault::Decision)?,
+            ),
+            (None, None) => None,
+            _ => return Err(EvidenceFault::Incomplete),
+        };
+        if let Some(request) = &request {
+            let message = &request.message;
+            if message.host.key != host_key.to_line() {
+                return Err(EvidenceFault::Mismatch("host key"));
+            }
+            if self.user.as_ref().is_some_and(|user| *user != message.user) {
+                return Err(EvidenceFault::Mismatch("user"));
+            }
+            if self.service.as_ref().is_some_and(|service| *service != message.service) {
+                return Err(EvidenceFault::Mismatch("service"));
+            }
+        }
+        if let Some(decision) = &decision {
+            let bytes = self.request.as_ref().ok_or(EvidenceFault::Incomplete)?;
+            if decision.message.request != digest::sha256_hex(bytes.as_bytes()) {
+                return Err(EvidenceFault::OtherRequest);
+            }
+            if self.device.as_ref().is_some_and(|device| *device != decision.signed.key.fingerprint()) {
+                return Err(EvidenceFault::Mismatch("device"));
+            }
+        }
+        Ok(Evidence { request, decision })
+    }
+
+    /// The command that checks the decision by hand, when its bytes are in `decision.json` and its
+    /// signature in `decision.sig`; `approvers` is the ALLOWED SIGNERS file of then.
+    #[must_use]
+    pub fn verify_command(&self, approvers: &str) -> Option<String> {
+        let _ = (self.decision.as_ref()?, self.decision_signature.as_ref()?);
+        let who = self.approver.as_deref().or(self.user.as_deref()).filter(|who| text::is_principal(who))?;
+        Some(format!(
+            "ssh-keygen -Y verify -f {} -I {} -n {} -Overify-time={} -s decision.sig < decision.json",
+            quote(approvers),
+            quote(who),
+            namespace::DECISION,
+            calendar::format(self.at_ms / 1000),
+        ))
+    }
+}
+
+/// Quotes a word for a shell where it needs it.
+fn quote(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
