@@ -25,6 +25,8 @@ pub struct VerifiedCard {
     pub key: PublicKey,
     /// The X25519 key that requests are sealed to.
     pub seal_key: [u8; 32],
+    /// Armored SSHSIG over [`Self::bytes`].
+    pub signature: String,
 }
 
 impl VerifiedCard {
@@ -85,7 +87,8 @@ pub fn verify(signed: &SignedCard) -> Result<VerifiedCard, CardError> {
         serde_json::from_str(&signed.card).map_err(|_| CardError::Field("not the JSON of a card"))?;
     let seal_key = check(&card, &by.key)?;
     let bytes = signed.card.as_bytes().to_vec();
-    Ok(VerifiedCard { card, hash: digest::sha256(&bytes), bytes, key: by.key, seal_key })
+    let signature = signed.signature.clone();
+    Ok(VerifiedCard { card, hash: digest::sha256(&bytes), bytes, key: by.key, seal_key, signature })
 }
 
 fn check(card: &Card, signer: &PublicKey) -> Result<[u8; 32], CardError> {
