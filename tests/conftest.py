@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lab import accounts, pam, paths, process  # noqa: E402
+from lab.stack import Stack  # noqa: E402
 from lab.syslog import Syslog  # noqa: E402
 
 
@@ -52,3 +53,23 @@ def clean(host):
     for user in accounts.PASSWORDS:
         accounts.reset_home(user)
     pam.protect()
+
+
+@pytest.fixture
+def up(tmp_path, clean):
+    """Starts everything: up(wait="5s") has that setting in [default]."""
+    stacks = []
+
+    def start(**settings):
+        stacks.append(Stack(tmp_path, **settings))
+        return stacks[-1]
+
+    yield start
+    for stack in stacks:
+        stack.stop()
+
+
+@pytest.fixture
+def stack(up):
+    """Everything with the usual settings."""
+    return up()

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PROFILE = os.environ.get("COUNTERSIGN_PROFILE", "release")
 # tests/run puts copies of the built parts here, where every account can read them.
-BUILT = Path(os.environ.get("COUNTERSIGN_BIN", "/run/lab/bin"))
+BUILT = Path("/run/lab/bin")
 MODULE = BUILT / "pam_countersign.so"
 DAEMON = BUILT / "countersignd"
 SERVER = BUILT / "countersign-server"

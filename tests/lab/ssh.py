@@ -63,3 +63,7 @@ class Client:
         """Like `batch`, but does not wait."""
         argv = ["ssh", *self.options(method, batch=True), *flags, f"{user}@127.0.0.1", *command]
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def fingerprint(self):
+        out = subprocess.run(["ssh-keygen", "-lf", self.key], check=True, capture_output=True, text=True).stdout
+        return out.split()[1]
