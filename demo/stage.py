@@ -1,0 +1,101 @@
+"""`make demo`: the lab on a split terminal: left the approver, right a shell with the lines to type."""
+
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import setup
+from lab import accounts, paths
+from lab.process import RUNNING
+
+TMUX = ["tmux", "-S", "/run/lab/tmux", "-f", "/dev/null"]
+CONTROL = Path("/run/lab/control")
+
+LINES = """\
+A private lab: your machine's accounts, /etc and sshd are not in it.
+On the left: demo's approver. a approves, d denies, r reports.
+
+  password of demo: {password}
+
+  ssh -p {port} demo@127.0.0.1       approve on the left, type its code here
+  ssh -p {port} -o PreferredAuthentications=publickey demo@127.0.0.1 date
+                                    with a key alone: one key press on the left
+  sudo -k id                        the same for sudo
+  lab server stop                   then ssh again: recovery code
+                                      {code}
+  lab daemon stop                   then ssh again: refused
+  ssh -p {port} rescue@127.0.0.1     the break-glass account still gets in
+                                      (password: {rescue})
+  lab server start, lab daemon start
+  exit                              ends the lab
+"""
+
+
+def control(stack):
+    """Stops and starts the parts, as the script `lab` asks."""
+    actions = {
+        "server stop": stack.server.stop,
+        "server start": stack.server.start,
+        "daemon stop": stack.daemon.stop,
+        "daemon start": stack.daemon.start,
+    }
+    while True:
+        with open(CONTROL) as asked:
+            for line in asked:
+                action = actions.get(line.strip())
+                if action:
+                    action()
+
+
+def prepare(stack):
+    """The lines to type, the script `lab`, and demo's ssh configuration."""
+    sshd = stack.sshd(port=setup.PORT)
+    os.mkfifo(CONTROL)
+    CONTROL.chmod(0o622)
+    threading.Thread(target=control, args=(stack,), daemon=True).start()
+    script = Path("/run/lab/bin/lab")
+    script.write_text(f'#!/bin/sh\necho "$*" > {CONTROL}\n')
+    script.chmod(0o755)
+
+    client = stack.client(sshd, setup.USER)
+    ssh = accounts.HOMES / setup.USER / ".ssh"
+    shutil.copy(client.key, ssh / "id_ed25519")
+    (ssh / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}")
+    for file in ssh.iterdir():
+        shutil.chown(file, setup.USER, setup.USER)
+        file.chmod(0o600)
+    # Without this ssh would use the key at once, and never ask for password and code.
+    (ssh / "config").write_text("Host *\n  PreferredAuthentications keyboard-interactive,publickey\n")
+    codes = stack.daemon.command("codes", setup.USER, "--recovery")["codes"]
+    words = {"password": setup.PASSWORD, "port": sshd.port, "code": codes[0], "rescue": accounts.PASSWORDS["rescue"]}
+    welcome = accounts.HOMES / setup.USER / ".bashrc"
+    welcome.write_text(f"PS1='lab$ '\nPATH=/run/lab/bin:$PATH\ncat <<'LINES'\n{LINES.format(**words)}LINES\n")
+
+
+def tmux(*words, **options):
+    return subprocess.run([*TMUX, *words], check=True, **options)
+
+
+def main():
+    setup.host()
+    stack = setup.stack()
+    phone = stack.approver(setup.USER, "demo-phone")
+    prepare(stack)
+    # It has paired; from here on a person has it on the left.
+    phone.stop()
+    approve = f"{paths.COMMAND} approve --home {phone.home}"
+    shell = " ".join(accounts.as_user_argv(setup.USER, "TERM=screen", "bash"))
+    tmux("new-session", "-d", "-s", "lab", "-x", "160", "-y", "40", approve)
+    tmux("set-option", "-g", "mouse", "on", ";", "set-option", "-g", "status", "off")
+    tmux("split-window", "-h", "-t", "lab", "-l", "60%", "-c", str(accounts.HOMES / setup.USER), shell)
+    # The shell's end is the lab's end.
+    tmux("set-hook", "-t", "lab", "pane-exited", "kill-server")
+    subprocess.run([*TMUX, "attach-session", "-t", "lab"])
+    for running in list(RUNNING):
+        running.stop()
+
+
+if __name__ == "__main__":
+    main()

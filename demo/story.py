@@ -1,0 +1,159 @@
+"""`make demo AUTO=1`: plays the story alone, prints every step, and exits 0 only if each ended as it must."""
+
+import sys
+import time
+import traceback
+
+import setup
+from lab.process import RUNNING, wait_until
+from lab.terminal import on_terminal_of
+
+USER, PASSWORD = setup.USER, setup.PASSWORD
+
+
+class Story:
+    """The steps, in order. Each is a method whose first line of documentation is what it shows."""
+
+    def __init__(self):
+        setup.host()
+        self.stack = setup.stack()
+        self.phone = self.stack.approver(USER, "demo-phone")
+        self.codes = self.stack.daemon.command("codes", USER, "--recovery")["codes"]
+        self.sshd = self.stack.sshd(port=setup.PORT)
+        self.client = self.stack.client(self.sshd, USER)
+
+    def ssh(self):
+        login = self.client.login(USER, "id", "-un")
+        login.answer_password(PASSWORD)
+        return login, self.request()
+
+    def request(self):
+        """The request that nobody has closed or decided yet."""
+
+        def open_one():
+            done = {event["id"] for event in self.phone.all("closed") + self.phone.all("decided")}
+            waiting = [request for request in self.phone.requests() if request["id"] not in done]
+            return waiting[-1] if waiting else None
+
+        return wait_until(open_one, 10, "a request on the device")
+
+    def approve_and_code(self):
+        """ssh: approved on the device, its code typed: in"""
+        login, request = self.ssh()
+        login.answer_code(self.phone.approve(request))
+        assert login.finish() == 0, login.text
+        assert login.lines()[-1] == USER
+
+    def wrong_code(self):
+        """ssh: approved, but three wrong codes typed: refused"""
+        login, request = self.ssh()
+        code = self.phone.approve(request)
+        for _ in range(3):
+            login.answer_code(f"{(int(code) + 1) % 1_000_000:06d}")
+        assert login.finish() == 255, login.text
+
+    def deny(self):
+        """ssh: denied on the device: refused"""
+        login, request = self.ssh()
+        self.phone.decide(request, "deny")
+        login.answer_code("")
+        assert login.finish() == 255, login.text
+
+    def expiry(self):
+        """ssh: nobody decides: refused when the time is over"""
+        self.reconfigure(wait="5s")
+        try:
+            login, request = self.ssh()
+            assert self.phone.wait_closed(request, seconds=9)["outcome"] == "expired"
+            login.answer_code("")
+            assert login.finish() == 255, login.text
+        finally:
+            self.reconfigure()
+
+    def hang_up(self):
+        """ssh killed while it waits: the prompt leaves the device within a second"""
+        login, request = self.ssh()
+        killed = time.monotonic()
+        login.kill()
+        closed = self.phone.wait_closed(request)
+        assert closed["outcome"] == "withdrawn"
+        assert closed["seen"] - killed < 1, f"{closed['seen'] - killed:.1f} s"
+
+    def key_and_tap(self):
+        """ssh with a key alone (BatchMode): one tap: in"""
+        running = self.client.start(USER, "id", "-un")
+        self.phone.approve(self.request())
+        out, err = running.communicate(timeout=10)
+        assert (running.returncode, out) == (0, f"{USER}\n"), err
+
+    def sudo(self):
+        """sudo: approved, its code typed: root"""
+        run = on_terminal_of(USER, "sudo", "-k", "id", "-u")
+        run.answer_password(PASSWORD)
+        run.answer_code(self.phone.approve(self.request()))
+        assert run.finish() == 0, run.text
+        assert run.lines()[-1] == "0"
+
+    def recovery_code(self):
+        """the server is down: a recovery code: in"""
+        self.stack.server.stop()
+        login = self.client.login(USER, "id", "-un")
+        login.answer_password(PASSWORD)
+        login.expect(r": ?$")
+        login.send(self.codes[0])
+        assert login.finish() == 0, login.text
+        assert login.lines()[-1] == USER
+
+    def no_daemon(self):
+        """the daemon is down: refused, by password and by key"""
+        self.stack.daemon.stop()
+        login = self.client.login(USER, "id", "-un")
+        login.answer_password(PASSWORD)
+        assert login.finish() == 255, login.text
+        done = self.client.batch(USER, "id", "-un")
+        assert (done.returncode, done.stdout) == (254, ""), done
+
+    def break_glass(self):
+        """and still the break-glass account gets in"""
+        login = self.client.login("rescue", "id", "-un")
+        login.answer_password(setup.accounts.PASSWORDS["rescue"])
+        assert login.finish() == 0, login.text
+        assert login.lines()[-1] == "rescue"
+
+    def reconfigure(self, **settings):
+        self.stack.daemon.configure(**{"wait": "60s", "offline": ["recovery"], **settings})
+        self.stack.daemon.reload()
+        time.sleep(0.3)
+
+    STEPS = (
+        approve_and_code, wrong_code, deny, expiry, hang_up, key_and_tap, sudo, recovery_code, no_daemon, break_glass
+    )  # fmt: skip
+
+
+def main():
+    print("Countersign in a private lab: a server, the daemon, sshd on 127.0.0.1:2222, and a device paired for demo.")
+    story = Story()
+    failed = 0
+    for number, step in enumerate(Story.STEPS, 1):
+        started = time.monotonic()
+        try:
+            step(story)
+            mark, trouble = "✔", None
+        except Exception:  # A step that fails in any way is told, and the story goes on.
+            mark, trouble = "✘", traceback.format_exc(limit=-1)
+            failed += 1
+        print(f"{mark} {number:2} {step.__doc__}  ({time.monotonic() - started:.1f} s)", flush=True)
+        if trouble:
+            print("     " + trouble.replace("\n", "\n     "), flush=True)
+    if failed:
+        for running in RUNNING:
+            print(f"--- {running.name} said:\n{running.log()[-3000:]}")
+    story.stack.stop()
+    for running in list(RUNNING):
+        running.stop()
+    print(f"{len(Story.STEPS) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
