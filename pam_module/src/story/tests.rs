@@ -26,6 +26,7 @@ struct FakeHost {
     user: &'static str,
     /// PAM_USER once something has been shown or asked.
     user_later: Option<&'static str>,
+    root: bool,
     silent: bool,
     answer: Option<&'static str>,
     environment: Option<&'static str>,
@@ -44,6 +45,7 @@ impl FakeHost {
         Self {
             user: "alice",
             user_later: None,
+            root: true,
             silent: false,
             answer: Some("123456"),
             environment: None,
@@ -91,7 +93,7 @@ impl Host for FakeHost {
     }
 
     fn caller(&mut self, _: &str) -> Caller {
-        Caller { root: true, ..Caller::default() }
+        Caller { root: self.root, ..Caller::default() }
     }
 
     fn connect(&mut self, path: &Path, _: Caller) -> Result<FakeDaemon, Lost> {
@@ -197,6 +199,19 @@ fn a_code_is_asked_for_and_sent() {
     assert_eq!(host.continued(2).answer.unwrap().as_str(), "123456");
     assert_eq!(host.continued(3), Continue::default());
     assert_eq!(host.log.borrow()[0], "granted: user \"alice\" from \"192.0.2.7\": why");
+}
+
+#[test]
+fn root_others_and_the_administrator_choose_the_socket() {
+    let path = |root, arguments: &[&CStr]| {
+        let mut host = FakeHost { root, ..FakeHost::new([verdict(Outcome::Denied)]) };
+        login(&mut host, Stage::Auth, arguments);
+        host.path.unwrap()
+    };
+    assert_eq!(path(true, &[]), ROOT_SOCKET);
+    assert_eq!(path(false, &[]), SELF_SOCKET);
+    assert_eq!(path(true, &[c"socket=/run/x.sock"]), "/run/x.sock");
+    assert_eq!(path(false, &[c"socket=/run/x.sock"]), "/run/x.sock");
 }
 
 #[test]
