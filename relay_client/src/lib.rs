@@ -1,1 +1,20 @@
-//! stub
+//! Client of the push server's HTTP interface (`countersign_protocol::api`): tokens, the event
+//! stream with its long-poll fall-back, and short calls, all on one warm connection.
+//!
+//! Nothing that comes from the server is believed here. It carries sealed messages; whoever opens
+//! them decides what they are worth.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod call;
+mod client;
+mod error;
+mod events;
+mod origin;
+mod sse;
+mod transport;
+
+pub use client::{RelayClient, Slot};
+pub use error::RelayError;
+pub use events::{Event, Events};
+pub use transport::Server;

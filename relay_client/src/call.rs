@@ -1,0 +1,97 @@
+//! One call: sent, limited in time and size, and its errors told apart.
+
+use crate::RelayError;
+use crate::transport::Transport;
+use countersign_protocol::api::Problem;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest answer that is read, in bytes: a directory or a long poll.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// Longest error that is read, in bytes.
+const MAX_PROBLEM: usize = 16 * 1024;
+/// Longest wait that the server may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// Sends and waits for the head of a good answer.
+pub(crate) async fn send<B: Serialize + ?Sized>(
+    transport: &Transport,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&B>,
+) -> Result<Response, RelayError> {
+    let mut request = transport.http().request(method, transport.url(path)?);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let response = request.send().await.map_err(|e| RelayError::from_http(transport.origin(), &e))?;
+    let status = response.status();
+    if status.is_success() { Ok(response) } else { Err(refusal(transport, response, status).await) }
+}
+
+/// Sends and reads the whole answer within `limit`. A connection that did not answer is forgotten.
+pub(crate) async fn whole<B: Serialize + ?Sized>(
+    transport: &Transport,
+    limit: Duration,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&B>,
+) -> Result<Vec<u8>, RelayError> {
+    let all = async {
+        let response = send(transport, method, path, token, body).await?;
+        read(transport, response, MAX_ANSWER).await
+    };
+    let result = timeout(limit, all)
+        .await
+        .unwrap_or_else(|_| Err(RelayError::Timeout { origin: transport.origin().to_owned() }));
+    if matches!(result, Err(RelayError::Timeout { .. })) {
+        transport.reset();
+    }
+    result
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(transport: &Transport, bytes: &[u8]) -> Result<T, RelayError> {
+    serde_json::from_slice(bytes).map_err(|_| garbage(transport, "not the JSON that was expected"))
+}
+
+pub(crate) fn garbage(transport: &Transport, detail: &'static str) -> RelayError {
+    RelayError::Garbage { origin: transport.origin().to_owned(), detail }
+}
+
+async fn read(transport: &Transport, mut response: Response, limit: usize) -> Result<Vec<u8>, RelayError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|e| RelayError::from_http(transport.origin(), &e))?
+    {
+        if bytes.len() + chunk.len() > limit {
+            return Err(garbage(transport, "too long an answer"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+async fn refusal(transport: &Transport, response: Response, status: StatusCode) -> RelayError {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let seconds = header.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
+        return RelayError::Limited { retry_after: seconds.map(|wait| wait.min(MAX_RETRY_AFTER)) };
+    }
+    if status.is_redirection() {
+        return garbage(transport, "a redirection");
+    }
+    let problem = match read(transport, response, MAX_PROBLEM).await {
+        Ok(bytes) => serde_json::from_slice::<Problem>(&bytes).ok(),
+        Err(_) => None,
+    };
+    RelayError::Status { status: status.as_u16(), problem }
+}

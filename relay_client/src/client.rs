@@ -1,0 +1,309 @@
+//! The calls, one function each.
+
+use crate::RelayError;
+use crate::call;
+use crate::events::{self, Events};
+use crate::transport::{Server, Transport};
+use countersign_protocol::api::{
+    Challenge, ChallengeFor, Directory, Hosts, Join, MAX_POLL, Mail, Mails, Post, PostDecision, Posted,
+    Proof, Register, SignedCard, TOKEN_LIFE, Token,
+};
+use countersign_protocol::auth;
+use countersign_protocol::keys::Signer;
+use countersign_protocol::message::Sealed;
+use reqwest::Method;
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Longest time of a short call.
+const SHORT: Duration = Duration::from_secs(5);
+/// A token is renewed this much before its end.
+const EARLY: Duration = Duration::from_secs(30);
+
+/// A slot of a pairing mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// `m1`: devices append.
+    First,
+    /// `m2`: the host's answer.
+    Second,
+    /// `m3`: the host's receipt.
+    Third,
+}
+
+impl Slot {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "m1",
+            Self::Second => "m2",
+            Self::Third => "m3",
+        }
+    }
+}
+
+/// A host or a device, to the server. Cheap calls share one connection and one token.
+pub struct RelayClient {
+    transport: Arc<Transport>,
+    signer: Arc<dyn Signer>,
+    token: Mutex<Option<Held>>,
+}
+
+#[derive(Clone)]
+struct Held {
+    value: String,
+    until: Instant,
+}
+
+impl RelayClient {
+    /// A client that is not connected yet.
+    ///
+    /// # Errors
+    /// [`RelayError::Origin`] or [`RelayError::Ca`] when the configuration cannot work.
+    pub fn new(server: Server, signer: Arc<dyn Signer>) -> Result<Self, RelayError> {
+        Ok(Self { transport: Arc::new(Transport::new(server)?), signer, token: Mutex::new(None) })
+    }
+
+    /// The server's origin.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.transport.origin()
+    }
+
+    /// Joins as a host, with a one-time token. Good again for a host that is known already.
+    ///
+    /// # Errors
+    /// 403 when the token is wrong, used or old.
+    pub async fn join(&self, token: &str, name: &str) -> Result<(), RelayError> {
+        let proof = self.prove().await?;
+        let join = Join { token: token.to_owned(), name: name.to_owned(), proof };
+        self.open_call(Method::POST, "/v1/hosts", Some(&join)).await.map(drop)
+    }
+
+    /// Makes a device known through a mailbox that a host has open for it.
+    ///
+    /// # Errors
+    /// 403 when the mailbox is not open.
+    pub async fn register(&self, mailbox: &str, card: &SignedCard) -> Result<(), RelayError> {
+        let register = Register { mailbox: mailbox.to_owned(), card: card.clone() };
+        self.open_call(Method::POST, "/v1/devices", Some(&register)).await.map(drop)
+    }
+
+    /// Puts a device's later card.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn put_card(&self, card: &SignedCard) -> Result<(), RelayError> {
+        self.call(Method::PUT, "/v1/devices/self", Some(card)).await.map(drop)
+    }
+
+    /// Posts a host's messages.
+    ///
+    /// # Errors
+    /// Whatever the call meets: unless it is `Ok`, the server does not hold them for sure.
+    pub async fn post(&self, post: &Post) -> Result<Posted, RelayError> {
+        let bytes = self.call(Method::POST, "/v1/messages", Some(post)).await?;
+        call::parse(&self.transport, &bytes)
+    }
+
+    /// Posts a device's decision.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn post_decision(&self, decision: &Sealed) -> Result<(), RelayError> {
+        let body = PostDecision { decision: decision.clone() };
+        self.call(Method::POST, "/v1/decisions", Some(&body)).await.map(drop)
+    }
+
+    /// The cards of the devices that this host is linked to, unverified.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn directory(&self) -> Result<Directory, RelayError> {
+        let bytes = self.call::<()>(Method::GET, "/v1/devices", None).await?;
+        call::parse(&self.transport, &bytes)
+    }
+
+    /// The hosts that this device is linked to, as the server knows them.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn hosts(&self) -> Result<Hosts, RelayError> {
+        let bytes = self.call::<()>(Method::GET, "/v1/hosts", None).await?;
+        call::parse(&self.transport, &bytes)
+    }
+
+    /// Ends this host's link to a device.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn unlink(&self, device: &str) -> Result<(), RelayError> {
+        self.call::<()>(Method::DELETE, &format!("/v1/devices/{}", part(device)?), None).await.map(drop)
+    }
+
+    /// Ends this device's link to a host.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn unlink_host(&self, host: &str) -> Result<(), RelayError> {
+        self.call::<()>(Method::DELETE, &format!("/v1/hosts/{}", part(host)?), None).await.map(drop)
+    }
+
+    /// Opens a pairing mailbox.
+    ///
+    /// # Errors
+    /// 409 when it is another host's.
+    pub async fn open_mailbox(&self, mailbox: &str) -> Result<(), RelayError> {
+        self.call::<()>(Method::PUT, &format!("/v1/mailboxes/{}", part(mailbox)?), None).await.map(drop)
+    }
+
+    /// Closes a pairing mailbox.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn close_mailbox(&self, mailbox: &str) -> Result<(), RelayError> {
+        self.call::<()>(Method::DELETE, &format!("/v1/mailboxes/{}", part(mailbox)?), None).await.map(drop)
+    }
+
+    /// Puts the host's message into slot `m2` or `m3`.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn put_mail(&self, mailbox: &str, slot: Slot, data: &str) -> Result<(), RelayError> {
+        let mail = Mail { data: data.to_owned() };
+        self.call(Method::PUT, &slot_path(mailbox, slot)?, Some(&mail)).await.map(drop)
+    }
+
+    /// Appends a device's message to slot `m1`. Needs no token: the device is not known yet.
+    ///
+    /// # Errors
+    /// 409 when another device was answered first.
+    pub async fn post_first(&self, mailbox: &str, data: &str) -> Result<(), RelayError> {
+        let mail = Mail { data: data.to_owned() };
+        self.open_call(Method::POST, &slot_path(mailbox, Slot::First)?, Some(&mail)).await.map(drop)
+    }
+
+    /// What is in a slot from number `after` on; waits up to `wait` seconds until there is something.
+    ///
+    /// # Errors
+    /// 404 when the mailbox is not open (any more).
+    pub async fn mails(
+        &self,
+        mailbox: &str,
+        slot: Slot,
+        after: usize,
+        wait: u32,
+    ) -> Result<Vec<String>, RelayError> {
+        let wait = wait.min(MAX_POLL);
+        let path = format!("{}?after={after}&wait={wait}", slot_path(mailbox, slot)?);
+        let limit = SHORT + Duration::from_secs(wait.into());
+        let bytes = call::whole::<()>(&self.transport, limit, Method::GET, &path, None, None).await?;
+        call::parse::<Mails>(&self.transport, &bytes).map(|mails| mails.mails)
+    }
+
+    /// Opens the event stream. Comes back with the first event at hand, so that a stream that a proxy
+    /// holds back is noticed; then events come by long poll.
+    ///
+    /// # Errors
+    /// Why no events will come.
+    pub async fn events(self: &Arc<Self>) -> Result<Events, RelayError> {
+        events::open(self).await
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// A short call with a token, made anew once when the server does not know it any more.
+    pub(crate) async fn call<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Vec<u8>, RelayError> {
+        self.call_within(SHORT, method, path, body).await
+    }
+
+    pub(crate) async fn call_within<B: Serialize>(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Vec<u8>, RelayError> {
+        let token = self.token().await?;
+        match call::whole(&self.transport, limit, method.clone(), path, Some(&token), body).await {
+            Err(RelayError::Status { status: 401, .. }) => {
+                self.drop_token(&token).await;
+                let token = self.token().await?;
+                call::whole(&self.transport, limit, method, path, Some(&token), body).await
+            }
+            result => result,
+        }
+    }
+
+    /// A short call without a token.
+    async fn open_call<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Vec<u8>, RelayError> {
+        call::whole(&self.transport, SHORT, method, path, None, body).await
+    }
+
+    /// The token, earned by signing a challenge when there is none. One caller earns, others wait.
+    pub(crate) async fn token(&self) -> Result<String, RelayError> {
+        let mut held = self.token.lock().await;
+        if let Some(held) = held.as_ref().filter(|held| Instant::now() < held.until) {
+            return Ok(held.value.clone());
+        }
+        let proof = self.prove().await?;
+        let bytes = self.open_call(Method::POST, "/v1/auth/token", Some(&proof)).await?;
+        let token: Token = call::parse(&self.transport, &bytes)?;
+        let life = Duration::from_secs(token.expires_in.min(TOKEN_LIFE).into());
+        let until = Instant::now() + life.saturating_sub(EARLY);
+        *held = Some(Held { value: token.token.clone(), until });
+        Ok(token.token)
+    }
+
+    /// Forgets a token that the server refused, unless another caller has a newer one already.
+    pub(crate) async fn drop_token(&self, refused: &str) {
+        let mut held = self.token.lock().await;
+        if held.as_ref().is_some_and(|held| held.value == refused) {
+            *held = None;
+        }
+    }
+
+    async fn prove(&self) -> Result<Proof, RelayError> {
+        let body = ChallengeFor { key: self.signer.public_key().to_line() };
+        let bytes = self.open_call(Method::POST, "/v1/auth/challenge", Some(&body)).await?;
+        let challenge: Challenge = call::parse(&self.transport, &bytes)?;
+        auth::prove(self.signer.as_ref(), self.transport.origin(), &challenge)
+            .map_err(|e| RelayError::Sign(e.to_string()))
+    }
+}
+
+impl fmt::Debug for RelayClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RelayClient({})", self.origin())
+    }
+}
+
+fn slot_path(mailbox: &str, slot: Slot) -> Result<String, RelayError> {
+    Ok(format!("/v1/mailboxes/{}/{}", part(mailbox)?, slot.as_str()))
+}
+
+/// A key id or mailbox id as part of a path: its own alphabet needs no escaping, and nothing else
+/// may change which path it is.
+fn part(id: &str) -> Result<&str, RelayError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if !id.is_empty() && id.len() <= 64 && id.bytes().all(plain) {
+        Ok(id)
+    } else {
+        Err(RelayError::Status { status: 404, problem: None })
+    }
+}

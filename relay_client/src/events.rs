@@ -1,0 +1,210 @@
+//! What the server has to tell: one event stream, or long polls where a proxy holds streams back.
+
+use crate::RelayError;
+use crate::call;
+use crate::client::RelayClient;
+use crate::sse::{Item, Parser};
+use countersign_protocol::api::{Hello, MAX_POLL, Polled, event};
+use countersign_protocol::message::Sealed;
+use reqwest::{Method, Response};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The first event has to come within this time.
+const FIRST: Duration = Duration::from_secs(3);
+/// A stream that brings no byte for this long is dead: comments come every 20 s.
+const SILENCE: Duration = Duration::from_secs(50);
+/// Beyond the wait itself, a long poll has this long.
+const SLACK: Duration = Duration::from_secs(5);
+/// Long polls that bring nothing and do not wait either are not asked for more often.
+const POLL_PAUSE: Duration = Duration::from_millis(500);
+/// Most events in one long poll.
+const MAX_EVENTS: usize = 1000;
+
+/// What the server tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Connected: the server holds what follows, and may have forgotten all else.
+    Hello(Hello),
+    /// A sealed request or closed, for a device.
+    Message(Sealed),
+    /// A sealed decision, for a host.
+    Decision(Sealed),
+    /// Still connected.
+    KeepAlive,
+}
+
+/// Events as they come.
+pub struct Events {
+    client: Arc<RelayClient>,
+    source: Source,
+    ready: VecDeque<Event>,
+}
+
+enum Source {
+    Stream { response: Response, parser: Parser },
+    Poll { cursor: String, asked: Instant },
+}
+
+pub(crate) async fn open(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
+    match timeout(FIRST, open_stream(client)).await {
+        Ok(result) => result,
+        Err(_) => {
+            // A stream that is held back, or a connection that is dead: neither is to be used again.
+            client.transport().reset();
+            open_poll(client).await
+        }
+    }
+}
+
+async fn open_stream(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
+    let transport = client.transport();
+    let token = client.token().await?;
+    let get = |token: String| async move {
+        call::send::<()>(transport, Method::GET, "/v1/stream", Some(&token), None).await
+    };
+    let response = match get(token.clone()).await {
+        Err(RelayError::Status { status: 401, .. }) => {
+            client.drop_token(&token).await;
+            get(client.token().await?).await?
+        }
+        result => result?,
+    };
+    let mut events = Events {
+        client: client.clone(),
+        source: Source::Stream { response, parser: Parser::default() },
+        ready: VecDeque::new(),
+    };
+    let first = events.next().await?;
+    if !matches!(first, Event::Hello(_)) {
+        return Err(call::garbage(transport, "a stream that does not begin with hello"));
+    }
+    events.ready.push_front(first);
+    Ok(events)
+}
+
+async fn open_poll(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
+    let polled = poll(client, None).await?;
+    let mut events = Events {
+        client: client.clone(),
+        source: Source::Poll { cursor: String::new(), asked: Instant::now() },
+        ready: VecDeque::new(),
+    };
+    events.ready.push_back(Event::Hello(Hello { server: "(by long poll)".into(), epoch: String::new() }));
+    events.take(polled)?;
+    Ok(events)
+}
+
+async fn poll(client: &RelayClient, after: Option<&str>) -> Result<Polled, RelayError> {
+    let (wait, query) = match after {
+        None => (0, String::new()),
+        Some(cursor) => (MAX_POLL, format!("&after={cursor}")),
+    };
+    let path = format!("/v1/poll?wait={wait}{query}");
+    let limit = SLACK + Duration::from_secs(wait.into());
+    let bytes = client.call_within::<()>(limit, Method::GET, &path, None).await?;
+    call::parse(client.transport(), &bytes)
+}
+
+impl Events {
+    /// The next event. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// Why no more will come: open the events anew.
+    pub async fn next(&mut self) -> Result<Event, RelayError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(event);
+            }
+            match &mut self.source {
+                Source::Stream { .. } => self.read().await?,
+                Source::Poll { cursor, asked } => {
+                    if asked.elapsed() < POLL_PAUSE {
+                        sleep(POLL_PAUSE).await;
+                    }
+                    let (cursor, began) = (cursor.clone(), Instant::now());
+                    let polled = poll(&self.client, Some(&cursor)).await?;
+                    if let Source::Poll { asked, .. } = &mut self.source {
+                        *asked = began;
+                    }
+                    self.take(polled)?;
+                    if self.ready.is_empty() {
+                        self.ready.push_back(Event::KeepAlive);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether events come by long poll.
+    #[must_use]
+    pub fn is_polling(&self) -> bool {
+        matches!(self.source, Source::Poll { .. })
+    }
+
+    /// Reads one chunk of the stream.
+    async fn read(&mut self) -> Result<(), RelayError> {
+        let transport = self.client.transport();
+        let Source::Stream { response, parser } = &mut self.source else { return Ok(()) };
+        let chunk = match timeout(SILENCE, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => chunk,
+            Ok(Ok(None)) => {
+                let detail = "the server closed the stream".to_owned();
+                return Err(RelayError::Connection { origin: transport.origin().to_owned(), detail });
+            }
+            Ok(Err(error)) => return Err(RelayError::from_http(transport.origin(), &error)),
+            Err(_) => {
+                transport.reset();
+                return Err(RelayError::Timeout { origin: transport.origin().to_owned() });
+            }
+        };
+        parser.push(&chunk);
+        let broken = |_| call::garbage(transport, "a broken event stream");
+        while let Some(item) = parser.next().map_err(broken)? {
+            let event = match item {
+                Item::Comment => Event::KeepAlive,
+                Item::Event { name, data } if name == event::HELLO => {
+                    Event::Hello(call::parse(transport, data.as_bytes())?)
+                }
+                Item::Event { name, data } if name == event::MESSAGE => {
+                    Event::Message(call::parse(transport, data.as_bytes())?)
+                }
+                Item::Event { name, data } if name == event::DECISION => {
+                    Event::Decision(call::parse(transport, data.as_bytes())?)
+                }
+                // Events of a later server.
+                Item::Event { .. } => Event::KeepAlive,
+            };
+            self.ready.push_back(event);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, polled: Polled) -> Result<(), RelayError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+        let sound = polled.cursor.len() <= 128
+            && polled.cursor.bytes().all(plain)
+            && polled.events.len() <= MAX_EVENTS;
+        if !sound {
+            return Err(call::garbage(self.client.transport(), "an unusable long poll"));
+        }
+        if let Source::Poll { cursor, .. } = &mut self.source {
+            *cursor = polled.cursor;
+        }
+        self.ready.extend(polled.events.into_iter().map(|polled| match polled.event.as_str() {
+            event::MESSAGE => Event::Message(polled.data),
+            event::DECISION => Event::Decision(polled.data),
+            _ => Event::KeepAlive,
+        }));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Events({:?}, polling: {})", self.client, self.is_polling())
+    }
+}
