@@ -1,0 +1,91 @@
+//! What everything in the daemon shares. One thread, so no locks.
+
+use crate::approvers::Approvers;
+use crate::audit::Audit;
+use crate::budget::Budget;
+use crate::config::{Config, Loaded};
+use crate::devices::Devices;
+use crate::files::Owner;
+use crate::log::Log;
+use crate::login::Logins;
+use crate::recovery::Recovery;
+use crate::relay::Relay;
+use countersign_protocol::keys::{PublicKey, SigningKey};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The daemon.
+pub struct App {
+    /// Where its files are.
+    pub paths: Paths,
+    /// Who may own the administrator's files beside root.
+    pub administrator: Owner,
+    /// The policy, and what is wrong with it; ask [`App::config`].
+    pub config: RefCell<Loaded>,
+    /// Who this host is.
+    pub host: HostIdentity,
+    /// Which keys may decide for whom.
+    pub approvers: Approvers,
+    /// The paired devices.
+    pub devices: Devices,
+    /// What happened.
+    pub audit: Audit,
+    /// Failures of typed factors.
+    pub budget: Rc<Budget>,
+    /// Recovery codes.
+    pub recovery: Recovery,
+    /// What administrators read.
+    pub log: Log,
+    /// The connection to the server.
+    pub relay: Relay,
+    /// The logins that wait.
+    pub logins: Logins,
+}
+
+/// Who this host is.
+pub struct HostIdentity {
+    /// Its signing key.
+    pub key: Arc<SigningKey>,
+    /// Its name, for people.
+    pub name: String,
+    /// Its public key.
+    pub public: PublicKey,
+}
+
+/// Where the daemon's files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The configuration; the administrator's `approvers` and `revoked` are beside it.
+    pub config: PathBuf,
+    /// The daemon's own files.
+    pub state: PathBuf,
+    /// The sockets.
+    pub run: PathBuf,
+}
+
+impl App {
+    /// The policy in force.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, when none was ever good: then nobody is let in.
+    pub fn config(&self) -> Result<Rc<Config>, String> {
+        let loaded = self.config.borrow();
+        loaded.good.clone().ok_or_else(|| loaded.faults.join("; "))
+    }
+}
+
+impl Paths {
+    /// The administrator's folder.
+    #[must_use]
+    pub fn administrator(&self) -> &Path {
+        self.config.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// A file of the daemon's own.
+    #[must_use]
+    pub fn own(&self, name: &str) -> PathBuf {
+        self.state.join(name)
+    }
+}

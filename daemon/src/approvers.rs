@@ -1,0 +1,200 @@
+//! Which keys may decide for whom: the two approvers files and the two files of revoked keys.
+//!
+//! One pair is the administrator's and only read, the other is written here alone. A faulty
+//! approvers file lets nobody approve; a faulty file of revoked keys lets nobody approve at all.
+
+use crate::files::{self, FileFault, Owner, Store, Version};
+use crate::log::Log;
+use countersign_protocol::keys::PublicKey;
+use countersign_protocol::message::namespace;
+use countersign_protocol::signers::{AllowedSigners, Line, LineFault, MAX_FILE, Revoked};
+use countersign_protocol::sshsig::Signed;
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// The approvers and the revoked keys as the files say them now.
+pub struct Approvers {
+    allowed: [Watched<AllowedSigners>; 2],
+    revoked: [Watched<Revoked>; 2],
+    own: OwnFiles,
+    log: Log,
+}
+
+/// The pair that the daemon writes.
+struct OwnFiles {
+    approvers: PathBuf,
+    revoked: PathBuf,
+    approvers_store: Store,
+    revoked_store: Store,
+    owner: Owner,
+}
+
+/// A file that is read again whenever it has changed.
+struct Watched<T> {
+    path: PathBuf,
+    owner: Owner,
+    parse: fn(&str) -> Result<T, Vec<LineFault>>,
+    seen: RefCell<Option<Seen<T>>>,
+}
+
+/// What was in a file: its content, or that it must not be used.
+type Content<T> = Result<Rc<T>, ()>;
+
+struct Seen<T> {
+    version: Option<Version>,
+    content: Content<T>,
+}
+
+impl Approvers {
+    /// Of the administrator's folder and the daemon's own, each with who may own its files.
+    #[must_use]
+    pub fn new((administrator, root): (&Path, Owner), (own, owner): (&Path, Owner), log: Log) -> Self {
+        let own = OwnFiles {
+            approvers: own.join("approvers"),
+            revoked: own.join("revoked"),
+            approvers_store: Store::new(&own.join("approvers")),
+            revoked_store: Store::new(&own.join("revoked")),
+            owner,
+        };
+        let allowed = |path: PathBuf, owner| Watched::new(path, owner, AllowedSigners::parse);
+        let revoked = |path: PathBuf, owner| Watched::new(path, owner, Revoked::parse);
+        Self {
+            allowed: [allowed(administrator.join("approvers"), root), allowed(own.approvers.clone(), owner)],
+            revoked: [revoked(administrator.join("revoked"), root), revoked(own.revoked.clone(), owner)],
+            own,
+            log,
+        }
+    }
+
+    /// Whether this signature's key may decide for this user now.
+    ///
+    /// # Errors
+    /// Why not, for the log.
+    pub fn authorize(&self, user: &str, signed: &Signed, at_unix: u64) -> Result<(), String> {
+        let mut revoked = Vec::new();
+        for file in &self.revoked {
+            revoked
+                .push(file.content(&self.log).map_err(|()| {
+                    format!("{} cannot be used, so nobody may approve", file.path.display())
+                })?);
+        }
+        let mut refusal = String::from("there are no approvers");
+        for file in &self.allowed {
+            let Ok(allowed) = file.content(&self.log) else {
+                refusal = format!("{} cannot be used", file.path.display());
+                continue;
+            };
+            let judged = revoked.iter().try_for_each(|revoked| {
+                allowed.authorize(user, namespace::DECISION, signed, at_unix, revoked)
+            });
+            match judged {
+                Ok(()) => return Ok(()),
+                Err(why) => refusal = why.to_string(),
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Whether a key has ended. When that cannot be known it counts as ended.
+    #[must_use]
+    pub fn is_revoked(&self, key: &PublicKey) -> bool {
+        self.revoked.iter().any(|file| file.content(&self.log).map_or(true, |revoked| revoked.contains(key)))
+    }
+
+    /// Lets a key decide for a user from now on.
+    ///
+    /// # Errors
+    /// When the user's name could be read as a pattern, or the file could not be written.
+    pub async fn add(&self, user: &str, key: &PublicKey, comment: &str) -> io::Result<()> {
+        let line = Line::new(user, key.clone(), comment)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
+            .to_string();
+        let mut text = self.own.read(&self.own.approvers)?;
+        if text.lines().any(|present| present == line) {
+            return Ok(());
+        }
+        text.push_str(&line);
+        text.push('\n');
+        self.own.approvers_store.write(|| Ok(text.into_bytes())).await
+    }
+
+    /// Ends a key for good, for every user and in the administrator's file too.
+    ///
+    /// # Errors
+    /// When a file could not be written.
+    pub async fn revoke(&self, key: &PublicKey) -> io::Result<()> {
+        let line = key.to_line();
+        let mut text = self.own.read(&self.own.revoked)?;
+        if !text.lines().any(|present| present == line) {
+            text.push_str(&line);
+            text.push('\n');
+            self.own.revoked_store.write(|| Ok(text.into_bytes())).await?;
+        }
+        // Only for tidiness: the line above is what ends the key.
+        let encoded = line.split(' ').nth(1).unwrap_or_default();
+        let text = self.own.read(&self.own.approvers)?;
+        let kept: String = text
+            .split_inclusive('\n')
+            .filter(|present| !present.split_whitespace().any(|field| field == encoded))
+            .collect();
+        if kept.len() < text.len() {
+            self.own.approvers_store.write(|| Ok(kept.into_bytes())).await?;
+        }
+        Ok(())
+    }
+}
+
+impl OwnFiles {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        match files::read_trusted(path, self.owner, MAX_FILE) {
+            Err(FileFault::Missing) => Ok(String::new()),
+            Err(fault) => Err(io::Error::other(format!("{}: {fault}", path.display()))),
+            Ok(mut text) => {
+                if !text.is_empty() && !text.ends_with('\n') {
+                    text.push('\n');
+                }
+                Ok(text)
+            }
+        }
+    }
+}
+
+impl<T: Default> Watched<T> {
+    fn new(path: PathBuf, owner: Owner, parse: fn(&str) -> Result<T, Vec<LineFault>>) -> Self {
+        Self { path, owner, parse, seen: RefCell::new(None) }
+    }
+
+    /// The file's content as it is now. A missing file is an empty one.
+    fn content(&self, log: &Log) -> Content<T> {
+        // Before reading: a change in between is seen the next time.
+        let version = files::version(&self.path);
+        let mut seen = self.seen.borrow_mut();
+        if let Some(seen) = seen.as_ref()
+            && seen.version == version
+        {
+            return seen.content.clone();
+        }
+        let content = self.read(log);
+        *seen = Some(Seen { version, content: content.clone() });
+        content
+    }
+
+    fn read(&self, log: &Log) -> Content<T> {
+        let path = self.path.display();
+        let text = match files::read_trusted(&self.path, self.owner, MAX_FILE) {
+            Ok(text) => text,
+            Err(FileFault::Missing) => return Ok(Rc::new(T::default())),
+            Err(fault) => {
+                log.error(&format!("{path}: {fault}; nobody can approve by this file"));
+                return Err(());
+            }
+        };
+        (self.parse)(&text).map(Rc::new).map_err(|faults| {
+            for fault in faults {
+                log.error(&format!("{path}: {fault}; nobody can approve by this file"));
+            }
+        })
+    }
+}

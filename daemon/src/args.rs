@@ -1,0 +1,106 @@
+//! The command line.
+
+use crate::app::Paths;
+use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+countersignd: asks a person's phone before a login on this host is let in
+
+Usage: countersignd [OPTIONS]
+
+  --config FILE  the policy [/etc/countersign/countersign.toml]; approvers and revoked are beside it
+  --state DIR    keys, devices, codes and the audit [/var/lib/countersign]
+  --run DIR      where to bind the sockets when systemd does not hand them over [/run/countersign]
+  --user NAME    when started as root: bind, then become this user for good
+  --check        read the policy, say what is wrong with it, and end
+  --help, --version
+";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run.
+    Run(Args),
+    /// Only read the policy.
+    Check(Args),
+    /// Print [`HELP`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// Where to run, and as whom.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Args {
+    /// Where the files are.
+    pub paths: Paths,
+    /// Whom to become.
+    pub user: Option<String>,
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// One line that says what is wrong.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let mut args = Args {
+        paths: Paths {
+            config: "/etc/countersign/countersign.toml".into(),
+            state: "/var/lib/countersign".into(),
+            run: "/run/countersign".into(),
+        },
+        user: None,
+    };
+    let mut check = false;
+    let mut parser = Parser::from_args(words);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("config") => args.paths.config = absolute(&mut parser)?,
+            Arg::Long("state") => args.paths.state = absolute(&mut parser)?,
+            Arg::Long("run") => args.paths.run = absolute(&mut parser)?,
+            Arg::Long("user") => args.user = Some(parser.value()?.string()?),
+            Arg::Long("check") => check = true,
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(if check { Command::Check(args) } else { Command::Run(args) })
+}
+
+fn absolute(parser: &mut Parser) -> Result<PathBuf, lexopt::Error> {
+    Ok(std::path::absolute(parser.value()?).map_err(|error| error.to_string())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Command, lexopt::Error> {
+        parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn paths_can_be_moved() {
+        let Command::Run(args) =
+            read(&["--config", "/a/b.toml", "--state=/c", "--run", "/d", "--user", "u"]).unwrap()
+        else {
+            panic!("not a run");
+        };
+        assert_eq!(args.paths, Paths { config: "/a/b.toml".into(), state: "/c".into(), run: "/d".into() });
+        assert_eq!(args.paths.administrator(), std::path::Path::new("/a"));
+        assert_eq!(args.user.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for wrong in [&["--conf", "x"][..], &["--config"], &["serve"], &["-u", "x"]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!(read(&["--help"]).unwrap(), Command::Help);
+        assert!(matches!(read(&["--check"]).unwrap(), Command::Check(_)));
+    }
+}

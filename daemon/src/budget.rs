@@ -1,0 +1,215 @@
+//! How many wrong codes a user may type, however often the daemon or the clock is set back.
+//!
+//! A failure is written down before the code is compared, so that stopping the daemon in between
+//! wins nothing; a right code gives its entry back.
+
+use crate::{clock, files};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// Failures in a [`SHORT`] time.
+const SHORT_MOST: usize = 5;
+/// The short time in seconds.
+const SHORT: u64 = 15 * 60;
+/// Failures in a [`LONG`] time.
+const LONG_MOST: usize = 20;
+/// The long time in seconds.
+const LONG: u64 = 24 * 60 * 60;
+/// Users with failures in the long time; more are blocked.
+const MAX_USERS: usize = 10_000;
+/// Longest file in bytes.
+const MAX_FILE: usize = 8 * 1024 * 1024;
+
+/// The failures of all users.
+#[derive(Debug)]
+pub struct Budget {
+    store: files::Store,
+    state: RefCell<State>,
+    /// Time when the daemon started, by this file and by the boot clock.
+    started: (u64, Duration),
+}
+
+/// Leave to compare one code. It counts as a failure unless given back.
+#[derive(Debug)]
+#[must_use]
+pub struct Try {
+    user: String,
+    at: u64,
+}
+
+/// No leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocked {
+    /// When to try again.
+    pub retry: Duration,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    /// The latest time that was ever seen. Setting the clock back does not make failures younger.
+    high_water: u64,
+    /// Times of failures.
+    users: BTreeMap<String, Vec<u64>>,
+}
+
+impl Budget {
+    /// Reads the file, or starts without one.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: without it everybody would have a full budget.
+    pub fn open(path: &Path, owner: files::Owner) -> io::Result<Self> {
+        let state: State = files::read_json(path, owner, MAX_FILE)?.unwrap_or_default();
+        let started = (clock::unix().max(state.high_water), clock::boot());
+        Ok(Self { store: files::Store::new(path), state: RefCell::new(state), started })
+    }
+
+    /// Asks for leave to compare one code that this user typed; comes back when the disk knows.
+    ///
+    /// # Errors
+    /// When it cannot be written down: then nothing may be compared.
+    pub async fn take(&self, user: &str) -> io::Result<Result<Try, Blocked>> {
+        let now = self.now();
+        if let Err(blocked) = self.state.borrow_mut().take(user, now) {
+            return Ok(Err(blocked));
+        }
+        self.write().await?;
+        Ok(Ok(Try { user: user.into(), at: now }))
+    }
+
+    /// The code was right.
+    ///
+    /// # Errors
+    /// When it cannot be written down; the try then still counts after a restart.
+    pub async fn give_back(&self, taken: Try) -> io::Result<()> {
+        if let Some(times) = self.state.borrow_mut().users.get_mut(&taken.user)
+            && let Some(at) = times.iter().position(|time| *time == taken.at)
+        {
+            times.remove(at);
+        }
+        self.write().await
+    }
+
+    /// Seconds since 1970 that only run forward: the wall clock at start, then the boot clock.
+    fn now(&self) -> u64 {
+        self.started.0 + clock::boot().saturating_sub(self.started.1).as_secs()
+    }
+
+    async fn write(&self) -> io::Result<()> {
+        self.store.write(|| serde_json::to_vec(&*self.state.borrow())).await
+    }
+}
+
+impl State {
+    fn take(&mut self, user: &str, now: u64) -> Result<(), Blocked> {
+        self.high_water = self.high_water.max(now);
+        self.users.retain(|_, times| {
+            times.retain(|time| now.saturating_sub(*time) < LONG);
+            !times.is_empty()
+        });
+        if self.users.len() >= MAX_USERS && !self.users.contains_key(user) {
+            return Err(Blocked { retry: Duration::from_secs(SHORT) });
+        }
+        let times = self.users.entry(user.into()).or_default();
+        for (most, span) in [(LONG_MOST, LONG), (SHORT_MOST, SHORT)] {
+            // Times stand in order, so this one has to leave the span before there is room.
+            if let Some(first) = times.len().checked_sub(most).and_then(|at| times.get(at))
+                && now.saturating_sub(*first) < span
+            {
+                return Err(Blocked { retry: Duration::from_secs(first + span - now.min(first + span)) });
+            }
+        }
+        times.push(now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 1_800_000_000;
+
+    #[test]
+    fn five_in_a_quarter_of_an_hour_and_twenty_a_day() {
+        let mut state = State::default();
+        let mut now = DAY;
+        for round in 0..4 {
+            for _ in 0..5 {
+                state.take("alice", now).unwrap();
+            }
+            let blocked = state.take("alice", now + 1).unwrap_err();
+            if round < 3 {
+                assert_eq!(blocked.retry, Duration::from_secs(SHORT - 1));
+            }
+            state.take(&format!("other{round}"), now).unwrap();
+            now += SHORT;
+        }
+        let blocked = state.take("alice", now).unwrap_err();
+        assert_eq!(blocked.retry, Duration::from_secs(LONG - 4 * SHORT));
+        state.take("alice", DAY + LONG).unwrap();
+    }
+
+    #[test]
+    fn failures_do_not_pile_up_users_for_ever() {
+        let mut state = State::default();
+        for number in 0..MAX_USERS {
+            state.take(&number.to_string(), DAY).unwrap();
+        }
+        assert!(state.take("one more", DAY).is_err());
+        state.take("one more", DAY + LONG).unwrap();
+        assert_eq!(state.users.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn counted_before_comparing_and_kept_across_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.json");
+        let owner = files::Owner(nix::unistd::geteuid().as_raw());
+        for _ in 0..5 {
+            // A new daemon each time: killed after the failure was counted.
+            let budget = Budget::open(&path, owner).unwrap();
+            let _ = budget.take("alice").await.unwrap().unwrap();
+        }
+        let budget = Budget::open(&path, owner).unwrap();
+        assert!(budget.take("alice").await.unwrap().is_err());
+        assert!(budget.take("bob").await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_right_code_gives_its_try_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = files::Owner(nix::unistd::geteuid().as_raw());
+        let budget = Budget::open(&folder.path().join("budget.json"), owner).unwrap();
+        for _ in 0..50 {
+            let taken = budget.take("alice").await.unwrap().unwrap();
+            budget.give_back(taken).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn setting_the_clock_back_refills_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.json");
+        let owner = files::Owner(nix::unistd::geteuid().as_raw());
+        // Five failures by a clock that stood an hour ahead and was then set right.
+        let ahead = clock::unix() + 3600;
+        let state = State { high_water: ahead, users: [("alice".into(), vec![ahead; 5])].into() };
+        files::replace(&path, &serde_json::to_vec(&state).unwrap()).unwrap();
+        let budget = Budget::open(&path, owner).unwrap();
+        assert!(budget.take("alice").await.unwrap().is_err());
+    }
+
+    #[test]
+    fn a_broken_file_is_not_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.json");
+        files::replace(&path, b"{").unwrap();
+        let owner = files::Owner(nix::unistd::geteuid().as_raw());
+        assert!(Budget::open(&path, owner).unwrap_err().to_string().contains("budget.json"));
+    }
+}

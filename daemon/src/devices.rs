@@ -1,0 +1,247 @@
+//! The paired devices: their cards, to seal requests for, and what is told about them.
+//!
+//! Whether a device may decide is not said here but in [`crate::approvers`].
+
+use crate::clock;
+use crate::files::{self, Owner, Store};
+use crate::log::Log;
+use countersign_protocol::api::SignedCard;
+use countersign_protocol::card::{self, VerifiedCard};
+use serde::{Deserialize, Serialize};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long uses are gathered before they are written.
+const NOTE_TIME: Duration = Duration::from_secs(1);
+/// Longest file in bytes.
+const MAX_FILE: usize = 32 * 1024 * 1024;
+/// Most devices of one user: a login's messages go out in one post.
+pub const MAX_DEVICES: usize = countersign_protocol::api::MAX_MESSAGES;
+
+/// All paired devices.
+#[derive(Debug)]
+pub struct Devices {
+    store: Store,
+    list: RefCell<Vec<Device>>,
+    /// Users who had a device once.
+    former: RefCell<BTreeSet<String>>,
+    /// Whether uses were noted that the file does not have.
+    unwritten: Cell<bool>,
+    noted: Notify,
+}
+
+/// A device of one user.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// The canonical name of its user.
+    pub user: String,
+    /// Its card, verified.
+    pub card: Rc<VerifiedCard>,
+    /// When it was paired, seconds since 1970.
+    pub paired_at: u64,
+    /// When it last decided, seconds since 1970.
+    pub last_used_at: Option<u64>,
+    /// The highest counter of its decisions.
+    pub counter: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    devices: Vec<Entry>,
+    #[serde(default)]
+    former: BTreeSet<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    user: String,
+    card: SignedCard,
+    paired_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<u64>,
+    counter: u64,
+}
+
+impl Devices {
+    /// Reads the file, or starts without one.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read: a user must not pass for one without devices.
+    pub fn open(path: &Path, owner: Owner) -> io::Result<Self> {
+        let file: Option<File> = files::read_json(path, owner, MAX_FILE)?;
+        let file = file.unwrap_or(File { devices: Vec::new(), former: BTreeSet::new() });
+        let mut list = Vec::new();
+        for entry in file.devices {
+            list.push(Device::read(entry).map_err(|error| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+            })?);
+        }
+        Ok(Self {
+            store: Store::new(path),
+            list: RefCell::new(list),
+            former: RefCell::new(file.former),
+            unwritten: Cell::new(false),
+            noted: Notify::new(),
+        })
+    }
+
+    /// A user's devices in order of pairing.
+    #[must_use]
+    pub fn for_user(&self, user: &str) -> Vec<Device> {
+        self.list.borrow().iter().filter(|device| device.user == user).cloned().collect()
+    }
+
+    /// Whether a user without devices had one before. Such a user is not new: taking the last
+    /// device away must not turn the second factor off where the policy spares new users.
+    #[must_use]
+    pub fn had_any(&self, user: &str) -> bool {
+        self.former.borrow().contains(user)
+    }
+
+    /// All devices in order of pairing.
+    #[must_use]
+    pub fn all(&self) -> Vec<Device> {
+        self.list.borrow().clone()
+    }
+
+    /// Adds a device, or takes a paired device's new card.
+    ///
+    /// # Errors
+    /// When the user has too many, or the file could not be written; then nothing has changed.
+    pub async fn add(&self, user: &str, card: VerifiedCard) -> io::Result<Device> {
+        let device = Device {
+            user: user.into(),
+            card: Rc::new(card),
+            paired_at: clock::unix(),
+            last_used_at: None,
+            counter: 0,
+        };
+        if !self.has_room(user, &device.card) {
+            return Err(io::Error::other(format!(
+                "{user} has {MAX_DEVICES} devices already; revoke one that is no longer used"
+            )));
+        }
+        let old = self.list.borrow().clone();
+        self.list.borrow_mut().retain(|present| !present.is(user, &device.id()));
+        self.list.borrow_mut().push(device.clone());
+        self.write_or(old).await?;
+        Ok(device)
+    }
+
+    /// Whether this device may be paired in addition.
+    #[must_use]
+    pub fn has_room(&self, user: &str, card: &VerifiedCard) -> bool {
+        let id = card.key.id();
+        let others = self.list.borrow().iter().filter(|d| d.user == user && d.id() != id).count();
+        others < MAX_DEVICES
+    }
+
+    /// Removes all entries of a key; gives those that there were.
+    ///
+    /// # Errors
+    /// When the file could not be written; then nothing has changed.
+    pub async fn remove(&self, id: &str) -> io::Result<Vec<Device>> {
+        let old = self.list.borrow().clone();
+        let removed: Vec<Device> = old.iter().filter(|device| device.id() == id).cloned().collect();
+        if !removed.is_empty() {
+            self.list.borrow_mut().retain(|device| device.id() != id);
+            self.former.borrow_mut().extend(removed.iter().map(|device| device.user.clone()));
+            self.write_or(old).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Takes note of a decision by this key. False when its counter did not rise, which hints at a
+    /// copied key.
+    pub fn note_use(&self, id: &str, counter: u64) -> bool {
+        let mut rose = true;
+        for device in self.list.borrow_mut().iter_mut().filter(|device| device.id() == id) {
+            rose &= counter > device.counter;
+            device.counter = device.counter.max(counter);
+            device.last_used_at = Some(clock::unix());
+            self.unwritten.set(true);
+        }
+        if self.unwritten.get() {
+            self.noted.notify_one();
+        }
+        rose
+    }
+
+    /// Writes what [`Self::note_use`] noted, a moment after it did. Never comes back by itself.
+    pub async fn keep_uses(&self, log: &Log) {
+        loop {
+            self.noted.notified().await;
+            tokio::time::sleep(NOTE_TIME).await;
+            if let Err(error) = self.write_uses().await {
+                log.error(&error.to_string());
+            }
+        }
+    }
+
+    /// Writes what [`Self::note_use`] noted, if anything.
+    ///
+    /// # Errors
+    /// When the file could not be written.
+    pub async fn write_uses(&self) -> io::Result<()> {
+        if self.unwritten.replace(false) { self.write().await } else { Ok(()) }
+    }
+
+    async fn write_or(&self, old: Vec<Device>) -> io::Result<()> {
+        let written = self.write().await;
+        if written.is_err() {
+            *self.list.borrow_mut() = old;
+        }
+        written
+    }
+
+    async fn write(&self) -> io::Result<()> {
+        self.store
+            .write(|| {
+                let devices = self.list.borrow().iter().map(Device::entry).collect();
+                serde_json::to_vec(&File { devices, former: self.former.borrow().clone() })
+            })
+            .await
+    }
+}
+
+impl Device {
+    /// Its key id.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.card.key.id()
+    }
+
+    fn is(&self, user: &str, id: &str) -> bool {
+        self.user == user && self.id() == id
+    }
+
+    fn read(entry: Entry) -> Result<Self, card::CardError> {
+        Ok(Self {
+            card: Rc::new(card::verify(&entry.card)?),
+            user: entry.user,
+            paired_at: entry.paired_at,
+            last_used_at: entry.last_used_at,
+            counter: entry.counter,
+        })
+    }
+
+    fn entry(&self) -> Entry {
+        Entry {
+            user: self.user.clone(),
+            card: SignedCard {
+                card: String::from_utf8_lossy(&self.card.bytes).into_owned(),
+                signature: self.card.signature.clone(),
+            },
+            paired_at: self.paired_at,
+            last_used_at: self.last_used_at,
+            counter: self.counter,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Reading files that have to be trustworthy, and replacing files so that a crash leaves the old
+//! or the new one.
+
+use nix::fcntl::OFlag;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Bits of a mode that let group or others write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Who may own a file beside root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(pub u32);
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileFault {
+    /// It is not there.
+    #[error("it does not exist")]
+    Missing,
+    /// It is a link, which could lead anywhere.
+    #[error("it is a symbolic link; put the file itself there")]
+    Link,
+    /// It is a directory, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// It is somebody else's.
+    #[error("it belongs to user {0}; it has to be root's: chown root FILE")]
+    Owner(u32),
+    /// Others may write it.
+    #[error("its mode {0:04o} lets group or others write; chmod go-w FILE")]
+    Mode(u32),
+    /// It is too long.
+    #[error("it is longer than {0} bytes")]
+    TooLong(usize),
+    /// It is no text.
+    #[error("it is not UTF-8 text")]
+    NotText,
+    /// The system refused.
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What tells one version of a file from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    modified: (i64, i64),
+    changed: (i64, i64),
+    size: u64,
+    inode: u64,
+    device: u64,
+}
+
+/// The version of the file that is there now; `None` when there is none or it cannot be seen.
+#[must_use]
+pub fn version(path: &Path) -> Option<Version> {
+    let data = std::fs::symlink_metadata(path).ok()?;
+    Some(Version {
+        modified: (data.mtime(), data.mtime_nsec()),
+        changed: (data.ctime(), data.ctime_nsec()),
+        size: data.size(),
+        inode: data.ino(),
+        device: data.dev(),
+    })
+}
+
+/// Reads a file that belongs to root or to `owner` and that nobody else can write.
+///
+/// # Errors
+/// [`FileFault`] says what is wrong with the file.
+pub fn read_trusted(path: &Path, owner: Owner, max: usize) -> Result<String, FileFault> {
+    // Without blocking: a pipe in the file's place must not stop the daemon.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(|error| {
+        match error.raw_os_error() {
+            Some(code) if code == nix::Error::ELOOP as i32 => FileFault::Link,
+            Some(code) if code == nix::Error::ENOENT as i32 => FileFault::Missing,
+            _ => FileFault::Io(error),
+        }
+    })?;
+    // Of what was opened, not of what may be there by now.
+    let data = file.metadata()?;
+    if !data.is_file() {
+        return Err(FileFault::NotAFile);
+    }
+    if data.uid() != 0 && data.uid() != owner.0 {
+        return Err(FileFault::Owner(data.uid()));
+    }
+    if data.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(FileFault::Mode(data.mode() & 0o7777));
+    }
+    let mut bytes = Vec::new();
+    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > max {
+        return Err(FileFault::TooLong(max));
+    }
+    String::from_utf8(bytes).map_err(|_| FileFault::NotText)
+}
+
+/// Puts a file with mode 0600 in place of the one that is there, and comes back when the disk
+/// holds it.
+///
+/// # Errors
+/// The old file is still there.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = beside(path, ".new");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = create_new(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    sync_directory(path)
+}
+
+/// Creates a file with mode 0600 that must not exist yet.
+///
+/// # Errors
+/// Also when it exists.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Makes a new name in the file's directory last.
+///
+/// # Errors
+/// When the directory cannot be synced.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The path with something added to its file name.
+#[must_use]
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A file of the daemon's own that is replaced as a whole, one writer at a time.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Store {
+    /// The file of that path.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.into(), turn: Arc::default() }
+    }
+
+    /// Writes what `content` gives when it is this writer's turn, and comes back when the disk
+    /// holds it. Dropping the future does not tear the file.
+    ///
+    /// # Errors
+    /// Names the file; the old one is still there.
+    pub async fn write(&self, content: impl FnOnce() -> serde_json::Result<Vec<u8>>) -> io::Result<()> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let bytes = content()?;
+        let path = self.path.clone();
+        let write = move || {
+            let written = replace(&path, &bytes);
+            drop(turn);
+            written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+}
+
+/// Reads a file of the daemon's own; `None` when there is none yet.
+///
+/// # Errors
+/// Names the file and says what is wrong with it.
+pub fn read_json<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    owner: Owner,
+    max: usize,
+) -> io::Result<Option<T>> {
+    let named = |fault: &dyn std::fmt::Display| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {fault}", path.display()))
+    };
+    match read_trusted(path, owner, max) {
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| named(&error)),
+        Err(FileFault::Missing) => Ok(None),
+        Err(fault) => Err(named(&fault)),
+    }
+}

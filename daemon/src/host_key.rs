@@ -1,0 +1,56 @@
+//! The host's own signing key: made at the first start, never changed after.
+
+use crate::files::{self, FileFault, Owner};
+use countersign_protocol::keys::{MAX_PRIVATE, SigningKey};
+use std::io::{self, Write};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Reads the key, or makes one when there is none.
+///
+/// # Errors
+/// Names the file: it is never replaced, because phones know this host by it.
+pub fn load_or_create(path: &Path, owner: Owner, comment: &str) -> io::Result<SigningKey> {
+    let named = |fault: String| io::Error::other(format!("{}: {fault}", path.display()));
+    match files::read_trusted(path, owner, MAX_PRIVATE) {
+        Ok(text) => {
+            let text = Zeroizing::new(text);
+            check_private(path).map_err(named)?;
+            SigningKey::from_openssh(&text, None).map_err(|error| named(error.to_string()))
+        }
+        Err(FileFault::Missing) => create(path, comment).map_err(|error| named(error.to_string())),
+        Err(fault) => Err(named(fault.to_string())),
+    }
+}
+
+fn create(path: &Path, comment: &str) -> io::Result<SigningKey> {
+    let key = SigningKey::generate();
+    let text = key.to_openssh(comment).map_err(io::Error::other)?;
+    // Under another name until it is whole: a crash must not leave half a key in its place.
+    let temporary = files::beside(path, ".new");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = files::create_new(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    // A link fails where a rename would replace a key that another start has just made.
+    std::fs::hard_link(&temporary, path)?;
+    std::fs::remove_file(&temporary)?;
+    files::sync_directory(path)?;
+    Ok(key)
+}
+
+fn check_private(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = std::fs::symlink_metadata(path).map_err(|error| error.to_string())?.mode();
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(format!(
+            "its mode {:04o} lets others read it; it may be known: chmod 600 FILE, and make a new one if in doubt",
+            mode & 0o7777
+        ))
+    }
+}

@@ -1,0 +1,33 @@
+//! countersignd: asks a person's phone before a login on this host is let in.
+//!
+//! [`run`] starts and ends the daemon; [`listen`] hands each connection to the login's story or to
+//! [`manage`]. Everything runs on one thread; only file syncs, slow hashes and user look-ups run
+//! beside it. Every path starts refused.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod app;
+pub mod approvers;
+pub mod args;
+pub mod audit;
+pub mod budget;
+pub mod caller;
+pub mod clock;
+pub mod config;
+pub mod connection;
+pub mod devices;
+pub mod files;
+pub mod host_key;
+pub mod listen;
+pub mod log;
+pub mod manage;
+pub mod pairing;
+pub mod person;
+pub mod privileges;
+pub mod recovery;
+pub mod run;
+pub mod service_manager;
+pub mod sockets;
+pub mod login;
+pub mod relay;
+pub mod verify;

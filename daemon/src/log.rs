@@ -1,0 +1,168 @@
+//! What administrators read: syslog's AUTHPRIV, and standard error.
+//!
+//! Text from outside is escaped here, so no caller can forget it.
+
+use countersign_protocol::text::escape;
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::rc::Rc;
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something does not work.
+    Error,
+    /// Somebody should look at this.
+    Warning,
+    /// Worth keeping.
+    Notice,
+    /// Ordinary.
+    Info,
+}
+
+/// The daemon's log. A line that cannot be written is dropped: the audit file is what must hold.
+#[derive(Clone)]
+pub struct Log {
+    syslog: Rc<RefCell<Option<Logger<LoggerBackend, Formatter3164>>>>,
+    path: PathBuf,
+    /// False when standard error ends in the same journal as syslog.
+    stderr_too: bool,
+}
+
+impl Log {
+    /// A log to `/dev/log` where there is one, and to standard error.
+    #[must_use]
+    pub fn open() -> Self {
+        // systemd sets the variable when standard error is the journal, which reads /dev/log too.
+        Self::to("/dev/log", std::env::var_os("JOURNAL_STREAM").is_none())
+    }
+
+    /// A log to another socket.
+    #[must_use]
+    pub fn to(path: impl Into<PathBuf>, stderr_too: bool) -> Self {
+        let log = Self { syslog: Rc::default(), path: path.into(), stderr_too };
+        log.connect();
+        log
+    }
+
+    /// Something does not work.
+    pub fn error(&self, text: &str) {
+        self.line(Level::Error, text, &[]);
+    }
+
+    /// Somebody should look at this.
+    pub fn warning(&self, text: &str) {
+        self.line(Level::Warning, text, &[]);
+    }
+
+    /// Worth keeping.
+    pub fn notice(&self, text: &str) {
+        self.line(Level::Notice, text, &[]);
+    }
+
+    /// Ordinary.
+    pub fn info(&self, text: &str) {
+        self.line(Level::Info, text, &[]);
+    }
+
+    /// One line: a text, then `key=value` pairs. Values with spaces or quotes stand in quotes.
+    pub fn line(&self, level: Level, text: &str, pairs: &[(&str, &str)]) {
+        let line = render(text, pairs);
+        let logged = self.send(level, &line) || (self.connect() && self.send(level, &line));
+        if self.stderr_too || !logged {
+            eprintln!("countersignd: {line}");
+        }
+    }
+
+    /// Several lines with a caret, for a person who starts the daemon at a terminal. Already escaped.
+    pub fn drawing(&self, drawings: &[String]) {
+        if self.stderr_too {
+            for drawing in drawings {
+                eprintln!("{drawing}");
+            }
+        }
+    }
+
+    fn send(&self, level: Level, line: &str) -> bool {
+        let mut syslog = self.syslog.borrow_mut();
+        let Some(logger) = syslog.as_mut() else { return false };
+        let sent = match level {
+            Level::Error => logger.err(line),
+            Level::Warning => logger.warning(line),
+            Level::Notice => logger.notice(line),
+            Level::Info => logger.info(line),
+        };
+        sent.is_ok()
+    }
+
+    /// Never blocks: a log that is not read must not stop logins.
+    fn connect(&self) -> bool {
+        let connected = UnixDatagram::unbound().and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            socket.connect(&self.path)?;
+            Ok(socket)
+        });
+        let formatter = Formatter3164 {
+            facility: Facility::LOG_AUTHPRIV,
+            hostname: None,
+            process: "countersignd".into(),
+            pid: std::process::id(),
+        };
+        *self.syslog.borrow_mut() =
+            connected.ok().map(|socket| Logger::new(LoggerBackend::Unix(socket), formatter));
+        self.syslog.borrow().is_some()
+    }
+}
+
+fn render(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut line = escape(text).into_owned();
+    for (key, value) in pairs {
+        let value = escape(value);
+        // Writing to a String cannot fail.
+        let _ = if value.is_empty() || value.contains([' ', '"', '=']) {
+            write!(line, " {key}=\"{}\"", value.replace('"', "\\\""))
+        } else {
+            write!(line, " {key}={value}")
+        };
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_stands_in_it() {
+        let line =
+            render("granted\nroot", &[("user", "a b"), ("tty", "pts/1"), ("x", "\u{1b}]0;\" y"), ("z", "")]);
+        assert_eq!(line, "granted\\u{a}root user=\"a b\" tty=pts/1 x=\"\\u{1b}]0;\\\" y\" z=\"\"");
+    }
+
+    #[test]
+    fn lines_reach_syslog_as_authpriv_also_after_it_was_restarted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = Log::to(&path, false);
+        let read = |socket: &UnixDatagram| {
+            let mut buffer = [0; 1000];
+            let length = socket.recv(&mut buffer).unwrap();
+            String::from_utf8_lossy(&buffer[..length]).into_owned()
+        };
+        for round in ["first", "second"] {
+            let syslog = UnixDatagram::bind(&path).unwrap();
+            log.line(Level::Notice, round, &[("user", "alice")]);
+            let line = read(&syslog);
+            assert!(line.starts_with("<85>"), "{line}"); // authpriv.notice
+            assert!(
+                line.contains(" countersignd[") && line.ends_with(&format!("{round} user=alice")),
+                "{line}"
+            );
+            drop(syslog);
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+}

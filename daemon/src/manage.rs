@@ -1,0 +1,316 @@
+//! `org.countersign.Manage`: what the `countersign` command asks for.
+
+use crate::app::App;
+use crate::audit::Durability;
+use crate::caller::Caller;
+use crate::connection::{Connection, ConnectionError};
+use crate::devices::Device;
+use crate::log::Level;
+use crate::pairing::{self, Pairing};
+use crate::person::{self, Person};
+use countersign_protocol::audit::Record;
+use countersign_protocol::frame;
+use countersign_protocol::manage::{self, Call, Codes, CodesLeft, Devices, Joined, Status, error};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+/// How long the next call may be away; a person reads a phone between two of them.
+const IDLE: Duration = Duration::from_secs(5 * 60 + 30);
+
+/// Why a call was not carried out: a name from [`error`], and one line for a person.
+pub(crate) struct Refusal(pub(crate) &'static str, pub(crate) String);
+
+/// What comes of a call.
+pub(crate) type Answer<T> = Result<T, Refusal>;
+
+impl Refusal {
+    /// Something broke on this host.
+    pub(crate) fn fault(error: impl std::fmt::Display) -> Self {
+        Self(error::FAULT, error.to_string())
+    }
+
+    /// The server cannot be reached or refused.
+    pub(crate) fn unreachable(error: impl std::fmt::Display) -> Self {
+        Self(error::UNREACHABLE, error.to_string())
+    }
+}
+
+/// Answers calls until the peer closes.
+///
+/// # Errors
+/// When the connection is of no more use.
+pub async fn serve(
+    app: &Rc<App>,
+    caller: Caller,
+    connection: Connection,
+    first: &[u8],
+) -> Result<(), ConnectionError> {
+    let mut session = Session { app: Rc::clone(app), caller, connection, pairing: None };
+    let served = session.calls(first).await;
+    if let Some(pairing) = session.pairing.take() {
+        pairing.give_up(app).await;
+    }
+    served
+}
+
+/// One peer; a pairing lives no longer.
+struct Session {
+    app: Rc<App>,
+    caller: Caller,
+    connection: Connection,
+    pairing: Option<Pairing>,
+}
+
+impl Session {
+    async fn calls(&mut self, first: &[u8]) -> Result<(), ConnectionError> {
+        let mut frame = Zeroizing::new(first.to_vec());
+        loop {
+            match frame::decode::<Call>(&frame) {
+                Ok(call) => self.call(call).await?,
+                Err(error) => {
+                    self.connection.complain(error::BAD_CALL, error.to_string()).await?;
+                }
+            }
+            frame = match timeout(IDLE, self.connection.recv_frame()).await {
+                Ok(Ok(Some(frame))) => frame,
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(None)) | Err(_) => return Ok(()),
+            };
+        }
+    }
+
+    async fn call(&mut self, call: Call) -> Result<(), ConnectionError> {
+        macro_rules! answer {
+            ($answer:expr) => {
+                match $answer {
+                    Ok(parameters) => self.connection.reply(parameters).await,
+                    Err(Refusal(name, message)) => self.connection.complain(name, message).await,
+                }
+            };
+        }
+        match call {
+            Call::Status {} => answer!(Ok(self.status())),
+            Call::Join { token } => answer!(self.join(&token).await),
+            Call::Pair { user } => answer!(self.pair(&user).await),
+            Call::PairWait {} => {
+                let Some(pairing) = &mut self.pairing else { return answer!(no_pairing::<()>()) };
+                tokio::select! {
+                    answered = pairing.wait(&self.app) => answer!(answered),
+                    // Nothing is left to answer to; the next receive sees the same.
+                    () = self.connection.closed() => Ok(()),
+                }
+            }
+            Call::PairCode { code } => {
+                let Some(pairing) = &mut self.pairing else { return answer!(no_pairing::<()>()) };
+                let checked = pairing.check(&self.app, &self.caller, &code).await;
+                if pairing.is_over() {
+                    self.pairing = None;
+                }
+                answer!(checked)
+            }
+            Call::Devices { user } => answer!(self.devices(user.as_deref()).await),
+            Call::Revoke { user, device } => answer!(self.revoke(&user, &device).await),
+            Call::NewCodes { user, count } => answer!(self.new_codes(&user, count).await),
+            Call::CodesLeft { user } => answer!(self.codes_left(&user).await),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let app = &self.app;
+        let connected = app.relay.is_up();
+        let faults = app.config.borrow().faults.clone();
+        let config_faults = match faults.len() {
+            0 => faults,
+            _ if self.caller.root_socket => faults,
+            // The lines quote the file, which only administrators may be able to read.
+            number => vec![format!("{number} faults; root sees them with: countersign status")],
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            host: app.host.name.clone(),
+            host_key: app.host.public.fingerprint(),
+            server: app.config().map(|config| config.server.clone()).unwrap_or_default(),
+            connected,
+            trouble: (!connected).then(|| app.relay.trouble()),
+            waiting: app.logins.waiting(),
+            devices: u32::try_from(app.devices.all().len()).unwrap_or(u32::MAX),
+            config_faults,
+        }
+    }
+
+    async fn join(&self, token: &str) -> Answer<Joined> {
+        self.root_only()?;
+        let config = self.app.config().map_err(Refusal::fault)?;
+        let client = self.app.relay.client().ok_or_else(pairing::no_server)?;
+        client.join(token, &self.app.host.name).await.map_err(Refusal::unreachable)?;
+        self.app.relay.reconnect();
+        let joined = Joined { server: config.server.clone(), host_key: self.app.host.public.fingerprint() };
+        let reason = format!("at {} by {}", joined.server, self.by());
+        self.record(Record { event: "joined".into(), reason: Some(reason), ..Record::default() }).await?;
+        Ok(joined)
+    }
+
+    async fn pair(&mut self, user: &str) -> Answer<manage::PairingOpened> {
+        let person = self.permitted(user).await?;
+        if let Some(old) = self.pairing.take() {
+            old.give_up(&self.app).await;
+        }
+        if !self.caller.root_socket {
+            tokio::select! {
+                asked = pairing::ask(&self.app, &person) => asked?,
+                () = self.connection.closed() => return Err(Refusal::fault("the caller is gone")),
+            }
+        }
+        let (pairing, opened) = Pairing::open(&self.app, &person).await?;
+        self.pairing = Some(pairing);
+        Ok(opened)
+    }
+
+    async fn devices(&self, user: Option<&str>) -> Answer<Devices> {
+        let devices = match user {
+            None if self.caller.root_socket => self.app.devices.all(),
+            None => self.app.devices.for_user(&self.caller_itself().await?.name),
+            Some(user) => self.app.devices.for_user(&self.permitted(user).await?.name),
+        };
+        Ok(Devices { devices: devices.iter().map(told).collect() })
+    }
+
+    async fn revoke(&self, user: &str, wanted: &str) -> Answer<Devices> {
+        let person = self.permitted(user).await?;
+        let devices = self.app.devices.for_user(&person.name);
+        let mut meant = devices
+            .iter()
+            .filter(|device| device.card.card.name == wanted || device.card.key.fingerprint() == wanted);
+        let Some(device) = meant.next() else {
+            return Err(Refusal(
+                error::NOT_FOUND,
+                format!("{} has no such device; see: countersign devices", person.name),
+            ));
+        };
+        if meant.next().is_some() {
+            let text = "several devices have that name; give the fingerprint of one (countersign devices)";
+            return Err(Refusal(error::BAD_CALL, text.into()));
+        }
+        let (key, id) = (&device.card.key, device.id());
+        self.record(Record {
+            event: "revoked".into(),
+            user: Some(person.name.clone()),
+            device: Some(key.fingerprint()),
+            reason: Some(format!("\"{}\" by {}", device.card.card.name, self.by())),
+            ..Record::default()
+        })
+        .await?;
+        self.app.approvers.revoke(key).await.map_err(Refusal::fault)?;
+        let removed = self.app.devices.remove(&id).await.map_err(Refusal::fault)?;
+        if let Some(client) = self.app.relay.client() {
+            // The server only forgets to whom it may send; the key has ended already.
+            tokio::task::spawn_local({
+                let log = self.app.log.clone();
+                async move {
+                    if let Err(why) = client.unlink(&id).await {
+                        log.warning(&format!("the server was not told of a revoked device: {why}"));
+                    }
+                }
+            });
+        }
+        Ok(Devices { devices: removed.iter().map(told).collect() })
+    }
+
+    async fn new_codes(&self, user: &str, count: u8) -> Answer<Codes> {
+        self.root_only()?;
+        if !(1..=crate::recovery::MAX_CODES).contains(&count) {
+            let text = format!("1 to {} codes can be made", crate::recovery::MAX_CODES);
+            return Err(Refusal(error::BAD_CALL, text));
+        }
+        let person = known(user).await?;
+        self.record(Record {
+            event: "recovery-codes".into(),
+            user: Some(person.name.clone()),
+            reason: Some(format!("{count} new ones by {}; the old ones end", self.by())),
+            ..Record::default()
+        })
+        .await?;
+        let codes = self.app.recovery.new_codes(&person.name, count).await.map_err(Refusal::fault)?;
+        Ok(Codes { codes })
+    }
+
+    async fn codes_left(&self, user: &str) -> Answer<CodesLeft> {
+        let person = self.permitted(user).await?;
+        Ok(CodesLeft { left: self.app.recovery.left(&person.name) })
+    }
+
+    fn root_only(&self) -> Answer<()> {
+        if self.caller.root_socket {
+            Ok(())
+        } else {
+            Err(Refusal(error::NOT_PERMITTED, "only root may do this".into()))
+        }
+    }
+
+    /// The user, if this caller may ask about that one. Whether somebody else exists is not told.
+    async fn permitted(&self, user: &str) -> Answer<Person> {
+        if self.caller.root_socket {
+            return known(user).await;
+        }
+        let own = self.caller_itself().await?;
+        match known(user).await {
+            Ok(person) if person.uid == own.uid => Ok(person),
+            _ => Err(Refusal(error::NOT_PERMITTED, "only root may ask about somebody else".into())),
+        }
+    }
+
+    async fn caller_itself(&self) -> Answer<Person> {
+        let found = person::by_uid(self.caller.uid).await.map_err(Refusal::fault)?;
+        found.ok_or_else(|| Refusal(error::NOT_FOUND, "you are no user of this host".into()))
+    }
+
+    /// Written down before it is done, and on the disk.
+    async fn record(&self, record: Record) -> Answer<()> {
+        write_record(&self.app, record).await
+    }
+
+    fn by(&self) -> String {
+        by(&self.caller)
+    }
+}
+
+/// Writes what is done by a manager's call: to the log, and to the audit so that the disk holds it.
+pub(crate) async fn write_record(app: &App, mut record: Record) -> Answer<()> {
+    record.host = Some(app.host.name.clone());
+    let mut pairs = Vec::new();
+    for (key, value) in [("user", &record.user), ("device", &record.device), ("reason", &record.reason)] {
+        pairs.extend(value.as_deref().map(|value| (key, value)));
+    }
+    app.log.line(Level::Notice, &record.event, &pairs);
+    app.audit
+        .append(record, Durability::Now)
+        .await
+        .map_err(|error| Refusal::fault(format!("not done, since the audit cannot be written: {error}")))
+}
+
+/// Who called, for the audit.
+pub(crate) fn by(caller: &Caller) -> String {
+    if caller.root_socket { "root".into() } else { format!("user {}", caller.uid) }
+}
+
+/// A device as it is told.
+pub(crate) fn told(device: &Device) -> manage::Device {
+    manage::Device {
+        user: device.user.clone(),
+        name: device.card.card.name.clone(),
+        fingerprint: device.card.key.fingerprint(),
+        paired_at: device.paired_at,
+        last_used_at: device.last_used_at,
+    }
+}
+
+async fn known(user: &str) -> Answer<Person> {
+    let found = person::lookup(user).await.map_err(Refusal::fault)?;
+    found.ok_or_else(|| Refusal(error::NOT_FOUND, "there is no such user on this host".into()))
+}
+
+fn no_pairing<T>() -> Answer<T> {
+    Err(Refusal(error::NOT_FOUND, "no pairing is open on this connection; call Pair first".into()))
+}

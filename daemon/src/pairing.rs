@@ -1,0 +1,200 @@
+//! A new device for a user, through a mailbox at the server: link, answer, code, receipt.
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::manage::{Answer, Refusal, by, told, write_record};
+use crate::person::Person;
+use crate::{clock, login};
+use countersign_protocol::api::{MAILBOX_LIFE, MAX_POLL};
+use countersign_protocol::audit::Record;
+use countersign_protocol::card::VerifiedCard;
+use countersign_protocol::manage::{PairingAnswered, PairingChecked, PairingOpened, error};
+use countersign_protocol::message::Host;
+use countersign_protocol::pairing::{CodeError, HostPairing, TRIES};
+use countersign_relay_client::{RelayClient, Slot};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How often the receipt is tried; without it the phone does not believe that it is paired.
+const RECEIPT_TRIES: u32 = 5;
+/// Pause between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A pairing that is under way.
+pub(crate) struct Pairing {
+    client: Arc<RelayClient>,
+    pairing: HostPairing,
+    /// First message of the mailbox that was not looked at yet.
+    next: usize,
+    ends: Instant,
+    over: bool,
+}
+
+impl Pairing {
+    /// Opens a mailbox, and gives the link to it.
+    pub(crate) async fn open(app: &App, person: &Person) -> Answer<(Self, PairingOpened)> {
+        let config = app.config().map_err(Refusal::fault)?;
+        let client = app.relay.client().ok_or_else(no_server)?;
+        let host = Host { name: app.host.name.clone(), key: app.host.public.to_line() };
+        let pairing = HostPairing::new(&config.server, host, &person.name)
+            .map_err(|error| Refusal(error::BAD_CALL, error.to_string()))?;
+        client.open_mailbox(&pairing.mailbox()).await.map_err(Refusal::unreachable)?;
+        let link = pairing.ticket().link().to_string();
+        let ends = Instant::now() + Duration::from_secs(MAILBOX_LIFE.into());
+        let opened = PairingOpened { link, expires_in: MAILBOX_LIFE };
+        Ok((Self { client, pairing, next: 0, ends, over: false }, opened))
+    }
+
+    /// Waits until a device has answered that may be paired. Dropping the future loses nothing.
+    pub(crate) async fn wait(&mut self, app: &App) -> Answer<PairingAnswered> {
+        timeout_at(self.ends, self.answered(app)).await.unwrap_or_else(|_| {
+            Err(Refusal(error::NOT_FOUND, "no device has opened the link in time; start again".into()))
+        })
+    }
+
+    async fn answered(&mut self, app: &App) -> Answer<PairingAnswered> {
+        let mailbox = self.pairing.mailbox();
+        loop {
+            let mails = match self.client.mails(&mailbox, Slot::First, self.next, MAX_POLL).await {
+                Ok(mails) => mails,
+                Err(why) if why.is_outage() => {
+                    app.log.warning(&format!("pairing waits for the server: {why}"));
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                Err(why) => return Err(Refusal::unreachable(why)),
+            };
+            for mail in mails {
+                match self.pairing.receive(&mail) {
+                    Ok(second) => {
+                        self.client
+                            .put_mail(&mailbox, Slot::Second, &second)
+                            .await
+                            .map_err(Refusal::unreachable)?;
+                        return self.describe(app);
+                    }
+                    Err(why) => app.log.warning(&format!("pairing passes over an answer: {why}")),
+                }
+                self.next += 1;
+            }
+        }
+    }
+
+    fn describe(&self, app: &App) -> Answer<PairingAnswered> {
+        let card = self.pairing.card().ok_or_else(|| Refusal::fault("a pairing without a device"))?;
+        if !app.devices.has_room(self.pairing.user(), card) {
+            let text = "this user has too many devices; revoke one that is no longer used";
+            return Err(Refusal(error::BAD_CALL, text.into()));
+        }
+        if app.approvers.is_revoked(&card.key) {
+            let text = "this device's key was revoked for good; let the device make a new one";
+            return Err(Refusal(error::BAD_CALL, text.into()));
+        }
+        Ok(PairingAnswered {
+            name: card.card.name.clone(),
+            fingerprint: card.key.fingerprint(),
+            tries: TRIES,
+        })
+    }
+
+    /// Compares the code that the phone shows; the right one makes it an approver.
+    pub(crate) async fn check(&mut self, app: &App, caller: &Caller, code: &str) -> Answer<PairingChecked> {
+        if Instant::now() >= self.ends {
+            self.over = true;
+            return Err(Refusal(error::NOT_FOUND, "the pairing's time is over; start again".into()));
+        }
+        self.describe(app)?;
+        match self.pairing.check(code) {
+            Ok(card) => self.paired(app, caller, card).await,
+            Err(CodeError::Wrong(tries)) => Ok(PairingChecked::Wrong { tries }),
+            Err(CodeError::Over) => {
+                self.over = true;
+                self.close(app).await;
+                Ok(PairingChecked::Wrong { tries: 0 })
+            }
+            Err(error @ CodeError::NoDevice) => Err(Refusal(error::BAD_CALL, error.to_string())),
+        }
+    }
+
+    /// Whether there is nothing more to do.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    async fn paired(&mut self, app: &App, caller: &Caller, card: VerifiedCard) -> Answer<PairingChecked> {
+        self.over = true;
+        let user = self.pairing.user().to_owned();
+        write_record(
+            app,
+            Record {
+                event: "paired".into(),
+                user: Some(user.clone()),
+                device: Some(card.key.fingerprint()),
+                reason: Some(format!("\"{}\" by {}", card.card.name, by(caller))),
+                ..Record::default()
+            },
+        )
+        .await?;
+        let comment = format!("{} paired {}", card.card.name, clock::unix());
+        app.approvers.add(&user, &card.key, &comment).await.map_err(Refusal::fault)?;
+        let device = app.devices.add(&user, card).await.map_err(Refusal::fault)?;
+        let receipt = self
+            .pairing
+            .receipt(app.host.key.as_ref(), device.paired_at)
+            .map_err(|error| Refusal::fault(format!("the receipt: {error}")))?;
+        self.send_receipt(&receipt).await?;
+        Ok(PairingChecked::Paired(told(&device)))
+    }
+
+    async fn send_receipt(&self, receipt: &str) -> Answer<()> {
+        let mailbox = self.pairing.mailbox();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.client.put_mail(&mailbox, Slot::Third, receipt).await {
+                Ok(()) => return Ok(()),
+                Err(why) if tries >= RECEIPT_TRIES => {
+                    return Err(Refusal::unreachable(format!(
+                        "the device is paired here but was not told: {why}; revoke it and pair again"
+                    )));
+                }
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Ends a pairing that did not come to its end. A finished one leaves the mailbox to its phone,
+    /// which has to fetch the receipt.
+    pub(crate) async fn give_up(self, app: &Rc<App>) {
+        if !self.over {
+            self.close(app).await;
+        }
+    }
+
+    async fn close(&self, app: &App) {
+        // The server closes it by itself after some minutes.
+        if let Err(why) = self.client.close_mailbox(&self.pairing.mailbox()).await {
+            app.log.warning(&format!("a mailbox was not closed: {why}"));
+        }
+    }
+}
+
+/// Asks the user's paired devices whether another one may be paired.
+pub(crate) async fn ask(app: &Rc<App>, person: &Person) -> Answer<()> {
+    if app.devices.for_user(&person.name).is_empty() {
+        let text = "your first device is paired by root: sudo countersign pair YOU";
+        return Err(Refusal(error::NOT_PERMITTED, text.into()));
+    }
+    match login::approve_management(app, &person.name, "pair a device").await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Refusal(error::NOT_PERMITTED, "your device did not approve it".into())),
+        Err(why) => Err(Refusal::fault(why)),
+    }
+}
+
+/// No server to pair through.
+pub(crate) fn no_server() -> Refusal {
+    Refusal::unreachable("no server is configured: put server = \"https://…\" into countersign.toml")
+}

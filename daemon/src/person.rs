@@ -1,0 +1,103 @@
+//! Users of this host, as the name service knows them.
+
+use nix::unistd::{Uid, User};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Longest time for one question to the name service.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Questions at once. One that hangs keeps its place until the name service answers, so that a
+/// broken directory server costs at most this many threads.
+static PLACES: Semaphore = Semaphore::const_new(8);
+
+/// A user of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The canonical name (`pw_name`), which may differ from what was typed.
+    pub name: String,
+    /// The user's number.
+    pub uid: u32,
+}
+
+/// Why nobody knows whether there is such a user.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// No answer in time.
+    #[error("the name service did not answer within {} s", LIMIT.as_secs())]
+    Timeout,
+    /// It answered with an error.
+    #[error("the name service failed: {0}")]
+    Failed(#[from] nix::Error),
+    /// The look-up itself broke.
+    #[error("a look-up in the name service broke off")]
+    Broken,
+}
+
+/// The user of that name, in whatever spelling the name service accepts.
+///
+/// # Errors
+/// [`LookupError`] when the name service does not say: then nobody is let in.
+pub async fn lookup(name: &str) -> Result<Option<Person>, LookupError> {
+    // getpwnam ends at a NUL, and would find another name.
+    if name.is_empty() || name.len() > countersign_protocol::login::MAX_NAME || name.contains('\0') {
+        return Ok(None);
+    }
+    let name = name.to_owned();
+    ask(move || User::from_name(&name)).await
+}
+
+/// The user of that number.
+///
+/// # Errors
+/// As [`lookup`].
+pub async fn by_uid(uid: u32) -> Result<Option<Person>, LookupError> {
+    ask(move || User::from_uid(Uid::from_raw(uid))).await
+}
+
+async fn ask(
+    question: impl FnOnce() -> nix::Result<Option<User>> + Send + 'static,
+) -> Result<Option<Person>, LookupError> {
+    let answer = async {
+        let place = PLACES.acquire().await.map_err(|_| LookupError::Broken)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let answer = question();
+            drop(place);
+            answer
+        });
+        task.await.map_err(|_| LookupError::Broken)?.map_err(LookupError::Failed)
+    };
+    let user = tokio::time::timeout(LIMIT, answer).await.map_err(|_| LookupError::Timeout)??;
+    Ok(user.map(|user| Person { name: user.name, uid: user.uid.as_raw() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn root_is_known_by_name_and_number() {
+        let root = lookup("root").await.unwrap().unwrap();
+        assert_eq!(root, Person { name: "root".into(), uid: 0 });
+        assert_eq!(by_uid(0).await.unwrap().unwrap().name, "root");
+    }
+
+    #[tokio::test]
+    async fn names_that_no_user_can_have_are_unknown() {
+        for name in ["", "root\0x", "no such user here", &"a".repeat(5000)] {
+            assert_eq!(lookup(name).await.unwrap(), None, "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hanging_name_service_is_given_up() {
+        let before = std::time::Instant::now();
+        let answer = ask(|| {
+            std::thread::sleep(LIMIT + Duration::from_millis(300));
+            Ok(None)
+        })
+        .await;
+        assert!(matches!(answer, Err(LookupError::Timeout)));
+        assert!(before.elapsed() < LIMIT + Duration::from_millis(250));
+    }
+}

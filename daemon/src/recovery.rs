@@ -1,0 +1,392 @@
+//! Recovery codes: printed once, each opens once, for when the phone or the network is gone.
+//!
+//! A code is 80 random bits. Only slow hashes are kept. A code is written down as used, on the
+//! disk, before anybody learns that it was right.
+
+use crate::budget::Budget;
+use crate::{clock, files};
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64ct::{Base64, Encoding};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+/// Crockford's: no i, l, o, u.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// Characters of a code, five bits each.
+const LENGTH: usize = 16;
+/// Characters between two dashes.
+const GROUP: usize = 4;
+/// Most codes of a user.
+pub const MAX_CODES: u8 = 20;
+/// Hashes at once, so that guessing cannot fill the memory.
+const HASHES: usize = 2;
+/// Memory of a hash in KiB, and passes over it. A code has 80 bits: this is a second wall.
+const COST: (u32, u32) = (8 * 1024, 3);
+/// Longest file in bytes.
+const MAX_FILE: usize = 32 * 1024 * 1024;
+
+/// Everybody's recovery codes.
+#[derive(Debug)]
+pub struct Recovery {
+    store: files::Store,
+    budget: Rc<Budget>,
+    state: RefCell<State>,
+    hashes: Semaphore,
+}
+
+/// What came of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Right, and used up.
+    Used {
+        /// Codes that are left.
+        left: u32,
+    },
+    /// Not one of this user's unused codes.
+    Wrong,
+    /// Too many failures: nothing was compared.
+    Blocked {
+        /// When to try again.
+        retry: Duration,
+    },
+    /// Does not look like a recovery code: nothing was compared or counted.
+    NotACode,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    users: BTreeMap<String, Batch>,
+}
+
+/// The codes that were made in one go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    made_at: u64,
+    /// Base64, 16 bytes.
+    salt: String,
+    memory_kib: u32,
+    passes: u32,
+    codes: Vec<Kept>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    /// Base64, 32 bytes.
+    hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    used_at: Option<u64>,
+}
+
+/// Whether an answer is written like a recovery code, so that it is compared with nothing else.
+#[must_use]
+pub fn looks_like_code(answer: &str) -> bool {
+    fold(answer).is_some()
+}
+
+impl Recovery {
+    /// Reads the file, or starts without one.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn open(path: &Path, owner: files::Owner, budget: Rc<Budget>) -> io::Result<Self> {
+        Ok(Self {
+            store: files::Store::new(path),
+            budget,
+            state: RefCell::new(files::read_json(path, owner, MAX_FILE)?.unwrap_or_default()),
+            hashes: Semaphore::new(HASHES),
+        })
+    }
+
+    /// Compares an answer with this user's codes and uses the right one up.
+    ///
+    /// # Errors
+    /// When something could not be written down: then the answer counts as wrong.
+    pub async fn check(&self, user: &str, answer: &str) -> io::Result<Checked> {
+        let Some(code) = fold(answer) else { return Ok(Checked::NotACode) };
+        let taken = match self.budget.take(user).await? {
+            Ok(taken) => taken,
+            Err(blocked) => return Ok(Checked::Blocked { retry: blocked.retry }),
+        };
+        let batch = self.state.borrow().users.get(user).cloned();
+        // Without codes the same work is done, so that the time does not tell.
+        let (salt, cost) = batch.map_or((String::new(), COST), |b| (b.salt, (b.memory_kib, b.passes)));
+        let hash = self.hash(vec![code], salt.clone(), cost).await?;
+        let Some(left) = self.use_up(user, &salt, hash.first().map_or(&[], |hash| hash.as_slice())).await?
+        else {
+            return Ok(Checked::Wrong);
+        };
+        self.budget.give_back(taken).await?;
+        Ok(Checked::Used { left })
+    }
+
+    /// Makes new codes for a user; the old ones end.
+    ///
+    /// # Errors
+    /// When they could not be written down: then the old ones still hold.
+    pub async fn new_codes(&self, user: &str, count: u8) -> io::Result<Vec<Zeroizing<String>>> {
+        let salt = Base64::encode_string(&random::<16>()?);
+        let mut codes = Vec::new();
+        for _ in 0..count.clamp(1, MAX_CODES) {
+            codes.push(new_code()?);
+        }
+        let hashes = self.hash(codes.clone(), salt.clone(), COST).await?;
+        let codes_kept =
+            hashes.iter().map(|hash| Kept { hash: Base64::encode_string(hash), used_at: None }).collect();
+        let batch =
+            Batch { made_at: clock::unix(), salt, memory_kib: COST.0, passes: COST.1, codes: codes_kept };
+        let old = self.state.borrow_mut().users.insert(user.into(), batch);
+        if let Err(error) = self.write().await {
+            let users = &mut self.state.borrow_mut().users;
+            match old {
+                Some(old) => users.insert(user.into(), old),
+                None => users.remove(user),
+            };
+            return Err(error);
+        }
+        Ok(codes.iter().map(|code| grouped(code)).collect())
+    }
+
+    /// How many codes a user has left.
+    #[must_use]
+    pub fn left(&self, user: &str) -> u32 {
+        self.state.borrow().users.get(user).map_or(0, Batch::left)
+    }
+
+    /// Finds the hash among the unused ones of that salt's batch and writes down that it is used.
+    async fn use_up(&self, user: &str, salt: &str, hash: &[u8]) -> io::Result<Option<u32>> {
+        // In memory first: of equal answers at once one wins, and if the disk fails the code is gone
+        // rather than good twice.
+        let left = self.state.borrow_mut().users.get_mut(user).and_then(|batch| batch.use_up(salt, hash));
+        if left.is_some() {
+            self.write().await?;
+        }
+        Ok(left)
+    }
+
+    async fn hash(
+        &self,
+        codes: Vec<Zeroizing<String>>,
+        salt: String,
+        cost: (u32, u32),
+    ) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
+        let _place = self.hashes.acquire().await.map_err(io::Error::other)?;
+        tokio::task::spawn_blocking(move || codes.iter().map(|code| slow_hash(code, &salt, cost)).collect())
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    async fn write(&self) -> io::Result<()> {
+        self.store.write(|| serde_json::to_vec(&*self.state.borrow())).await
+    }
+}
+
+impl Batch {
+    fn left(&self) -> u32 {
+        self.codes.iter().filter(|kept| kept.used_at.is_none()).count().try_into().unwrap_or(u32::MAX)
+    }
+
+    /// Marks the code of that hash as used; `None` when there is none, or the codes are others by now.
+    fn use_up(&mut self, salt: &str, hash: &[u8]) -> Option<u32> {
+        let mut right = None;
+        for (at, kept) in self.codes.iter().enumerate() {
+            let known = Base64::decode_vec(&kept.hash).unwrap_or_default();
+            if bool::from(known.ct_eq(hash)) && kept.used_at.is_none() {
+                right = Some(at);
+            }
+        }
+        let kept = self.codes.get_mut(right.filter(|_| self.salt == salt)?)?;
+        kept.used_at = Some(clock::unix());
+        Some(self.left())
+    }
+}
+
+fn slow_hash(code: &str, salt: &str, (memory, passes): (u32, u32)) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut salt = Base64::decode_vec(salt).map_err(|_| io::Error::other("a salt that is not base64"))?;
+    salt.resize(salt.len().max(16), 0);
+    let mut hash = Zeroizing::new(vec![0; 32]);
+    let params = Params::new(memory, passes, 1, Some(hash.len())).map_err(io::Error::other)?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(code.as_bytes(), &salt, &mut hash)
+        .map_err(io::Error::other)?;
+    Ok(hash)
+}
+
+/// A code as it is hashed: sixteen characters of the alphabet. `None` when it cannot be one.
+fn fold(answer: &str) -> Option<Zeroizing<String>> {
+    let mut code = Zeroizing::new(String::with_capacity(LENGTH));
+    for c in answer.chars().filter(|c| !matches!(c, '-' | ' ' | '\t')) {
+        let c = match c.to_ascii_lowercase() {
+            'o' => '0',
+            'i' | 'l' => '1',
+            c => c,
+        };
+        if !c.is_ascii() || !ALPHABET.contains(&(c as u8)) || code.len() == LENGTH {
+            return None;
+        }
+        code.push(c);
+    }
+    (code.len() == LENGTH).then_some(code)
+}
+
+fn new_code() -> io::Result<Zeroizing<String>> {
+    let bits = u128::from_be_bytes(*Zeroizing::new(random::<16>()?));
+    let symbol =
+        |at: usize| ALPHABET.get((bits >> (at * 5)) as usize & 31).map_or('0', |byte| char::from(*byte));
+    Ok(Zeroizing::new((0..LENGTH).map(symbol).collect()))
+}
+
+/// `xxxx-xxxx-xxxx-xxxx`.
+fn grouped(code: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(LENGTH + LENGTH / GROUP));
+    for (at, c) in code.chars().enumerate() {
+        if at > 0 && at % GROUP == 0 {
+            text.push('-');
+        }
+        text.push(c);
+    }
+    text
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.path().join("recovery.json")
+        }
+
+        /// As after a restart, but with a full budget.
+        fn open(&self) -> Recovery {
+            let owner = files::Owner(nix::unistd::geteuid().as_raw());
+            let _ = std::fs::remove_file(self.0.path().join("budget.json"));
+            let budget = Budget::open(&self.0.path().join("budget.json"), owner).unwrap();
+            Recovery::open(&self.file(), owner, Rc::new(budget)).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_code_opens_once_also_after_a_restart() {
+        let place = Place::new();
+        let recovery = place.open();
+        let codes = recovery.new_codes("alice", 3).await.unwrap();
+        assert_eq!(codes.len(), 3);
+        assert!(codes.iter().all(|code| code.len() == 19 && code.matches('-').count() == 3));
+        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Used { left: 2 });
+        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("bob", &codes[0]).await.unwrap(), Checked::Wrong);
+        let recovery = place.open();
+        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &codes[2]).await.unwrap(), Checked::Used { left: 1 });
+        assert_eq!(recovery.left("alice"), 1);
+    }
+
+    #[tokio::test]
+    async fn new_codes_end_the_old_ones_and_the_file_holds_none() {
+        let place = Place::new();
+        let recovery = place.open();
+        let old = recovery.new_codes("alice", 1).await.unwrap();
+        let new = recovery.new_codes("alice", 1).await.unwrap();
+        let text = std::fs::read_to_string(place.file()).unwrap();
+        assert!(!text.contains(new[0].as_str()) && !text.contains(&new[0].replace('-', "")));
+        assert_eq!(recovery.check("alice", &old[0]).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &new[0]).await.unwrap(), Checked::Used { left: 0 });
+    }
+
+    #[tokio::test]
+    async fn of_twenty_equal_answers_at_once_one_wins() {
+        let place = Place::new();
+        let recovery = Rc::new(place.open());
+        let codes = recovery.new_codes("alice", 1).await.unwrap();
+        let local = tokio::task::LocalSet::new();
+        let mut tasks = Vec::new();
+        for _ in 0..20 {
+            let (recovery, code) = (Rc::clone(&recovery), codes[0].clone());
+            tasks.push(local.spawn_local(async move { recovery.check("alice", &code).await.unwrap() }));
+        }
+        let mut won = 0;
+        local
+            .run_until(async {
+                for task in tasks {
+                    won += u32::from(matches!(task.await.unwrap(), Checked::Used { .. }));
+                }
+            })
+            .await;
+        assert_eq!(won, 1);
+    }
+
+    #[tokio::test]
+    async fn a_code_that_cannot_be_written_down_as_used_opens_nothing() {
+        let place = Place::new();
+        let recovery = place.open();
+        let codes = recovery.new_codes("alice", 2).await.unwrap();
+        // A directory where the new file has to go: root, too, fails there.
+        std::fs::create_dir(files::beside(&place.file(), ".new")).unwrap();
+        assert!(recovery.check("alice", &codes[0]).await.is_err());
+        std::fs::remove_dir(files::beside(&place.file(), ".new")).unwrap();
+        assert_eq!(recovery.check("alice", &codes[0]).await.unwrap(), Checked::Wrong);
+        // New codes that cannot be kept are not handed out, and the old ones go on.
+        std::fs::create_dir(files::beside(&place.file(), ".new")).unwrap();
+        assert!(recovery.new_codes("alice", 2).await.is_err());
+        std::fs::remove_dir(files::beside(&place.file(), ".new")).unwrap();
+        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Used { left: 0 });
+    }
+
+    #[tokio::test]
+    async fn guessing_ends_and_other_answers_cost_nothing() {
+        let place = Place::new();
+        let recovery = place.open();
+        let codes = recovery.new_codes("alice", 1).await.unwrap();
+        for _ in 0..30 {
+            assert_eq!(recovery.check("alice", "123456").await.unwrap(), Checked::NotACode);
+        }
+        for _ in 0..5 {
+            assert_eq!(recovery.check("alice", "0000-0000-0000-0000").await.unwrap(), Checked::Wrong);
+        }
+        let blocked = recovery.check("alice", &codes[0]).await.unwrap();
+        assert!(matches!(blocked, Checked::Blocked { retry } if retry > Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn codes_are_read_as_people_write_them() {
+        for same in
+            ["0123-abcd-efgh-jk10", "O123 ABCD EFGH JKLo", "oi23abcdefghjkI0", " 0l23-abcd-efgh-jk10 "]
+        {
+            assert_eq!(fold(same).unwrap().as_str(), "0123abcdefghjk10", "{same}");
+        }
+        for other in [
+            "",
+            "123456",
+            "0123-abcd-efgh-jk1",
+            "0123-abcd-efgh-jk100",
+            "0123-abcd-efgh-jku0",
+            "é123abcdefghjk10",
+        ] {
+            assert!(!looks_like_code(other), "{other}");
+        }
+    }
+}

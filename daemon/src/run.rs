@@ -1,0 +1,277 @@
+//! Start, reload and end.
+
+use crate::app::{App, HostIdentity, Paths};
+use crate::approvers::Approvers;
+use crate::args::{self, Args, Command, HELP};
+use crate::audit::Audit;
+use crate::budget::Budget;
+use crate::config::{self, Config, Loaded};
+use crate::devices::Devices;
+use crate::files::Owner;
+use crate::log::Log;
+use crate::login::Logins;
+use crate::recovery::Recovery;
+use crate::relay::{self, Relay};
+use crate::sockets::{self, Sockets};
+use crate::{host_key, listen, privileges, service_manager};
+use countersign_protocol::keys::{Signer, SigningKey};
+use countersign_relay_client::{RelayClient, Server};
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{Uid, User, chown, geteuid};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{LocalSet, spawn_local};
+
+/// Threads for syncs, slow hashes and user look-ups; they end when they have nothing to do.
+const THREADS: usize = 16;
+/// How long such work may go on when the daemon ends.
+const LAST_WORK: Duration = Duration::from_millis(500);
+/// Longest certificate file in bytes.
+const MAX_CERTIFICATES: usize = 1024 * 1024;
+/// Longest host name that the system may give, in bytes.
+const MAX_NAME: usize = 64;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let command = match args::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("countersignd: {error}; see countersignd --help");
+            return ExitCode::from(2);
+        }
+    };
+    match command {
+        Command::Help => print!("{HELP}"),
+        Command::Version => println!("countersignd {}", env!("CARGO_PKG_VERSION")),
+        Command::Check(args) => return check(&args),
+        Command::Run(args) => {
+            let log = Log::open();
+            if let Err(error) = run(args, &log) {
+                log.error(&error.to_string());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn check(args: &Args) -> ExitCode {
+    match config::load(&args.paths.config, Owner(geteuid().as_raw())) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(faults) => {
+            for drawing in faults.drawings {
+                eprintln!("{drawing}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts, serves and ends.
+///
+/// # Errors
+/// Why there is no daemon, and what to do.
+pub fn run(args: Args, log: &Log) -> io::Result<()> {
+    let administrator = Owner(geteuid().as_raw());
+    let user = args.user.as_deref().map(privileges::find).transpose()?;
+    let sockets = sockets::open(&args.paths.run)?;
+    make_state(&args.paths.state, user.as_ref())?;
+    match &user {
+        Some(user) if geteuid().is_root() => privileges::become_user(user)?,
+        Some(user) if geteuid() != user.uid => {
+            return Err(io::Error::other("--user needs a start as root"));
+        }
+        _ => {}
+    }
+    privileges::harden()?;
+    privileges::raise_file_limit()?;
+    let _lock = lock(&args.paths.state)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .thread_keep_alive(Duration::from_secs(2))
+        .build()?;
+    let served = LocalSet::new().block_on(&runtime, async {
+        let app = Rc::new(open(args.paths, administrator, log.clone())?);
+        serve(app, sockets).await
+    });
+    runtime.shutdown_timeout(LAST_WORK);
+    served
+}
+
+/// The daemon's own folder: made when missing, and nobody else's to write.
+fn make_state(state: &Path, user: Option<&User>) -> io::Result<()> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", state.display()));
+    match std::fs::DirBuilder::new().mode(0o700).create(state) {
+        Ok(()) => {
+            if let Some(user) = user.filter(|_| geteuid().is_root()) {
+                chown(state, Some(user.uid), Some(user.gid)).map_err(|error| named(error.into()))?;
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(named(error)),
+    }
+    let data = std::fs::symlink_metadata(state).map_err(named)?;
+    let owner = user.map_or(geteuid(), |user| user.uid);
+    if !data.is_dir() || Uid::from_raw(data.uid()) != owner || data.mode() & 0o022 != 0 {
+        return Err(named(io::Error::other(format!(
+            "it has to be a directory of user {owner} that nobody else can write (chown {owner}, chmod 700)"
+        ))));
+    }
+    Ok(())
+}
+
+/// Two daemons on one state would tear the audit's chain.
+fn lock(state: &Path) -> io::Result<Flock<File>> {
+    let path = state.join("lock");
+    let file = File::options().write(true).create(true).truncate(false).open(&path)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| io::Error::other(format!("{}: another countersignd runs on it", path.display())))
+}
+
+fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
+    let own = Owner(geteuid().as_raw());
+    let mut loaded = Loaded::default();
+    let config = reload(&mut loaded, &paths, administrator, &log);
+
+    let name = host_name(config.as_deref());
+    let key = Arc::new(host_key::load_or_create(&paths.own("host_key"), own, &name)?);
+    let public = key.public_key().clone();
+    log.notice(&format!("this host is {name}, its key {}", public.fingerprint()));
+
+    let audit = paths.own("audit");
+    match std::fs::DirBuilder::new().mode(0o700).create(&audit) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let client = config.as_deref().and_then(|config| client(config, &key, administrator, &log));
+    let budget = Rc::new(Budget::open(&paths.own("budget.json"), own)?);
+    Ok(App {
+        approvers: Approvers::new((paths.administrator(), administrator), (&paths.state, own), log.clone()),
+        devices: Devices::open(&paths.own("devices.json"), own)?,
+        audit: Audit::open(&audit.join("audit.jsonl"), own, &log)?,
+        recovery: Recovery::open(&paths.own("recovery.json"), own, Rc::clone(&budget))?,
+        budget,
+        config: RefCell::new(loaded),
+        host: HostIdentity { key, name, public },
+        relay: Relay::new(client),
+        logins: Logins::default(),
+        administrator,
+        paths,
+        log,
+    })
+}
+
+async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    spawn_local(relay::run(Rc::clone(&app)));
+    spawn_local(relay::tell_ends(Rc::clone(&app)));
+    spawn_local(service_manager::watchdog());
+    let keeper = Rc::clone(&app);
+    spawn_local(async move {
+        tokio::join!(keeper.audit.keep_synced(&keeper.log), keeper.devices.keep_uses(&keeper.log))
+    });
+    let reloader = Rc::clone(&app);
+    spawn_local(async move {
+        while hang_up.recv().await.is_some() {
+            service_manager::reloading();
+            read_again(&reloader);
+            tell_state(&reloader);
+        }
+    });
+    tell_state(&app);
+
+    let stop = async {
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        service_manager::stopping();
+        app.log.notice("ending: waiting logins are refused");
+    };
+    listen::serve(Rc::clone(&app), sockets, stop).await?;
+    app.audit.sync_rest().await?;
+    app.devices.write_uses().await
+}
+
+fn tell_state(app: &App) {
+    match app.config() {
+        Ok(_) => service_manager::status("asking for approvals"),
+        Err(_) => service_manager::status("refusing all logins: the configuration is faulty"),
+    }
+    service_manager::ready();
+}
+
+/// Reads the policy; a faulty one is told with all its places, and the one in force stays.
+fn reload(loaded: &mut Loaded, paths: &Paths, administrator: Owner, log: &Log) -> Option<Rc<Config>> {
+    match loaded.reload(&paths.config, administrator) {
+        Ok(config) => Some(config),
+        Err(faults) => {
+            let then = match loaded.good {
+                Some(_) => "the policy that was read before stays in force",
+                None => "every login is refused until it is repaired and read again (SIGHUP)",
+            };
+            for line in faults.lines {
+                log.error(&line);
+            }
+            log.error(&format!("{} is faulty: {then}", paths.config.display()));
+            log.drawing(&faults.drawings);
+            None
+        }
+    }
+}
+
+fn read_again(app: &App) {
+    let before = app.config().ok();
+    let read = reload(&mut app.config.borrow_mut(), &app.paths, app.administrator, &app.log);
+    let Some(config) = read else { return };
+    app.log.notice("the policy was read again and is in force");
+    if host_name(Some(&config)) != app.host.name {
+        app.log.warning("host_name has changed: phones see the new one after a restart of countersignd");
+    }
+    // Also for the same names: the certificates in the file may be others.
+    if before.is_none_or(|before| before.server != config.server || config.server_ca.is_some()) {
+        app.relay.set_client(client(&config, &app.host.key, app.administrator, &app.log));
+    }
+}
+
+fn host_name(config: Option<&Config>) -> String {
+    let given = config.and_then(|config| config.host_name.clone());
+    let name = given.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok()).unwrap_or_default();
+    let name = countersign_protocol::text::clip(&name, MAX_NAME);
+    if name.is_empty() { "a host without a name".into() } else { name.into() }
+}
+
+/// The client of the server's interface; `None`, and told, when it cannot be made.
+fn client(
+    config: &Config,
+    key: &Arc<SigningKey>,
+    administrator: Owner,
+    log: &Log,
+) -> Option<Arc<RelayClient>> {
+    let made = || -> Result<RelayClient, String> {
+        let ca_pem = match &config.server_ca {
+            None => None,
+            Some(path) => {
+                let text = crate::files::read_trusted(path, administrator, MAX_CERTIFICATES)
+                    .map_err(|fault| format!("server_ca: {}: {fault}", path.display()))?;
+                Some(text.into_bytes())
+            }
+        };
+        let server = Server { origin: config.server.clone(), ca_pem };
+        let signer = Arc::clone(key) as Arc<dyn Signer>;
+        RelayClient::new(server, signer).map_err(|error| error.to_string())
+    };
+    made()
+        .map_err(|why| log.error(&format!("no connection to {} is possible: {why}", config.server)))
+        .ok()
+        .map(Arc::new)
+}
