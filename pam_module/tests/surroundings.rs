@@ -170,12 +170,12 @@ fn closed_standard_descriptors_stay_closed() {
         assert!(Instant::now() < until, "the module does not call");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let open: Vec<_> = fs::read_dir(format!("/proc/{}/fd", child.id()))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse::<u32>().unwrap())
-        .collect();
+    let open: Result<Vec<u32>, _> = fs::read_dir(format!("/proc/{}/fd", child.id())).map(|entries| {
+        entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    });
     child.kill().unwrap();
     child.wait().unwrap();
+    let Ok(open) = open else { return skip("only root sees the descriptors of a user namespace") };
     assert!(open.len() >= 3 && open.iter().all(|fd| *fd > 2), "{open:?}");
 }
 
