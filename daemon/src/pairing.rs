@@ -187,7 +187,7 @@ pub(crate) async fn ask(app: &Rc<App>, person: &Person) -> Answer<()> {
         let text = "your first device is paired by root: sudo countersign pair YOU";
         return Err(Refusal(error::NOT_PERMITTED, text.into()));
     }
-    match login::approve_management(app, &person.name, "pair a device").await {
+    match login::approve_action(app, person, "pair one more device").await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Refusal(error::NOT_PERMITTED, "your device did not approve it".into())),
         Err(why) => Err(Refusal::fault(why)),

@@ -24,7 +24,7 @@ pub const MAX_NAME: usize = 256;
 /// Longest command line that is sent, in bytes.
 pub const MAX_COMMAND: usize = 1024;
 /// Longest `SSH_AUTH_INFO_0` that is sent, in bytes.
-pub const MAX_SSH_AUTH_INFO: usize = 4096;
+pub const MAX_SSH_AUTH_INFO: usize = 8192;
 /// Longest text of a step and longest answer in bytes: `PAM_MAX_MSG_SIZE`, its NUL included.
 pub const MAX_TEXT: usize = 511;
 

@@ -1,0 +1,114 @@
+//! How a login ended: what the module is told, what the person reads, what the audit keeps.
+
+use countersign_protocol::login::Outcome;
+
+use super::open::Open;
+use super::prompts;
+use super::state::State;
+use super::tokens::Grant;
+
+/// The end of a login.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    /// For the module.
+    pub outcome: Outcome,
+    /// For the person.
+    pub text: Option<String>,
+    /// For the administrator.
+    pub reason: String,
+    /// What let the person in.
+    pub factor: Option<&'static str>,
+}
+
+impl Ending {
+    fn new(outcome: Outcome, text: Option<&str>, reason: impl Into<String>) -> Self {
+        Self { outcome, text: text.map(str::to_owned), reason: reason.into(), factor: None }
+    }
+
+    /// A person approved, and what the request asked for beside it was done.
+    pub(super) fn granted() -> Self {
+        Self { factor: Some("device"), ..Self::new(Outcome::Granted, None, "approved") }
+    }
+
+    /// A recovery code was typed.
+    pub(super) fn recovered(left: u32) -> Self {
+        let text = format!("Recovery code accepted, {left} left.");
+        let reason = format!("recovery code used, {left} left");
+        Self { factor: Some("recovery"), ..Self::new(Outcome::Granted, Some(&text), reason) }
+    }
+
+    /// The `auth` stage of the same ssh login was granted.
+    pub(super) fn granted_before(grant: &Grant) -> Self {
+        let reason = format!("granted in login {}", grant.login);
+        Self { factor: Some("token"), ..Self::new(Outcome::Granted, None, reason) }
+    }
+
+    pub(super) fn ignored(reason: &str) -> Self {
+        Self::new(Outcome::Ignored, None, reason)
+    }
+
+    pub(super) fn denied_by_policy() -> Self {
+        Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), "the rule denies it")
+    }
+
+    pub(super) fn denied(reason: &str) -> Self {
+        Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), reason)
+    }
+
+    pub(super) fn cannot_ask(reason: &str) -> Self {
+        Self::new(
+            Outcome::Denied,
+            Some(prompts::CANNOT_ASK),
+            format!("{reason}, and the rule's without_prompt refuses"),
+        )
+    }
+
+    pub(super) fn busy() -> Self {
+        Self::new(Outcome::Busy, Some(prompts::BUSY), "too many logins wait that nobody can answer")
+    }
+
+    pub(super) fn blocked() -> Self {
+        Self::new(Outcome::Busy, Some(prompts::BLOCKED), "too many wrong typed codes")
+    }
+
+    pub(super) fn misconfigured(reason: impl Into<String>) -> Self {
+        Self::new(Outcome::Misconfigured, Some(prompts::MISCONFIGURED), reason)
+    }
+
+    pub(super) fn fault(reason: impl Into<String>) -> Self {
+        Self::new(Outcome::Fault, Some(prompts::FAULT), reason)
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self::new(Outcome::Unreachable, Some(prompts::STOPPING), "the daemon stops")
+    }
+
+    pub(super) fn unreachable(why: String) -> Self {
+        let text = prompts::unreachable(&why);
+        Self::new(Outcome::Unreachable, Some(&text), why)
+    }
+
+    /// The asking side is gone. Says how long it stayed, because sshd's LoginGraceTime looks the same.
+    pub(super) fn withdrawn(open: &Open) -> Self {
+        let wait = open.wait.as_secs();
+        let stayed = wait.saturating_sub(open.left().as_secs());
+        let mut reason = format!("gone after {stayed} s of a wait of {wait} s");
+        if !open.state().is_end() && open.by_sshd {
+            reason.push_str(": hung up, or sshd's LoginGraceTime is shorter than the rule's wait");
+        }
+        Self::new(Outcome::Withdrawn, None, reason)
+    }
+
+    /// What the end of a request means for its login; refused unless it is one of the others.
+    pub(super) fn of(state: State) -> Self {
+        match state {
+            State::Denied => Self::new(Outcome::Denied, Some(prompts::DENIED), "denied"),
+            State::Reported => {
+                Self::new(Outcome::Denied, Some(prompts::REPORTED), "reported as not being the owner")
+            }
+            State::Expired => Self::new(Outcome::Expired, Some(prompts::EXPIRED), "nobody decided in time"),
+            State::Failed => Self::new(Outcome::Denied, Some(prompts::FAILED), "too many wrong codes"),
+            state => Self::fault(format!("a request in state {state:?} has no such end")),
+        }
+    }
+}

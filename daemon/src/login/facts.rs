@@ -1,0 +1,256 @@
+//! What is known of a login before anybody is asked, and whose word it is.
+
+use base64ct::{Base64, Encoding};
+use countersign_protocol::digest;
+use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Stage, VERSION};
+use countersign_protocol::message::{Kind, Remote, RemoteSource, SshKey};
+use zeroize::Zeroizing;
+
+use crate::caller::Caller;
+use crate::person::Person;
+
+/// A login's facts, checked for size and shape.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The PAM function.
+    pub stage: Stage,
+    /// PAM_SERVICE.
+    pub service: String,
+    /// PAM_USER, as the application gave it.
+    pub user: String,
+    /// PAM_RUSER.
+    pub requester: Option<String>,
+    /// PAM_TTY.
+    pub terminal: Option<String>,
+    /// Where from, and who says so.
+    pub remote: Option<Remote>,
+    /// The key that sshd accepted.
+    pub ssh_key: Option<SshKey>,
+    /// The calling process's command line.
+    pub command: Option<String>,
+    /// What is to be done, where it is no command.
+    pub action: Option<String>,
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// Nothing but prompts may be shown.
+    pub silent: bool,
+    /// A grant of the `auth` stage.
+    pub token: Option<Zeroizing<String>>,
+    /// The calling process's real uid, from the kernel.
+    pub uid: u32,
+    /// Whether it came by the root socket.
+    pub by_root: bool,
+}
+
+/// Services that unlock a screen: one field, and the person is already logged in.
+const LOCKERS: [&str; 14] = [
+    "cinnamon-screensaver",
+    "gnome-screensaver",
+    "gtklock",
+    "hyprlock",
+    "i3lock",
+    "kde",
+    "light-locker",
+    "mate-screensaver",
+    "physlock",
+    "swaylock",
+    "vlock",
+    "xfce4-screensaver",
+    "xscreensaver",
+    "xsecurelock",
+];
+
+/// Services that run a command with other rights.
+const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo", "sudo-i", "pkexec"];
+
+impl Facts {
+    /// Checks what a caller says. What somebody who is not root says of keys, grants and addresses
+    /// is not believed at all.
+    ///
+    /// # Errors
+    /// Says which field is unusable.
+    pub fn new(begin: Begin, caller: &Caller) -> Result<Self, String> {
+        if begin.version != VERSION {
+            return Err(format!("the module speaks version {}, this daemon {VERSION}", begin.version));
+        }
+        check("service", &begin.service, MAX_NAME)?;
+        check("user", &begin.user, MAX_NAME)?;
+        for (name, value, most) in [
+            ("remote host", &begin.remote_host, MAX_NAME),
+            ("remote user", &begin.remote_user, MAX_NAME),
+            ("terminal", &begin.terminal, MAX_NAME),
+            ("command line", &begin.command_line, MAX_COMMAND),
+            ("SSH_AUTH_INFO_0", &begin.ssh_auth_info, MAX_SSH_AUTH_INFO),
+        ] {
+            if value.as_ref().is_some_and(|v| v.len() > most) {
+                return Err(format!("the {name} is over {most} bytes"));
+            }
+        }
+        let by_root = caller.root_socket;
+        Ok(Self {
+            kind: kind(&begin.service, by_root),
+            remote: if by_root { remote(&begin) } else { None },
+            ssh_key: begin.ssh_auth_info.as_deref().filter(|_| by_root).and_then(ssh_key),
+            requester: begin.remote_user.filter(|name| !name.is_empty() && *name != begin.user),
+            terminal: begin.terminal.filter(|t| !t.is_empty()),
+            command: begin.command_line.filter(|c| !c.is_empty()),
+            action: None,
+            token: begin.token.filter(|_| by_root && begin.stage == Stage::Session),
+            stage: begin.stage,
+            service: begin.service,
+            user: begin.user,
+            silent: begin.silent,
+            uid: caller.uid,
+            by_root,
+        })
+    }
+
+    /// Facts of something that a person asks of the daemon itself.
+    #[must_use]
+    pub fn of_action(person: &Person, action: &str) -> Self {
+        Self {
+            stage: Stage::Auth,
+            service: "countersign".to_owned(),
+            user: person.name.clone(),
+            requester: None,
+            terminal: None,
+            remote: None,
+            ssh_key: None,
+            command: None,
+            action: Some(action.to_owned()),
+            kind: Kind::Action,
+            silent: true,
+            token: None,
+            uid: person.uid,
+            by_root: false,
+        }
+    }
+
+    /// Whether this is sshd, under whatever name its binary was started: its PAM service is its
+    /// own file name.
+    #[must_use]
+    pub fn is_sshd(&self) -> bool {
+        self.by_root && (self.service == "sshd" || self.service.starts_with("sshd-"))
+    }
+}
+
+fn check(name: &str, value: &str, most: usize) -> Result<(), String> {
+    match value.len() {
+        0 => Err(format!("the {name} is empty")),
+        length if length > most => Err(format!("the {name} is over {most} bytes")),
+        _ => Ok(()),
+    }
+}
+
+fn kind(service: &str, by_root: bool) -> Kind {
+    if !by_root || LOCKERS.contains(&service) {
+        Kind::Unlock
+    } else if COMMANDS.contains(&service) {
+        Kind::Command
+    } else if service == "polkit-1" {
+        Kind::Action
+    } else {
+        Kind::Login
+    }
+}
+
+/// The kernel's word if there is one, else the application's.
+fn remote(begin: &Begin) -> Option<Remote> {
+    if let Some(peer) = begin.peer {
+        return Some(Remote {
+            address: peer.address.to_string(),
+            port: Some(peer.port),
+            source: RemoteSource::Kernel,
+        });
+    }
+    let address = begin.remote_host.clone().filter(|host| !host.is_empty())?;
+    Some(Remote { address, port: None, source: RemoteSource::Pam })
+}
+
+/// The last key in `SSH_AUTH_INFO_0`: lines of `publickey TYPE BASE64`. Of a certificate it is the
+/// certificate's own digest.
+fn ssh_key(info: &str) -> Option<SshKey> {
+    info.lines().rev().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        if words.next() != Some("publickey") {
+            return None;
+        }
+        let key_type = words.next()?;
+        let blob = Base64::decode_vec(words.next()?).ok()?;
+        let digest = base64ct::Base64Unpadded::encode_string(&digest::sha256(&blob));
+        Some(SshKey { fingerprint: format!("SHA256:{digest}"), key_type: key_type.to_owned() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_protocol::login::Peer;
+
+    fn begin() -> Begin {
+        Begin {
+            version: VERSION,
+            stage: Stage::Auth,
+            service: "sshd".into(),
+            user: "alice".into(),
+            remote_host: Some("evil.example".into()),
+            remote_user: None,
+            terminal: Some("ssh".into()),
+            ssh_auth_info: None,
+            command_line: None,
+            peer: None,
+            silent: false,
+            token: None,
+        }
+    }
+
+    fn root() -> Caller {
+        Caller { uid: 0, gid: 0, pid: Some(1), root_socket: true }
+    }
+
+    #[test]
+    fn the_kernels_address_beats_a_name_from_dns() {
+        let mut said = begin();
+        assert_eq!(Facts::new(said.clone(), &root()).unwrap().remote.unwrap().source, RemoteSource::Pam);
+        said.peer = Some(Peer { address: "192.0.2.7".parse().unwrap(), port: 2222 });
+        let remote = Facts::new(said, &root()).unwrap().remote.unwrap();
+        assert_eq!((remote.address.as_str(), remote.source), ("192.0.2.7", RemoteSource::Kernel));
+    }
+
+    #[test]
+    fn who_is_not_root_is_not_believed() {
+        let said = Begin {
+            peer: Some(Peer { address: "192.0.2.7".parse().unwrap(), port: 1 }),
+            token: Some(Zeroizing::new("t".into())),
+            stage: Stage::Session,
+            ssh_auth_info: Some("publickey ssh-ed25519 AAAA".into()),
+            ..begin()
+        };
+        let facts =
+            Facts::new(said, &Caller { uid: 1000, gid: 1000, pid: Some(1), root_socket: false }).unwrap();
+        assert!(facts.remote.is_none() && facts.token.is_none() && facts.ssh_key.is_none());
+        assert_eq!(facts.kind, Kind::Unlock);
+        assert!(!facts.is_sshd());
+    }
+
+    #[test]
+    fn the_key_is_named_as_ssh_keygen_names_it() {
+        let line =
+            "publickey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKmTIlKjhHcJR5+/Ggv6+Pw1D8yvuHbHs+1DXh7YWnK";
+        let info = format!("password\n{line}\nkeyboard-interactive\n");
+        let key = ssh_key(&info).unwrap();
+        assert_eq!(key.key_type, "ssh-ed25519");
+        assert_eq!(key.fingerprint.len(), "SHA256:".len() + 43);
+        assert_eq!(ssh_key("password\n"), None);
+        assert_eq!(ssh_key("publickey ssh-ed25519 !!!\n"), None);
+    }
+
+    #[test]
+    fn sizes_and_versions_are_checked() {
+        assert!(Facts::new(Begin { user: "u".repeat(MAX_NAME + 1), ..begin() }, &root()).is_err());
+        assert!(Facts::new(Begin { user: String::new(), ..begin() }, &root()).is_err());
+        assert!(Facts::new(Begin { version: 2, ..begin() }, &root()).is_err());
+        let long = Some("x".repeat(MAX_COMMAND + 1));
+        assert!(Facts::new(Begin { command_line: long, ..begin() }, &root()).is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! Logins: [`serve`] takes one from its first call to its verdict, [`Logins`] knows all that wait.
+
+mod ending;
+mod facts;
+mod open;
+mod prompts;
+mod report;
+pub mod request;
+pub mod state;
+mod story;
+mod tokens;
+mod waits;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use countersign_protocol::login::{Begin, Outcome, Stage, Verdict};
+use countersign_protocol::message::{Confirm, Sealed};
+use countersign_protocol::{random, seal};
+use tokio::sync::Notify;
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::caller::Caller;
+use crate::connection::Connection;
+use crate::person::Person;
+use crate::{clock, verify};
+use facts::Facts;
+use request::OpenRequest;
+use state::{Event, State};
+use story::Login;
+use tokens::{Grant, Tokens};
+use waits::Waits;
+
+pub use open::Open;
+
+/// The error that a call ends in which is none.
+pub const BAD_CALL: &str = "org.countersign.Login.BadCall";
+
+/// Most requests that are remembered, open ones and those whose time is not over.
+const MOST_REQUESTS: usize = 20_000;
+
+/// All logins of this host that wait, and what outlives them for a moment.
+#[derive(Default)]
+pub struct Logins {
+    requests: RefCell<HashMap<String, Rc<OpenRequest>>>,
+    sweep_at: Cell<usize>,
+    tokens: RefCell<Tokens>,
+    waits: Waits,
+    stopping: Cell<bool>,
+    stop: Notify,
+}
+
+impl Logins {
+    /// How many wait for a decision.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        let open = self.requests.borrow().values().filter(|request| !request.state().is_end()).count();
+        u32::try_from(open).unwrap_or(u32::MAX)
+    }
+
+    /// Remembers a request until its time is over, so that a decision finds it.
+    fn keep(&self, request: &Rc<OpenRequest>) {
+        let mut requests = self.requests.borrow_mut();
+        // Old ones go when their number has doubled, so that a login costs the same at any number.
+        if requests.len() >= self.sweep_at.get() {
+            requests.retain(|_, known| !known.left().is_zero());
+            self.sweep_at.set((requests.len() * 2).clamp(64, MOST_REQUESTS));
+        }
+        if requests.len() < MOST_REQUESTS {
+            requests.insert(request.id.clone(), request.clone());
+        }
+    }
+
+    /// A sealed decision came from the server.
+    pub async fn decision(&self, app: &App, sealed: &Sealed) {
+        let Ok(envelope) = seal::peek(sealed) else {
+            return app.log.warning("the server sent a decision that is not readable");
+        };
+        let Some(request) = self.requests.borrow().get(&envelope.id).cloned() else {
+            return; // Over long ago, or before this start: nothing is open.
+        };
+        let decision = match verify::decision(app, &request, sealed) {
+            Ok(decision) => decision,
+            Err(why) => {
+                let (id, from) = (&request.id, &envelope.from);
+                return app.log.warning(&format!("a decision about {id} from {from} is not believed: {why}"));
+            }
+        };
+        if request.state().is_end() {
+            // The device has not heard of the end yet.
+            app.relay.close_again(&request.id);
+        }
+        if request.knows(&decision) {
+            return;
+        }
+        if !app.devices.note_use(&decision.device, decision.decision.counter) {
+            app.log.warning(&format!(
+                "the counter of device {} went back: its key may have been copied",
+                decision.fingerprint
+            ));
+        }
+        if !request.decide(decision.clone()) {
+            report::late(app, &request, &decision).await;
+        }
+    }
+
+    /// The server holds a request (again).
+    pub fn acknowledged(&self, id: &str) {
+        if let Some(request) = self.requests.borrow().get(id) {
+            request.happens(Event::Acknowledged);
+        }
+    }
+
+    /// The connection to the server broke.
+    pub fn link_lost(&self) {
+        for request in self.requests.borrow().values() {
+            request.happens(Event::Lost);
+        }
+    }
+
+    /// Ends all that wait: the daemon stops.
+    pub fn shut_down(&self) {
+        self.stopping.set(true);
+        self.stop.notify_waiters();
+    }
+
+    async fn stopped(&self) {
+        let stop = self.stop.notified();
+        if !self.stopping.get() {
+            stop.await;
+        }
+    }
+
+    fn issue(&self, login: &str, facts: &Facts) -> Zeroizing<String> {
+        let grant =
+            Grant { login: login.to_owned(), user: facts.user.clone(), service: facts.service.clone() };
+        self.tokens.borrow_mut().issue(grant, clock::boot())
+    }
+
+    fn redeem(&self, token: &str, facts: &Facts) -> Option<Grant> {
+        self.tokens.borrow_mut().redeem(token, &facts.user, &facts.service, clock::boot())
+    }
+}
+
+/// How long a person has to approve something that is done with the daemon itself.
+const ACTION_WAIT: Duration = Duration::from_secs(60);
+
+/// Asks a person's paired devices about something that is done with the daemon itself, like pairing
+/// one more device. `true` only for an approval.
+///
+/// # Errors
+/// Why nobody could be asked.
+pub async fn approve_action(app: &Rc<App>, person: &Person, action: &str) -> Result<bool, String> {
+    let facts = Facts::of_action(person, action);
+    let open = Open::begin(app, &facts, person, &person.name, Confirm::Tap, ACTION_WAIT)
+        .await
+        .map_err(|ending| ending.reason)?;
+    loop {
+        match open.state() {
+            State::Unreachable => {
+                return Err(format!("the server cannot be reached: {}", app.relay.trouble()));
+            }
+            State::Approved => return Ok(open.happens(Event::Confirmed)),
+            state if state.is_end() => return Ok(false),
+            state => open.changed_from(state).await,
+        }
+    }
+}
+
+/// Serves a login from its first call to its verdict.
+pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, begin: Begin) {
+    let began = clock::boot();
+    let facts = match Facts::new(begin, &caller) {
+        Ok(facts) => facts,
+        Err(why) => {
+            app.log.warning(&format!("a login was refused unasked: {why}"));
+            // The caller may be gone already; it was refused either way.
+            let _ = connection.complain(BAD_CALL, why).await;
+            return;
+        }
+    };
+    let id = countersign_protocol::digest::hex(&random::bytes::<8>());
+    let mut login = Login::new(app.clone(), facts, connection);
+    let ending = login.story().await;
+
+    let written = report::write(&app, &id, &login, &ending, clock::boot().saturating_sub(began)).await;
+    // What cannot be written down does not happen.
+    let ending = match written {
+        Ok(()) => ending,
+        Err(error) => ending::Ending::fault(format!("the audit cannot be written: {error}")),
+    };
+    if ending.outcome == Outcome::Fault {
+        app.log.error(&format!("login {id}: {}", ending.reason));
+    }
+    let outcome = if login.observed { Outcome::Ignored } else { ending.outcome };
+    if let (true, Some(reason)) = (login.facts.silent && outcome != Outcome::Granted, &ending.text) {
+        login.acknowledge(reason).await;
+    }
+    let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
+        .then(|| app.logins.issue(&id, &login.facts));
+    let verdict = countersign_protocol::login::Step::Verdict(Verdict { outcome, text: ending.text, token });
+    // A caller that is gone needs no verdict.
+    let _ = login.connection.reply(verdict).await;
+}

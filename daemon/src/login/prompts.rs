@@ -1,0 +1,123 @@
+//! Every text that a person sees at the terminal: plain ASCII, one line, what happened and what to
+//! do next.
+
+use crate::config::Factor;
+
+/// The usual prompt.
+pub(super) const APPROVE: &str = "Approve on your phone, then type its code: ";
+/// While a tap is waited for.
+pub(super) const TAP: &str = "Approve this on your phone.";
+/// After an empty line when the phone has approved.
+pub(super) const APPROVED: &str = "Approved. Type the code that your phone shows: ";
+/// A person said no.
+pub(super) const DENIED: &str = "Denied on the phone.";
+/// A person said that it was not them.
+pub(super) const REPORTED: &str = "Denied on the phone, and reported as not being its owner.";
+/// The policy says no.
+pub(super) const DENIED_BY_POLICY: &str = "This login is not allowed here.";
+/// Too many wrong codes.
+pub(super) const FAILED: &str = "Too many wrong codes. Start again for a new one.";
+/// Nobody decided, and ringing again is over.
+pub(super) const EXPIRED: &str = "Nobody approved in time.";
+/// Nobody decided; the person may have the phone rung again.
+pub(super) const EXPIRED_ASK: &str = "Nobody approved in time. Press Enter to ring the phone again: ";
+/// The configuration is unusable.
+pub(super) const MISCONFIGURED: &str =
+    "countersign refuses: its configuration has a fault. Ask an administrator (journalctl -u countersignd).";
+/// Something broke here.
+pub(super) const FAULT: &str =
+    "countersign refuses: something broke. Ask an administrator (journalctl -u countersignd).";
+/// Too many wait already.
+pub(super) const BUSY: &str = "Too many logins wait for approval. Try again in a minute.";
+/// Typed factors failed too often.
+pub(super) const BLOCKED: &str = "Too many wrong codes for this account. Try again later.";
+/// The daemon is going down.
+pub(super) const STOPPING: &str = "The approval service on this machine is stopping. Try again.";
+/// Nothing can be asked here, and the policy wants it asked.
+pub(super) const CANNOT_ASK: &str =
+    "This login cannot ask for a code. An administrator can set KbdInteractiveAuthentication yes.";
+
+/// The first prompt when the server cannot be reached, or `None` when nothing is left to type.
+#[must_use]
+pub(super) fn offline(factors: &[Factor]) -> Option<String> {
+    let names = names(factors)?;
+    Some(format!("The approval server cannot be reached. {names}, or Enter to try again: "))
+}
+
+/// The end when the server cannot be reached.
+#[must_use]
+pub(super) fn unreachable(why: &str) -> String {
+    format!("The approval server cannot be reached ({why}). Try again, or ask an administrator.")
+}
+
+/// After a wrong code.
+#[must_use]
+pub(super) fn wrong(tries_left: u8) -> String {
+    let tries = if tries_left == 1 { "1 try" } else { &format!("{tries_left} tries") };
+    format!("That is not the code, {tries} left. Code: ")
+}
+
+/// The reason of an end, for applications that show nothing but prompts.
+#[must_use]
+pub(super) fn acknowledge(reason: &str) -> String {
+    format!("{reason} Press Enter: ")
+}
+
+fn names(factors: &[Factor]) -> Option<String> {
+    let names: Vec<&str> = factors
+        .iter()
+        .map(|factor| match factor {
+            Factor::Recovery => "recovery code",
+        })
+        .collect();
+    let mut line = names.join(" or ");
+    line.get_mut(..1)?.make_ascii_uppercase();
+    Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_protocol::login::MAX_TEXT;
+
+    #[test]
+    fn texts_are_short_plain_ascii() {
+        let texts = [
+            APPROVE,
+            TAP,
+            APPROVED,
+            DENIED,
+            REPORTED,
+            DENIED_BY_POLICY,
+            FAILED,
+            EXPIRED,
+            EXPIRED_ASK,
+            MISCONFIGURED,
+            FAULT,
+            BUSY,
+            BLOCKED,
+            STOPPING,
+            CANNOT_ASK,
+        ];
+        let made = [
+            offline(&[Factor::Recovery]).unwrap_or_default(),
+            unreachable("connection refused"),
+            wrong(2),
+            wrong(1),
+            acknowledge(DENIED),
+        ];
+        for text in texts.iter().map(|t| (*t).to_owned()).chain(made) {
+            assert!(!text.is_empty() && text.len() <= MAX_TEXT / 2, "{text}");
+            assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b)), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_factor_no_prompt() {
+        assert_eq!(offline(&[]), None);
+        assert_eq!(
+            offline(&[Factor::Recovery]).as_deref(),
+            Some("The approval server cannot be reached. Recovery code, or Enter to try again: ")
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! What is written down of a login: one audit record with its evidence, and one line for the log.
+
+use std::time::Duration;
+
+use countersign_protocol::audit::Record;
+use countersign_protocol::login::{Outcome, Stage};
+use countersign_protocol::message::Answer;
+
+use super::ending::Ending;
+use super::request::OpenRequest;
+use super::story::Login;
+use crate::app::App;
+use crate::audit::Durability;
+use crate::log::Level;
+use crate::verify::Verified;
+
+/// Writes an end down, before anybody learns of it. What a typed factor opened is on the disk
+/// afterwards; the rest follows within a second.
+///
+/// # Errors
+/// When the record could not be written.
+pub(super) async fn write(
+    app: &App,
+    id: &str,
+    login: &Login,
+    ending: &Ending,
+    took: Duration,
+) -> std::io::Result<()> {
+    let facts = &login.facts;
+    let stage = match facts.stage {
+        Stage::Auth => "auth",
+        Stage::Session => "session",
+    };
+    let outcome = name(ending.outcome);
+    let remote = facts.remote.as_ref().map(|remote| remote.address.clone());
+    let request = login.request.as_deref();
+    let decision = request.and_then(OpenRequest::evidence);
+    let factor = ending.factor.map(str::to_owned);
+    let device = decision.as_ref().map(|decision| decision.fingerprint.clone());
+    let rule = login.rule.clone();
+
+    let seconds = format!("{:.1}s", took.as_secs_f64());
+    let mut pairs = vec![("login", id), ("user", &facts.user), ("service", &facts.service), ("stage", stage)];
+    let optional = [
+        ("requester", &facts.requester),
+        ("from", &remote),
+        ("tty", &facts.terminal),
+        ("rule", &rule),
+        ("factor", &factor),
+        ("device", &device),
+    ];
+    pairs.extend(optional.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))));
+    pairs.extend([("after", seconds.as_str()), ("reason", ending.reason.as_str())]);
+    let level = if ending.outcome == Outcome::Granted { Level::Info } else { Level::Notice };
+    let observed = if login.observed { " (observed only)" } else { "" };
+    app.log.line(level, &format!("{outcome}{observed}"), &pairs);
+
+    let mut record = Record {
+        event: if login.observed { "observed" } else { "login" }.to_owned(),
+        login: Some(id.to_owned()),
+        user: Some(facts.user.clone()),
+        service: Some(facts.service.clone()),
+        stage: Some(stage.to_owned()),
+        host: Some(app.host.name.clone()),
+        remote,
+        outcome: Some(outcome.to_owned()),
+        factor,
+        approver: decision.as_ref().and(request).map(|request| request.person.clone()),
+        device,
+        rule,
+        reason: Some(ending.reason.clone()),
+        ..Record::default()
+    };
+    evidence(&mut record, request, decision.as_ref());
+    let typed = ending.outcome == Outcome::Granted && ending.factor == Some("recovery");
+    app.audit.append(record, if typed { Durability::Now } else { Durability::Later }).await
+}
+
+/// Writes down a decision that came after the end: the login is over, but a denial says that
+/// something was wrong with it.
+pub(super) async fn late(app: &App, request: &OpenRequest, decision: &Verified) {
+    let answer = match decision.decision.decision {
+        Answer::Approve => return, // Another device was quicker.
+        Answer::Deny => "denied",
+        Answer::Report => "reported",
+    };
+    let pairs =
+        [("user", request.person.as_str()), ("request", &request.id), ("device", &decision.fingerprint)];
+    app.log.line(Level::Warning, &format!("{answer} after the login was over"), &pairs);
+    let mut record = Record {
+        event: "late-decision".to_owned(),
+        user: Some(request.person.clone()),
+        host: Some(app.host.name.clone()),
+        outcome: Some(answer.to_owned()),
+        approver: Some(request.person.clone()),
+        device: Some(decision.fingerprint.clone()),
+        reason: Some(format!("it came when the request was {:?}", request.state()).to_lowercase()),
+        ..Record::default()
+    };
+    evidence(&mut record, Some(request), Some(decision));
+    if let Err(error) = app.audit.append(record, Durability::Later).await {
+        app.log.error(&format!("the audit cannot be written: {error}"));
+    }
+}
+
+fn evidence(record: &mut Record, request: Option<&OpenRequest>, decision: Option<&Verified>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    record.request = request.map(|request| text(&request.signed.bytes));
+    record.request_signature = request.map(|request| request.signed.signature.clone());
+    record.decision = decision.map(|decision| text(&decision.bytes));
+    record.decision_signature = decision.map(|decision| decision.signature.clone());
+}
+
+fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Granted => "granted",
+        Outcome::Ignored => "ignored",
+        Outcome::Denied => "denied",
+        Outcome::Expired => "expired",
+        Outcome::Withdrawn => "withdrawn",
+        Outcome::Unreachable => "unreachable",
+        Outcome::Busy => "busy",
+        Outcome::Misconfigured => "misconfigured",
+        Outcome::Fault => "fault",
+    }
+}

@@ -1,0 +1,298 @@
+//! A request that is open: its bytes, whom it was sent to, and what has become of it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use base64ct::{Base64, Encoding};
+use countersign_protocol::keys::SealKey;
+use countersign_protocol::message::{
+    Answer, Approvals, Closed, ClosedOutcome, Confirm, Envelope, Host, MessageType, Request, Sealed, VERSION,
+};
+use countersign_protocol::signed::{self, SignedMessage};
+use countersign_protocol::{digest, random, seal};
+use tokio::sync::Notify;
+use zeroize::Zeroizing;
+
+use super::facts::Facts;
+use super::state::{Event, State, next};
+use crate::app::HostIdentity;
+use crate::clock;
+use crate::devices::Device;
+use crate::person::Person;
+use crate::verify::Verified;
+
+/// How often a code may be typed for one request.
+pub const TRIES: u8 = 3;
+
+/// A request and its state. Lives as long as its login, and then until its deadline so that a late
+/// denial is still understood.
+pub struct OpenRequest {
+    /// 16 random bytes in hex.
+    pub id: String,
+    /// The exact bytes that were signed, and the host's signature.
+    pub signed: SignedMessage,
+    /// SHA-256 of the bytes in hex: what a decision names.
+    pub digest: String,
+    /// The private half of its reply key.
+    pub reply: SealKey,
+    /// Whose decision counts.
+    pub person: String,
+    /// The devices that it was sealed to.
+    pub devices: Vec<Device>,
+    /// What has to be done beside approving.
+    pub confirm: Confirm,
+    /// Whether sshd asks, which may lose patience by itself.
+    pub by_sshd: bool,
+    /// How long it is open.
+    pub wait: Duration,
+    /// Boot clock.
+    pub deadline: Duration,
+    state: Cell<State>,
+    /// Whether the server was away when last heard of.
+    unreachable: Cell<bool>,
+    told: Cell<bool>,
+    tries: Cell<u8>,
+    changed: Notify,
+    code: RefCell<Option<Zeroizing<String>>>,
+    evidence: RefCell<Option<Verified>>,
+    /// Digests of the decisions that were seen: devices repeat them until they hear of the end.
+    seen: RefCell<HashSet<[u8; 32]>>,
+}
+
+impl OpenRequest {
+    /// Makes and signs a request. With no devices it is a request to nobody, that only looks like one.
+    ///
+    /// # Errors
+    /// When it cannot be signed or is over the size limit.
+    pub fn new(
+        host: &HostIdentity,
+        facts: &Facts,
+        (account, person): (&Person, &str),
+        devices: Vec<Device>,
+        confirm: Confirm,
+        wait: Duration,
+    ) -> Result<Rc<Self>, String> {
+        let id = digest::hex(&random::bytes::<16>());
+        let reply = SealKey::generate();
+        let request = Request {
+            version: VERSION,
+            id: id.clone(),
+            reply_key: Base64::encode_string(&reply.public()),
+            host: Host { name: host.name.clone(), key: host.public.to_line() },
+            user: account.name.clone(),
+            uid: account.uid,
+            requester: facts.requester.clone(),
+            service: facts.service.clone(),
+            kind: facts.kind,
+            command: facts.command.clone(),
+            action: facts.action.clone(),
+            terminal: facts.terminal.clone(),
+            remote: facts.remote.clone(),
+            ssh_key: facts.ssh_key.clone(),
+            issued_at: clock::unix(),
+            expires_in: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
+            confirm,
+            lease_max: None,
+            approvals: Approvals { needed: 1, from: vec![person.to_owned()] },
+        };
+        let signed = signed::sign_message(host.key.as_ref(), &request)
+            .map_err(|error| format!("the request cannot be signed: {error}"))?;
+        Ok(Rc::new(Self {
+            digest: signed.digest(),
+            id,
+            signed,
+            reply,
+            person: person.to_owned(),
+            devices,
+            confirm,
+            by_sshd: facts.is_sshd(),
+            wait,
+            deadline: clock::boot() + wait,
+            state: Cell::new(State::New),
+            unreachable: Cell::new(false),
+            told: Cell::new(false),
+            tries: Cell::new(TRIES),
+            changed: Notify::new(),
+            code: RefCell::new(None),
+            evidence: RefCell::new(None),
+            seen: RefCell::default(),
+        }))
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// Lets something happen; `false` where it means nothing in this state.
+    pub fn happens(&self, event: Event) -> bool {
+        match next(self.state.get(), event) {
+            Some(state) => {
+                match event {
+                    Event::Lost => self.unreachable.set(true),
+                    Event::Acknowledged => self.unreachable.set(false),
+                    _ => {}
+                }
+                self.state.set(state);
+                self.changed.notify_waiters();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a decision was seen before; from now on it was.
+    pub fn knows(&self, decision: &Verified) -> bool {
+        !self.seen.borrow_mut().insert(digest::sha256(&decision.bytes))
+    }
+
+    /// Takes a verified decision. `false` when it came too late to mean anything.
+    pub fn decide(&self, decision: Verified) -> bool {
+        let event = match decision.decision.decision {
+            Answer::Approve => Event::Approve,
+            Answer::Deny => Event::Deny,
+            Answer::Report => Event::Report,
+        };
+        // The evidence has to stand before anybody is woken.
+        if next(self.state.get(), event).is_none() {
+            return false;
+        }
+        *self.code.borrow_mut() = decision.decision.code.clone().map(Zeroizing::new);
+        *self.evidence.borrow_mut() = Some(decision);
+        self.happens(event)
+    }
+
+    /// Waits until the state is another one than `seen`, or the deadline has passed.
+    pub async fn changed_from(&self, seen: State) {
+        loop {
+            let changed = self.changed.notified();
+            if self.state.get() != seen {
+                return;
+            }
+            let left = self.left();
+            if left.is_zero() {
+                self.happens(Event::Deadline);
+                return;
+            }
+            // Timers stop while the machine sleeps and the deadline does not: look again after each.
+            let _ = tokio::time::timeout(left, changed).await;
+        }
+    }
+
+    /// Time until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_sub(clock::boot())
+    }
+
+    /// Whether a typed code is the approval's; each call is one of [`TRIES`].
+    pub fn try_code(&self, typed: &str) -> bool {
+        let tries = self.tries.get();
+        if tries == 0 || self.state.get() != State::Approved {
+            return false;
+        }
+        self.tries.set(tries - 1);
+        let right = self
+            .code
+            .borrow()
+            .as_ref()
+            .is_some_and(|code| subtle::ConstantTimeEq::ct_eq(code.as_bytes(), typed.as_bytes()).into());
+        if !right && self.tries.get() == 0 {
+            self.happens(Event::TooManyTries);
+        }
+        right
+    }
+
+    /// Counts something typed that cannot be a code.
+    pub fn waste_try(&self) {
+        self.tries.set(self.tries.get().saturating_sub(1));
+        if self.tries.get() == 0 {
+            self.happens(Event::TooManyTries);
+        }
+    }
+
+    /// Whether the server was away when last heard of; also after the request has ended.
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable.get()
+    }
+
+    /// Whether its end was told before; from now on it was.
+    pub fn told(&self) -> bool {
+        self.told.replace(true)
+    }
+
+    /// Tries that are left.
+    pub fn tries(&self) -> u8 {
+        self.tries.get()
+    }
+
+    /// The decision that was taken, if any.
+    pub fn evidence(&self) -> Option<Verified> {
+        self.evidence.borrow().clone()
+    }
+
+    /// The request, sealed to each device.
+    ///
+    /// # Errors
+    /// When sealing fails; names the device.
+    pub fn sealed(&self, host: &HostIdentity) -> Result<Vec<Sealed>, String> {
+        self.seal(host, MessageType::Request, &self.signed)
+    }
+
+    /// How it ended, signed and sealed to each device.
+    ///
+    /// # Errors
+    /// When signing or sealing fails.
+    pub fn sealed_closed(&self, host: &HostIdentity) -> Result<Vec<Sealed>, String> {
+        let closed = Closed {
+            version: VERSION,
+            id: self.id.clone(),
+            request: self.digest.clone(),
+            outcome: outcome(self.state.get()),
+            closed_at: clock::unix(),
+        };
+        let signed = signed::sign_message(host.key.as_ref(), &closed)
+            .map_err(|error| format!("the end of a request cannot be signed: {error}"))?;
+        self.seal(host, MessageType::Closed, &signed)
+    }
+
+    fn seal(
+        &self,
+        host: &HostIdentity,
+        kind: MessageType,
+        message: &SignedMessage,
+    ) -> Result<Vec<Sealed>, String> {
+        self.devices
+            .iter()
+            .map(|device| {
+                let envelope = Envelope {
+                    version: VERSION,
+                    message_type: kind,
+                    from: host.public.id(),
+                    to: device.card.key.id(),
+                    id: self.id.clone(),
+                };
+                let recipient = device.card.recipient();
+                seal::seal(kind, &host.public, &recipient, &envelope, &message.bytes, &message.signature)
+                    .map_err(|error| format!("cannot seal to {}: {error}", device.card.key.fingerprint()))
+            })
+            .collect()
+    }
+}
+
+fn outcome(state: State) -> ClosedOutcome {
+    match state {
+        State::Granted => ClosedOutcome::Approved,
+        State::Otherwise => ClosedOutcome::Otherwise,
+        State::Denied => ClosedOutcome::Denied,
+        State::Reported => ClosedOutcome::Reported,
+        State::Expired => ClosedOutcome::Expired,
+        State::Failed => ClosedOutcome::Failed,
+        State::Replaced => ClosedOutcome::Replaced,
+        // An open one is closed only because its login is gone.
+        State::Withdrawn | State::New | State::Posted | State::Unreachable | State::Approved => {
+            ClosedOutcome::Withdrawn
+        }
+    }
+}

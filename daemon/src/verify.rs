@@ -1,0 +1,80 @@
+//! The one place where a sealed message becomes a decision that counts.
+
+use countersign_protocol::digest;
+use countersign_protocol::message::{Answer, CODE_DIGITS, Confirm, Decision, MessageType, Sealed};
+use countersign_protocol::{seal, signed};
+
+use crate::app::App;
+use crate::clock;
+use crate::login::request::OpenRequest;
+
+/// A decision whose signature, signer, binding and time were all found good.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// What it says.
+    pub decision: Decision,
+    /// The exact bytes that were signed.
+    pub bytes: Vec<u8>,
+    /// Armored SSHSIG over them.
+    pub signature: String,
+    /// Key id of the device.
+    pub device: String,
+    /// Fingerprint of the device's key.
+    pub fingerprint: String,
+}
+
+/// Verifies a sealed decision about an open request: that it was sealed by a device which was
+/// asked and is still paired, signed by that device's key in the decision's namespace, that the
+/// approvers accept the key for this person, that it names exactly this request, and that the time
+/// is not over. Nothing of it is parsed before the signature was found good.
+///
+/// # Errors
+/// Says what is wrong, for the log; nobody but the administrator learns it.
+pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verified, String> {
+    let envelope = seal::peek(sealed).map_err(|error| error.to_string())?;
+    if envelope.message_type != MessageType::Decision || envelope.id != open.id {
+        return Err("its envelope is not that of a decision about this request".into());
+    }
+    let device = open
+        .devices
+        .iter()
+        .find(|device| device.card.key.id() == envelope.from)
+        .ok_or("it comes from a device that was not asked")?;
+    if !app.devices.for_user(&open.person).iter().any(|now| now.card.key == device.card.key) {
+        return Err("its device is no longer paired".into());
+    }
+
+    let reply_hash = digest::sha256(&open.reply.public());
+    let opened = seal::open(MessageType::Decision, &open.reply, reply_hash, &device.card.key, sealed)
+        .map_err(|error| format!("it cannot be opened: {error}"))?;
+    let verified = signed::verify_message::<Decision>(&opened.body, &opened.signature, &device.card.key)
+        .map_err(|error| error.to_string())?;
+    app.approvers
+        .authorize(&open.person, &verified.signed, clock::unix())
+        .map_err(|error| format!("its key may not approve for this person: {error}"))?;
+
+    let decision = verified.message;
+    if decision.request != open.digest {
+        return Err("it is about another request".into());
+    }
+    if open.left().is_zero() {
+        return Err("it came after the deadline".into());
+    }
+    let needs_code = decision.decision == Answer::Approve && open.confirm == Confirm::Code;
+    if needs_code && !decision.code.as_deref().is_some_and(is_code) {
+        return Err("it approves without the code that was asked for".into());
+    }
+    Ok(Verified {
+        decision,
+        bytes: opened.body,
+        signature: opened.signature,
+        device: device.card.key.id(),
+        fingerprint: device.card.key.fingerprint(),
+    })
+}
+
+/// Whether a text has the form of an approval's code.
+#[must_use]
+pub fn is_code(text: &str) -> bool {
+    text.len() == CODE_DIGITS && text.bytes().all(|b| b.is_ascii_digit())
+}
