@@ -61,7 +61,8 @@ class Approver:
     def _read(self, out):
         for line in out:
             event = json.loads(line)
-            event["seen"] = time.monotonic()
+            # The request's own fields stand beside the event's.
+            event = {**event.pop("request", {}), **event, "seen": time.monotonic()}
             self.events.append(event)
 
     def said(self):

@@ -1,0 +1,227 @@
+"""Who may approve: only a paired, unrevoked device of that person, by a signature over exactly this request."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from lab import paths
+from lab.approver import Approver
+from lab.forger import Forger, Key
+from lab.terminal import on_terminal_of
+
+PASSWORD = "alice-password"
+
+
+def sudo():
+    run = on_terminal_of("alice", "sudo", "-k", "echo", "ran", timeout=20)
+    run.answer_password(PASSWORD)
+    return run
+
+
+def still_waiting(run, seconds=1.0):
+    """Nothing opened and nothing ended."""
+    time.sleep(seconds)
+    assert run.child.isalive()
+
+
+@pytest.fixture
+def waiting(up):
+    """A sudo that waits for a tap, its request as the device got it, and the device in a forger's hands."""
+    stack = up(confirm="tap", wait="40s")
+    phone = stack.approver("alice")
+    phone.stop()
+    run = sudo()
+    forger = Forger(phone.home, stack.server.origin)
+    hosts = json.loads((phone.home / "hosts.json").read_text())
+    forger.host_key = hosts[0]["key"]
+    return stack, run, forger, forger.request(forger.host_key)
+
+
+def opens(run, forger, request):
+    """The control: the same device's proper decision is accepted, so what came before was judged and refused."""
+    body = forger.decision(request)
+    assert forger.send(request, body, forger.key.sign(body))
+    assert run.finish() == 0
+    assert run.lines()[-1] == "ran"
+
+
+def test_a_proper_decision_opens(waiting):
+    _, run, forger, request = waiting
+    opens(run, forger, request)
+
+
+@pytest.mark.parametrize("signature", ["", "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"])
+def test_an_unsigned_decision_does_not_open(waiting, signature):
+    _, run, forger, request = waiting
+    forger.send(request, forger.decision(request), signature)
+    still_waiting(run)
+    opens(run, forger, request)
+
+
+def test_a_decision_signed_by_an_unpaired_key_does_not_open(waiting, tmp_path):
+    _, run, forger, request = waiting
+    stranger = Key.new(tmp_path)
+    body = forger.decision(request)
+    forger.send(request, body, stranger.sign(body))
+    forger.send(request, body, stranger.sign(body), sender=stranger.line)
+    still_waiting(run)
+    opens(run, forger, request)
+
+
+def test_a_signature_for_something_else_does_not_open(waiting):
+    """The device did sign these bytes, but as an authentication or a card."""
+    _, run, forger, request = waiting
+    body = forger.decision(request)
+    for namespace in ("auth@countersign.org", "device@countersign.org", "request@countersign.org", "file"):
+        forger.send(request, body, forger.key.sign(body, namespace))
+    still_waiting(run)
+    opens(run, forger, request)
+
+
+def test_a_changed_decision_does_not_open(waiting):
+    """Signed as a denial, sent as an approval."""
+    _, run, forger, request = waiting
+    denial = forger.decision(request, decision="deny")
+    forger.send(request, denial.replace(b'"deny"', b'"approve"'), forger.key.sign(denial))
+    still_waiting(run)
+    opens(run, forger, request)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"request": "00" * 32}, {"request": None}, {"version": 2}, {"version": None}, {"decision": "yes"}, {"decision": None}],
+    ids=["other-digest", "no-digest", "later-version", "no-version", "unknown-answer", "no-answer"],
+)  # fmt: skip
+def test_a_decision_that_is_not_over_this_request_does_not_open(waiting, fields):
+    _, run, forger, request = waiting
+    body = forger.decision(request, **fields)
+    forger.send(request, body, forger.key.sign(body))
+    still_waiting(run)
+    opens(run, forger, request)
+
+
+def test_a_decision_of_an_earlier_login_does_not_open(waiting):
+    """Replayed as it was, and sealed anew to the new login's key."""
+    _, run, forger, old = waiting
+    body = forger.decision(old)
+    signature = forger.key.sign(body)
+    assert forger.send(old, body, signature)
+    assert run.finish() == 0
+    again = sudo()
+    new = forger.request(forger.host_key)
+    assert new != old
+    forger.send(old, body, signature)
+    forger.send(new, body, signature)
+    forger.send(new, body, signature, reply_key=json.loads(old)["reply_key"])
+    still_waiting(again)
+    opens(again, forger, new)
+
+
+def test_a_decision_of_somebody_elses_device_does_not_open(up):
+    """Bob's device is paired on this host, for bob; it even knows alice's request."""
+    stack = up(confirm="tap", wait="40s")
+    alice, bob = stack.approver("alice"), stack.approver("bob")
+    alice.stop()
+    bob.stop()
+    run = sudo()
+    owner, other = Forger(alice.home, stack.server.origin), Forger(bob.home, stack.server.origin)
+    host_key = json.loads((alice.home / "hosts.json").read_text())[0]["key"]
+    request = owner.request(host_key)
+    body = other.decision(request)
+    other.send(request, body, other.key.sign(body))
+    # And alice's device passing bob's signature on.
+    owner.send(request, body, other.key.sign(body))
+    still_waiting(run)
+    opens(run, owner, request)
+
+
+def test_a_decision_after_the_time_does_not_open(up):
+    stack = up(confirm="tap", wait="5s")
+    phone = stack.approver("alice")
+    phone.stop()
+    run = sudo()
+    forger = Forger(phone.home, stack.server.origin)
+    request = forger.request(json.loads((phone.home / "hosts.json").read_text())[0]["key"])
+    body = forger.decision(request)
+    signature = forger.key.sign(body)
+    time.sleep(6)
+    forger.send(request, body, signature)
+    time.sleep(1)
+    run.interrupt()
+    assert run.finish() != 0
+    assert "ran" not in run.lines()
+
+
+@pytest.mark.parametrize("code", [None, "", "12345", "1234567", "abcdef", "      "])
+def test_an_approval_without_a_proper_code_opens_nothing(up, code):
+    """Where a code is to be typed, an approval that carries none must not make any answer right."""
+    stack = up(wait="40s")
+    phone = stack.approver("alice")
+    phone.stop()
+    run = sudo()
+    run.expect(r"type its code: ?$")
+    forger = Forger(phone.home, stack.server.origin)
+    request = forger.request(json.loads((phone.home / "hosts.json").read_text())[0]["key"])
+    body = forger.decision(request, code=code)
+    forger.send(request, body, forger.key.sign(body))
+    time.sleep(0.5)
+    run.send(code or "")
+    assert run.expect(r"type its code: ?$", r"[Pp]assword[^\r\n]*: ?$", r"sudo: [^\r\n]*\r\n") in (0, 1, 2)
+    run.interrupt()
+    assert run.finish() != 0
+    assert "ran" not in run.lines()
+
+
+def test_a_revoked_device_is_not_asked_and_opens_nothing(stack):
+    phone = stack.approver("alice", "old-phone")
+    other = stack.approver("alice", "new-phone")
+    assert stack.daemon.command("revoke", "alice", "old-phone")["devices"][0]["name"] == "old-phone"
+    assert [device["name"] for device in stack.daemon.command("devices", "alice")["devices"]] == ["new-phone"]
+    run = sudo()
+    request = other.next_request()
+    run.expect(r"type its code: ?$")
+    assert phone.requests() == []
+    run.send(other.approve(request))
+    assert run.finish() == 0
+
+
+def test_a_device_revoked_while_it_is_asked_does_not_open(up):
+    stack = up(confirm="tap", wait="40s")
+    phone = stack.approver("alice", "old-phone")
+    phone.stop()
+    run = sudo()
+    forger = Forger(phone.home, stack.server.origin)
+    request = forger.request(json.loads((phone.home / "hosts.json").read_text())[0]["key"])
+    stack.daemon.command("revoke", "alice", "old-phone")
+    body = forger.decision(request)
+    forger.send(request, body, forger.key.sign(body))
+    time.sleep(1)
+    run.interrupt()
+    assert run.finish() != 0
+    assert "ran" not in run.lines()
+
+
+def test_with_two_devices_the_first_decision_counts(up):
+    stack = up(confirm="tap")
+    one, two = stack.approver("alice", "one"), stack.approver("alice", "two")
+    run = sudo()
+    request = one.next_request()
+    other = two.next_request()
+    assert request["id"] == other["id"]
+    two.approve(other)
+    assert run.finish() == 0
+    assert one.wait_closed(request)["outcome"] == "approved"
+
+
+def test_a_wrong_pairing_code_pairs_nobody(stack, tmp_path):
+    host = subprocess.Popen(
+        [paths.COMMAND, "pair", "alice", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    link = json.loads(host.stdout.readline())["link"]
+    thief = Approver(tmp_path / "thief", "thief").start("--pair", link, "--name", "thief")
+    code = thief.wait_for("pairing-code")["code"]
+    out, _ = host.communicate("".join(f"{(int(code) + n) % 1_000_000:06d}\n" for n in (1, 2, 3)), timeout=20)
+    thief.stop()
+    assert host.returncode == 1, out
+    assert stack.daemon.command("devices", "alice")["devices"] == []
