@@ -1,0 +1,481 @@
+//! What is open, what was answered and what ended: a state machine without I/O or clock.
+//!
+//! The loop feeds it verified messages, keys and time; it says what to sign, what to send (again)
+//! and what happened. A request is removed by its host's signed `closed` or by its end, never by
+//! a word of the relay.
+
+use countersign_protocol::message::{Answer, ClosedOutcome, Request, Sealed};
+use std::collections::{BTreeMap, VecDeque};
+use zeroize::Zeroizing;
+
+/// Most requests of one host that are open here; the host itself allows fewer.
+const MAX_OPEN_PER_HOST: usize = 16;
+/// Most ids of closed requests that are remembered.
+const MAX_CLOSED: usize = 1000;
+/// Seconds that a closed id is remembered after its request's end.
+const REMEMBER: u64 = 300;
+/// Longest that a request can live, for a `closed` whose request never came.
+const LONGEST: u64 = countersign_protocol::message::MAX_EXPIRES_IN as u64;
+/// Alarms that are kept to be shown.
+const MAX_ALARMS: usize = 3;
+/// Ended requests that are kept to be shown.
+const MAX_RECENT: usize = 5;
+/// How far the clocks may be apart before it is said.
+const CLOCKS_APART: u64 = 30;
+/// A selection that changed by itself takes no answer for this long: the person has not read it.
+const LOOK_FIRST_MS: u64 = 700;
+/// Waits before a decision is sent again, in milliseconds; the last one repeats.
+const SEND_AGAIN_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 15_000];
+
+/// Two clocks: one that is never set, for waiting, and the calendar's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of a monotonic clock.
+    pub ms: u64,
+    /// Seconds since 1970.
+    pub unix: u64,
+}
+
+/// A request is named by its host's key and its id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The host's key id.
+    pub host: String,
+    /// The request's id.
+    pub id: String,
+}
+
+/// A request whose signature was verified, and what is known about it from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The request.
+    pub request: Request,
+    /// SHA-256 of its bytes in hex.
+    pub digest: String,
+    /// Key id of the host that signed it.
+    pub host: String,
+    /// The name that the host had when it was paired.
+    pub host_name: String,
+    /// Origin of the server that it came through.
+    pub server: String,
+}
+
+impl Verified {
+    /// Its name in the inbox.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key { host: self.host.clone(), id: self.request.id.clone() }
+    }
+}
+
+/// How far an open request is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// The person is asked.
+    Asking,
+    /// The answer is being signed.
+    Signing(Answer),
+    /// The answer is sent until the host's `closed` comes.
+    Decided {
+        /// The answer.
+        answer: Answer,
+        /// The code to type at the terminal.
+        code: Option<Zeroizing<String>>,
+        /// What is sent.
+        sealed: Box<Sealed>,
+        /// Whether the server has it.
+        delivered: bool,
+        /// How often it was sent.
+        sent: usize,
+        /// When it is sent again, by the monotonic clock.
+        again_at: u64,
+    },
+}
+
+/// An open request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The request.
+    pub verified: Verified,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its end by the monotonic clock.
+    pub ends_at: u64,
+    /// Seconds that the host's clock is ahead of ours, if it is worth a word.
+    pub clock_apart: Option<i64>,
+}
+
+impl Item {
+    /// Whole seconds that are left.
+    #[must_use]
+    pub fn left(&self, now: Now) -> u64 {
+        self.ends_at.saturating_sub(now.ms).div_ceil(1000)
+    }
+}
+
+/// A request that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The request.
+    pub verified: Verified,
+    /// What was answered here.
+    pub answer: Option<Answer>,
+    /// How the host says that it ended; nothing when its time ran out unheard.
+    pub outcome: Option<ClosedOutcome>,
+    /// When, seconds since 1970.
+    pub at: u64,
+}
+
+/// What happened, for the lines of the plain mode and for the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A server's stream is open.
+    Connected(String),
+    /// A server's stream broke: origin and why.
+    Disconnected(String, String),
+    /// A request came.
+    Request(Key),
+    /// An answer was signed.
+    Decided(Key),
+    /// A request ended.
+    Closed(Box<Ended>),
+    /// Something that must not happen: somebody cheats, or something is broken.
+    Alarm(String),
+    /// Worth knowing.
+    Notice(String),
+}
+
+/// What the loop has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Make, sign and seal a decision.
+    Sign(Key, Answer),
+    /// Send the decision to that server.
+    Send(Key, String, Box<Sealed>),
+}
+
+/// The state.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    items: Vec<Item>,
+    selected: Option<Key>,
+    /// Until when the selection takes no answer.
+    look_until: u64,
+    closed: BTreeMap<Key, u64>,
+    links: BTreeMap<String, Option<String>>,
+    recent: VecDeque<Ended>,
+    alarms: VecDeque<(String, u32)>,
+    notice: Option<String>,
+    events: VecDeque<Event>,
+    orders: VecDeque<Order>,
+}
+
+impl Inbox {
+    /// With the closed ids of an earlier run.
+    #[must_use]
+    pub fn new(closed: BTreeMap<Key, u64>) -> Self {
+        Self { closed, ..Self::default() }
+    }
+
+    /// Open requests in the order of their coming.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// The one that keys speak to.
+    #[must_use]
+    pub fn selected(&self) -> Option<&Item> {
+        self.selected.as_ref().and_then(|key| self.get(key))
+    }
+
+    /// An open request.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Item> {
+        self.items.iter().find(|i| i.verified.key() == *key)
+    }
+
+    /// The last that ended, newest first.
+    pub fn recent(&self) -> impl Iterator<Item = &Ended> {
+        self.recent.iter()
+    }
+
+    /// Alarms and how often each came, newest first.
+    pub fn alarms(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.alarms.iter().map(|(text, n)| (text.as_str(), *n))
+    }
+
+    /// The last notice.
+    #[must_use]
+    pub fn last_notice(&self) -> Option<&str> {
+        self.notice.as_deref()
+    }
+
+    /// Servers, and why the stream is not open.
+    pub fn links(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.links.iter().map(|(origin, trouble)| (origin.as_str(), trouble.as_deref()))
+    }
+
+    /// Closed ids and until when they are kept, to be stored.
+    #[must_use]
+    pub fn closed(&self) -> &BTreeMap<Key, u64> {
+        &self.closed
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&mut self) -> VecDeque<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// What is to be done since the last call.
+    pub fn take_orders(&mut self) -> VecDeque<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// A verified request came, for the first time or again.
+    pub fn arrive(&mut self, verified: Verified, now: Now) {
+        let key = verified.key();
+        if self.closed.contains_key(&key) {
+            return;
+        }
+        if let Some(known) = self.get(&key) {
+            if known.verified.digest != verified.digest {
+                self.alarm(format!("{} signed two different requests with one id", verified.host_name));
+            }
+            return;
+        }
+        let request = &verified.request;
+        let ahead = i64::try_from(request.issued_at).unwrap_or(i64::MAX).saturating_sub_unsigned(now.unix);
+        // Not more than its life counts from now when the host's clock is ahead.
+        let left = request.issued_at.saturating_add(request.expires_in.into()).saturating_sub(now.unix);
+        let left = left.min(request.expires_in.into());
+        if left == 0 {
+            self.notice(format!(
+                "a request from {} came {} s after its end; if this happens often, compare the clocks",
+                verified.host_name,
+                ahead.unsigned_abs().saturating_sub(request.expires_in.into())
+            ));
+            return;
+        }
+        if self.items.iter().filter(|i| i.verified.host == verified.host).count() >= MAX_OPEN_PER_HOST {
+            self.alarm(format!("{} asks too much at once; more is not shown", verified.host_name));
+            return;
+        }
+        self.items.push(Item {
+            verified,
+            phase: Phase::Asking,
+            ends_at: now.ms + left * 1000,
+            clock_apart: (ahead.unsigned_abs() > CLOCKS_APART).then_some(ahead),
+        });
+        if self.selected.is_none() {
+            self.select(Some(key.clone()), now);
+        }
+        self.events.push_back(Event::Request(key));
+    }
+
+    /// A host's signed `closed` came.
+    pub fn close(&mut self, key: &Key, digest: &str, outcome: ClosedOutcome, host_name: &str, now: Now) {
+        if let Some(item) = self.get(key)
+            && item.verified.digest != digest
+        {
+            self.alarm(format!("{host_name} closed a request that is not the one that it had sent"));
+            return;
+        }
+        let end = self.get(key).map_or(LONGEST, |item| item.left(now));
+        if self.closed.len() < MAX_CLOSED {
+            self.closed.insert(key.clone(), now.unix + end + REMEMBER);
+        }
+        self.end(key, Some(outcome), now);
+    }
+
+    /// The person answers the selected request.
+    pub fn answer_selected(&mut self, answer: Answer, now: Now) {
+        let Some(key) = self.selected.clone() else {
+            return self.hint("nothing is open");
+        };
+        if now.ms < self.look_until {
+            return self.hint("this one has just come: look at it, then press again");
+        }
+        self.answer(&key, answer);
+    }
+
+    /// The person answers a request by name.
+    pub fn answer(&mut self, key: &Key, answer: Answer) {
+        match self.items.iter_mut().find(|i| i.verified.key() == *key) {
+            Some(item) if item.phase == Phase::Asking => {
+                item.phase = Phase::Signing(answer);
+                self.notice = None;
+                self.orders.push_back(Order::Sign(key.clone(), answer));
+            }
+            Some(_) => self.hint("that one is answered already"),
+            None => self.hint("that one is not open"),
+        }
+    }
+
+    /// The decision is signed and sealed.
+    pub fn signed(&mut self, key: &Key, sealed: Sealed, code: Option<Zeroizing<String>>, now: Now) {
+        let Some(item) = self.items.iter_mut().find(|i| i.verified.key() == *key) else { return };
+        let Phase::Signing(answer) = item.phase else { return };
+        let sealed = Box::new(sealed);
+        let send = Order::Send(key.clone(), item.verified.server.clone(), sealed.clone());
+        let again_at = now.ms + SEND_AGAIN_MS[0];
+        item.phase = Phase::Decided { answer, code, sealed, delivered: false, sent: 1, again_at };
+        self.orders.push_back(send);
+        self.events.push_back(Event::Decided(key.clone()));
+    }
+
+    /// The decision could not be signed; the person may answer again.
+    pub fn not_signed(&mut self, key: &Key, why: &str) {
+        if let Some(item) = self.items.iter_mut().find(|i| i.verified.key() == *key) {
+            item.phase = Phase::Asking;
+            self.notice(format!("not signed: {why}"));
+        }
+    }
+
+    /// The server has the decision, or says why not.
+    pub fn sent(&mut self, key: &Key, result: Result<(), String>) {
+        let Some(item) = self.items.iter_mut().find(|i| i.verified.key() == *key) else { return };
+        if let Phase::Decided { delivered, .. } = &mut item.phase {
+            match result {
+                Ok(()) => *delivered = true,
+                Err(why) => self.notice(format!("the answer is not sent yet: {why}")),
+            }
+        }
+    }
+
+    /// A server's stream opened: it may have forgotten everything, so every decision goes again.
+    pub fn connected(&mut self, server: &str, now: Now) {
+        if self.links.insert(server.to_owned(), None) != Some(None) {
+            self.events.push_back(Event::Connected(server.to_owned()));
+        }
+        for item in self.items.iter_mut().filter(|i| i.verified.server == server) {
+            if let Phase::Decided { again_at, .. } = &mut item.phase {
+                *again_at = now.ms;
+            }
+        }
+        self.tick(now);
+    }
+
+    /// A server's stream is not open.
+    pub fn disconnected(&mut self, server: &str, why: &str) {
+        let before = self.links.insert(server.to_owned(), Some(why.to_owned()));
+        if before != Some(Some(why.to_owned())) {
+            self.events.push_back(Event::Disconnected(server.to_owned(), why.to_owned()));
+        }
+    }
+
+    /// Something that must not happen.
+    pub fn alarm(&mut self, text: String) {
+        self.events.push_back(Event::Alarm(text.clone()));
+        if let Some(at) = self.alarms.iter().position(|(t, _)| *t == text)
+            && let Some((text, n)) = self.alarms.remove(at)
+        {
+            self.alarms.push_front((text, n.saturating_add(1)));
+        } else {
+            self.alarms.push_front((text, 1));
+            self.alarms.truncate(MAX_ALARMS);
+        }
+    }
+
+    /// Something worth knowing.
+    pub fn notice(&mut self, text: String) {
+        self.events.push_back(Event::Notice(text.clone()));
+        self.notice = Some(text);
+    }
+
+    /// What a key had no effect for.
+    fn hint(&mut self, text: &str) {
+        self.notice(text.to_owned());
+    }
+
+    /// Selects the next request, or the one before.
+    pub fn step(&mut self, forward: bool) {
+        let at = self.items.iter().position(|i| Some(i.verified.key()) == self.selected).unwrap_or(0);
+        let n = self.items.len().max(1);
+        let to = if forward { (at + 1) % n } else { (at + n - 1) % n };
+        self.selected = self.items.get(to).map(|i| i.verified.key());
+        // The person chose: it needs no second look.
+        self.look_until = 0;
+    }
+
+    /// Time passes: ends what has ended, sends again what is due.
+    pub fn tick(&mut self, now: Now) {
+        let over: Vec<Key> =
+            self.items.iter().filter(|i| i.ends_at <= now.ms).map(|i| i.verified.key()).collect();
+        for key in over {
+            self.end(&key, None, now);
+        }
+        self.closed.retain(|_, until| *until > now.unix);
+        for item in &mut self.items {
+            let key = item.verified.key();
+            if let Phase::Decided { sealed, sent, again_at, delivered, .. } = &mut item.phase
+                && *again_at <= now.ms
+            {
+                let wait = SEND_AGAIN_MS.get(*sent).or(SEND_AGAIN_MS.last()).copied().unwrap_or_default();
+                (*sent, *again_at, *delivered) = (*sent + 1, now.ms + wait, false);
+                self.orders.push_back(Order::Send(key, item.verified.server.clone(), sealed.clone()));
+            }
+        }
+    }
+
+    /// Other open requests of the same user, and in what they differ from this one.
+    #[must_use]
+    pub fn conflicts(&self, item: &Item) -> Vec<&'static str> {
+        let own = &item.verified;
+        let others: Vec<&Verified> = self
+            .items
+            .iter()
+            .filter(|i| i.phase == Phase::Asking)
+            .map(|i| &i.verified)
+            .filter(|v| v.key() != own.key() && v.request.user == own.request.user)
+            .collect();
+        if others.is_empty() {
+            return Vec::new();
+        }
+        let (a, differs) = (&own.request, |f: &dyn Fn(&Verified) -> bool| others.iter().any(|o| !f(o)));
+        let parts: [(&'static str, bool); 8] = [
+            ("machine", differs(&|o| o.host == own.host)),
+            ("service", differs(&|o| o.request.service == a.service)),
+            ("command", differs(&|o| o.request.command == a.command)),
+            ("action", differs(&|o| o.request.action == a.action)),
+            ("asked by", differs(&|o| o.request.requester == a.requester)),
+            (
+                "from",
+                differs(&|o| {
+                    o.request.remote.as_ref().map(|r| &r.address) == a.remote.as_ref().map(|r| &r.address)
+                }),
+            ),
+            ("terminal", differs(&|o| o.request.terminal == a.terminal)),
+            ("ssh key", differs(&|o| o.request.ssh_key == a.ssh_key)),
+        ];
+        let found: Vec<_> = parts.into_iter().filter(|(_, d)| *d).map(|(name, _)| name).collect();
+        if found.is_empty() { vec!["nothing but the time"] } else { found }
+    }
+
+    fn end(&mut self, key: &Key, outcome: Option<ClosedOutcome>, now: Now) {
+        let Some(at) = self.items.iter().position(|i| i.verified.key() == *key) else { return };
+        let item = self.items.remove(at);
+        let answer = match item.phase {
+            Phase::Asking => None,
+            Phase::Signing(answer) | Phase::Decided { answer, .. } => Some(answer),
+        };
+        let ended = Ended { verified: item.verified, answer, outcome, at: now.unix };
+        self.recent.push_front(ended.clone());
+        self.recent.truncate(MAX_RECENT);
+        self.events.push_back(Event::Closed(Box::new(ended)));
+        if self.selected.as_ref() == Some(key) {
+            let next = self.items.get(at).or(self.items.last()).map(|i| i.verified.key());
+            self.select(next, now);
+        }
+    }
+
+    /// Changes the selection without the person's doing.
+    fn select(&mut self, key: Option<Key>, now: Now) {
+        self.selected = key;
+        self.look_until = now.ms + LOOK_FIRST_MS;
+    }
+}
+
+#[cfg(test)]
+#[path = "inbox_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+use super::*;
+use crate::approver::testing::{request, sealed, verified};
+
+fn at(ms: u64) -> Now {
+    Now { ms, unix: 1_000_000 + ms / 1000 }
+}
+
+fn filled(ids: &[&str]) -> Inbox {
+    let mut inbox = Inbox::default();
+    for id in ids {
+        inbox.arrive(verified(request(id)), at(0));
+    }
+    inbox.take_events();
+    inbox
+}
+
+fn key(id: &str) -> Key {
+    verified(request(id)).key()
+}
+
+fn sends(inbox: &mut Inbox) -> usize {
+    inbox.take_orders().iter().filter(|o| matches!(o, Order::Send(..))).count()
+}
+
+#[test]
+fn a_decision_is_sent_again_until_the_host_closes() {
+    let mut inbox = filled(&["a"]);
+    inbox.answer_selected(Answer::Approve, at(1000));
+    assert_eq!(inbox.take_orders(), [Order::Sign(key("a"), Answer::Approve)]);
+    inbox.signed(&key("a"), sealed("a"), Some(Zeroizing::new("123456".into())), at(1100));
+    assert_eq!(sends(&mut inbox), 1);
+    inbox.sent(&key("a"), Err("503".into()));
+    inbox.tick(at(1500));
+    assert_eq!(sends(&mut inbox), 0);
+    inbox.tick(at(2100));
+    assert_eq!(sends(&mut inbox), 1);
+    // The server has it, forgets it and comes back: it is sent at once.
+    inbox.sent(&key("a"), Ok(()));
+    inbox.connected("https://push.example.com", at(2200));
+    assert_eq!(sends(&mut inbox), 1);
+    inbox.close(&key("a"), &verified(request("a")).digest, ClosedOutcome::Approved, "web1", at(3000));
+    inbox.tick(at(60_000));
+    assert_eq!(sends(&mut inbox), 0);
+    let ended = inbox.recent().next().unwrap();
+    assert_eq!((ended.answer, ended.outcome), (Some(Answer::Approve), Some(ClosedOutcome::Approved)));
+}
+
+#[test]
+fn what_was_closed_does_not_come_back_and_is_forgotten_in_the_end() {
+    let mut inbox = filled(&["a"]);
+    inbox.close(&key("a"), &verified(request("a")).digest, ClosedOutcome::Withdrawn, "web1", at(1000));
+    inbox.arrive(verified(request("a")), at(2000));
+    // A closed that overtook its request.
+    inbox.close(&key("b"), "whatever", ClosedOutcome::Withdrawn, "web1", at(2000));
+    inbox.arrive(verified(request("b")), at(3000));
+    assert!(inbox.items().is_empty());
+    // Another run that was told of them.
+    let mut later = Inbox::new(inbox.closed().clone());
+    later.arrive(verified(request("a")), at(4000));
+    assert!(later.items().is_empty());
+    inbox.tick(at(1_000_000));
+    assert!(inbox.closed().is_empty());
+}
+
+#[test]
+fn a_request_ends_by_itself_and_a_late_one_is_said_not_shown() {
+    let mut inbox = filled(&["a"]);
+    inbox.tick(at(59_999));
+    assert_eq!(inbox.items().len(), 1);
+    inbox.tick(at(60_000));
+    assert!(inbox.items().is_empty());
+    assert_eq!(inbox.recent().next().unwrap().outcome, None);
+    inbox.arrive(verified(request("b")), at(61_000));
+    assert!(inbox.items().is_empty());
+    assert!(inbox.last_notice().unwrap().contains("after its end"));
+}
+
+#[test]
+fn a_host_whose_clock_is_ahead_gets_no_longer_life() {
+    let mut inbox = Inbox::default();
+    let mut ahead = request("a");
+    ahead.issued_at += 3600;
+    inbox.arrive(verified(ahead), at(0));
+    assert_eq!(inbox.items()[0].left(at(0)), 60);
+    assert_eq!(inbox.items()[0].clock_apart, Some(3600));
+}
+
+#[test]
+fn no_answer_reaches_a_request_that_nobody_can_have_read() {
+    let mut inbox = filled(&["a", "b"]);
+    inbox.answer_selected(Answer::Approve, at(300));
+    assert!(inbox.take_orders().is_empty(), "a came 300 ms ago");
+    // The selected one ends just as the person presses: b is selected now and must not take it.
+    inbox.close(&key("a"), &verified(request("a")).digest, ClosedOutcome::Withdrawn, "web1", at(5000));
+    inbox.answer_selected(Answer::Approve, at(5100));
+    assert!(inbox.take_orders().is_empty());
+    inbox.answer_selected(Answer::Approve, at(5800));
+    assert_eq!(inbox.take_orders(), [Order::Sign(key("b"), Answer::Approve)]);
+}
+
+#[test]
+fn one_answer_a_request() {
+    let mut inbox = filled(&["a"]);
+    inbox.answer(&key("a"), Answer::Approve);
+    inbox.answer(&key("a"), Answer::Deny);
+    assert_eq!(inbox.take_orders().len(), 1);
+    assert!(inbox.last_notice().unwrap().contains("answered already"));
+    inbox.not_signed(&key("a"), "the agent is gone");
+    inbox.answer(&key("a"), Answer::Deny);
+    assert_eq!(inbox.take_orders(), [Order::Sign(key("a"), Answer::Deny)]);
+}
+
+#[test]
+fn two_requests_with_one_id_and_a_foreign_closed_raise_alarms() {
+    let mut inbox = filled(&["a"]);
+    let mut other = verified(request("a"));
+    other.digest = "ff".repeat(32);
+    inbox.arrive(other, at(100));
+    inbox.close(&key("a"), &"ee".repeat(32), ClosedOutcome::Approved, "web1", at(200));
+    assert_eq!(inbox.items().len(), 1);
+    assert_eq!(inbox.alarms().count(), 2);
+    // The same again is counted, not stacked.
+    inbox.close(&key("a"), &"ee".repeat(32), ClosedOutcome::Approved, "web1", at(300));
+    assert_eq!(inbox.alarms().next().unwrap().1, 2);
+    assert_eq!(inbox.alarms().count(), 2);
+}
+
+#[test]
+fn a_flood_of_one_host_is_cut_off() {
+    let mut inbox = Inbox::default();
+    for n in 0..100 {
+        inbox.arrive(verified(request(&n.to_string())), at(0));
+    }
+    assert_eq!(inbox.items().len(), MAX_OPEN_PER_HOST);
+    assert!(inbox.alarms().next().unwrap().0.contains("too much"));
+}
+
+#[test]
+fn requests_of_the_same_user_say_in_what_they_differ() {
+    let mut inbox = filled(&["a"]);
+    assert!(inbox.conflicts(&inbox.items()[0]).is_empty());
+    let mut second = request("b");
+    second.remote.as_mut().unwrap().address = "198.51.100.9".into();
+    second.terminal = Some("pts/9".into());
+    inbox.arrive(verified(second), at(0));
+    assert_eq!(inbox.conflicts(&inbox.items()[0]), ["from", "terminal"]);
+    let mut other_user = request("c");
+    other_user.user = "bob".into();
+    inbox.arrive(verified(other_user), at(0));
+    assert!(inbox.conflicts(&inbox.items()[2]).is_empty());
+}
+
+#[test]
+fn stepping_goes_round() {
+    let mut inbox = filled(&["a", "b", "c"]);
+    let mut seen = Vec::new();
+    for forward in [true, true, true, false] {
+        inbox.step(forward);
+        seen.push(inbox.selected().unwrap().verified.request.id.clone());
+    }
+    assert_eq!(seen, ["b", "c", "a", "c"]);
+}
+
+#[test]
+fn connections_are_told_when_they_change() {
+    let mut inbox = Inbox::default();
+    inbox.connected("s", at(0));
+    inbox.connected("s", at(1));
+    inbox.disconnected("s", "gone");
+    inbox.disconnected("s", "gone");
+    assert_eq!(inbox.take_events().len(), 2);
+}

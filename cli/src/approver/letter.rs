@@ -1,0 +1,137 @@
+//! What comes from hosts, believed only after its seal and signature; and the answer to it.
+
+use super::inbox::{Key, Verified};
+use super::store::{Device, PinnedHost};
+use base64ct::{Base64, Encoding};
+use countersign_protocol::digest;
+use countersign_protocol::keys::PublicKey;
+use countersign_protocol::message::{
+    Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, MessageType, Request, Sealed,
+    VERSION,
+};
+use countersign_protocol::random;
+use countersign_protocol::seal::{self, Recipient};
+use countersign_protocol::signed::{sign_message, verify_message};
+use countersign_protocol::text::escape;
+use zeroize::Zeroizing;
+
+/// A believed message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// A request.
+    Request(Box<Verified>),
+    /// The end of one.
+    Closed {
+        /// Which.
+        key: Key,
+        /// SHA-256 of the request's bytes in hex.
+        digest: String,
+        /// How it ended.
+        outcome: ClosedOutcome,
+        /// The host's name.
+        host_name: String,
+    },
+}
+
+/// Opens, verifies and only then reads a message that came through `server`.
+///
+/// # Errors
+/// An alarm's text: such a message is shown to nobody.
+pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str) -> Result<Letter, String> {
+    let envelope = seal::peek(sealed).map_err(|e| format!("a damaged message came: {e}"))?;
+    let find = |h: &&PinnedHost| PublicKey::from_line(&h.key).is_ok_and(|k| k.id() == envelope.from);
+    let Some(host) = hosts.iter().find(find) else {
+        return Err(format!(
+            "a host that was never paired sent something (key id {})",
+            escape(&envelope.from)
+        ));
+    };
+    let name = escape(&host.name);
+    let key = PublicKey::from_line(&host.key).map_err(|e| format!("the key of {name}: {e}"))?;
+    if envelope.to != device.card.key.id() {
+        return Err(format!("a message of {name} for another device came"));
+    }
+    let opened = seal::open(envelope.message_type, &device.seal_key, device.card.hash, &key, sealed)
+        .map_err(|e| format!("a message of {name}: {e}"))?;
+    let believed = |e| format!("a message in the name of {name}: {e}: SOMEBODY MAY BE CHEATING");
+    let digest = digest::sha256_hex(&opened.body);
+    let id = match envelope.message_type {
+        MessageType::Request => {
+            let request: Request =
+                verify_message(&opened.body, &opened.signature, &key).map_err(believed)?.message;
+            if request.host.key != host.key {
+                return Err(format!(
+                    "a request of {name} names another host's key: SOMEBODY MAY BE CHEATING"
+                ));
+            }
+            let id = request.id.clone();
+            let (host, host_name) = (envelope.from, host.name.clone());
+            let verified = Verified { request, digest, host, host_name, server: server.to_owned() };
+            (id, Letter::Request(Box::new(verified)))
+        }
+        MessageType::Closed => {
+            let closed: Closed =
+                verify_message(&opened.body, &opened.signature, &key).map_err(believed)?.message;
+            let key = Key { host: envelope.from, id: closed.id.clone() };
+            let (digest, outcome, host_name) = (closed.request, closed.outcome, host.name.clone());
+            (closed.id, Letter::Closed { key, digest, outcome, host_name })
+        }
+        MessageType::Decision | MessageType::Receipt => {
+            return Err(format!("a message of {name} of a kind that has no place here"));
+        }
+    };
+    // The relay sorts by the envelope's id; another one inside would let it mix them up.
+    if id.0 == envelope.id {
+        Ok(id.1)
+    } else {
+        Err(format!("a message of {name} was put into another's envelope"))
+    }
+}
+
+/// A decision, signed and sealed for the host, with the code to show.
+///
+/// # Errors
+/// Why there is none.
+pub fn decide(
+    verified: &Verified,
+    answer: Answer,
+    device: &Device,
+    counter: u64,
+    now: u64,
+) -> Result<(Sealed, Option<Zeroizing<String>>), String> {
+    let request = &verified.request;
+    let coded = answer == Answer::Approve && request.confirm == Confirm::Code;
+    let code = coded.then(|| Zeroizing::new(random::digits(CODE_DIGITS)));
+    let decision = Decision {
+        version: VERSION,
+        request: verified.digest.clone(),
+        decision: answer,
+        code: code.as_deref().cloned(),
+        lease: None,
+        decided_at: now,
+        counter,
+    };
+    let message = sign_message(&*device.signer, &decision).map_err(|e| e.to_string())?;
+    let mut reply_key = [0u8; 32];
+    let len = Base64::decode(&request.reply_key, &mut reply_key).map_err(|e| e.to_string())?.len();
+    if len != reply_key.len() {
+        return Err("the request's reply key is damaged".into());
+    }
+    let envelope = Envelope {
+        version: VERSION,
+        message_type: MessageType::Decision,
+        from: device.card.key.id(),
+        to: verified.host.clone(),
+        id: request.id.clone(),
+    };
+    let recipient = Recipient::reply_key(reply_key);
+    let body = &message.bytes;
+    let sender = device.signer.public_key();
+    let sealed = seal::seal(MessageType::Decision, sender, &recipient, &envelope, body, &message.signature)
+        .map_err(|e| e.to_string())?;
+    Ok((sealed, code))
+}
+
+#[cfg(test)]
+#[path = "letter_tests.rs"]
+mod tests;

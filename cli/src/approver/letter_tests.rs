@@ -1,0 +1,177 @@
+use super::*;
+use crate::approver::store::Store;
+use crate::approver::testing::{Dir, request};
+use countersign_protocol::keys::{SealKey, Signer, SigningKey};
+use countersign_protocol::message::namespace;
+use countersign_protocol::signed::SignedMessage;
+use countersign_protocol::sshsig;
+
+/// A host, a device that trusts it, and what they need.
+struct Pair {
+    _dir: Dir,
+    host_key: SigningKey,
+    reply_key: SealKey,
+    device: Device,
+    hosts: Vec<PinnedHost>,
+}
+
+const ID: &str = "00112233445566778899aabbccddeeff";
+const SERVER: &str = "https://push.example.com";
+
+impl Pair {
+    fn new() -> Self {
+        let dir = Dir::new();
+        let device = Store::open(dir.path()).unwrap().create("laptop", None).unwrap();
+        let host_key = SigningKey::generate();
+        let host = PinnedHost {
+            name: "web1".into(),
+            key: host_key.public_key().to_line(),
+            user: "alice".into(),
+            server: SERVER.into(),
+            paired_at: 1,
+        };
+        Self { _dir: dir, host_key, reply_key: SealKey::generate(), device, hosts: vec![host] }
+    }
+
+    fn request(&self) -> Request {
+        let mut request = request(ID);
+        request.host.key = self.host_key.public_key().to_line();
+        request.reply_key = Base64::encode_string(&self.reply_key.public());
+        request
+    }
+
+    fn envelope(&self, message_type: MessageType) -> Envelope {
+        Envelope {
+            version: VERSION,
+            message_type,
+            from: self.host_key.public_key().id(),
+            to: self.device.card.key.id(),
+            id: ID.into(),
+        }
+    }
+
+    fn seal_as(&self, envelope: &Envelope, by: &SigningKey, message: &SignedMessage) -> Sealed {
+        seal::seal(
+            envelope.message_type,
+            by.public_key(),
+            &self.device.card.recipient(),
+            envelope,
+            &message.bytes,
+            &message.signature,
+        )
+        .unwrap()
+    }
+
+    fn seal(&self, message_type: MessageType, message: &SignedMessage) -> Sealed {
+        self.seal_as(&self.envelope(message_type), &self.host_key, message)
+    }
+
+    fn read(&self, sealed: &Sealed) -> Result<Letter, String> {
+        read(sealed, &self.device, &self.hosts, SERVER)
+    }
+
+    fn signed_request(&self) -> SignedMessage {
+        sign_message(&self.host_key, &self.request()).unwrap()
+    }
+}
+
+#[test]
+fn a_request_is_believed_and_answered_so_that_the_host_can_open_it() {
+    let pair = Pair::new();
+    let message = pair.signed_request();
+    let Ok(Letter::Request(verified)) = pair.read(&pair.seal(MessageType::Request, &message)) else {
+        panic!("not believed")
+    };
+    assert_eq!((verified.request.user.as_str(), &verified.digest), ("alice", &message.digest()));
+    for answer in [Answer::Approve, Answer::Deny, Answer::Report] {
+        let (sealed, code) = decide(&verified, answer, &pair.device, 7, 1_000_010).unwrap();
+        let hash = Recipient::reply_key(pair.reply_key.public()).hash;
+        let sender = pair.device.signer.public_key();
+        let opened = seal::open(MessageType::Decision, &pair.reply_key, hash, sender, &sealed).unwrap();
+        let decision: Decision = verify_message(&opened.body, &opened.signature, sender).unwrap().message;
+        assert_eq!(decision.request, message.digest());
+        assert_eq!((decision.decision, decision.counter), (answer, 7));
+        assert_eq!(decision.code.as_deref(), code.as_deref().map(String::as_str));
+        assert_eq!(code.is_some(), answer == Answer::Approve, "a code only with an approval");
+    }
+}
+
+#[test]
+fn an_approval_by_tap_has_no_code() {
+    let pair = Pair::new();
+    let mut request = pair.request();
+    request.confirm = Confirm::Tap;
+    let verified = Verified {
+        request,
+        digest: "0".repeat(64),
+        host: pair.host_key.public_key().id(),
+        host_name: "web1".into(),
+        server: SERVER.into(),
+    };
+    assert_eq!(decide(&verified, Answer::Approve, &pair.device, 1, 1).unwrap().1, None);
+}
+
+#[test]
+fn a_closed_is_believed() {
+    let pair = Pair::new();
+    let closed = Closed {
+        version: VERSION,
+        id: ID.into(),
+        request: "a".repeat(64),
+        outcome: ClosedOutcome::Withdrawn,
+        closed_at: 1,
+    };
+    let message = sign_message(&pair.host_key, &closed).unwrap();
+    let letter = pair.read(&pair.seal(MessageType::Closed, &message)).unwrap();
+    let Letter::Closed { key, outcome, .. } = letter else { panic!("{letter:?}") };
+    assert_eq!((key.id.as_str(), outcome), (ID, ClosedOutcome::Withdrawn));
+}
+
+/// Every way to cheat ends in an alarm that names what is wrong.
+#[test]
+fn what_is_not_the_hosts_word_is_an_alarm() {
+    let pair = Pair::new();
+    let other = SigningKey::generate();
+    let good = pair.signed_request();
+    let alarm = |sealed: Sealed, part: &str| {
+        let text = pair.read(&sealed).unwrap_err();
+        assert!(text.contains(part), "{part}: {text}");
+    };
+
+    let forged = sign_message(&other, &pair.request()).unwrap();
+    alarm(pair.seal(MessageType::Request, &forged), "another key");
+
+    let mut altered = good.clone();
+    altered.bytes = String::from_utf8(good.bytes.clone()).unwrap().replace("alice", "mallo").into_bytes();
+    alarm(pair.seal(MessageType::Request, &altered), "signature is not valid");
+
+    // A closed's signature does not make a request, nor a request's a closed.
+    let purpose = SignedMessage {
+        signature: sshsig::sign(&pair.host_key, namespace::CLOSED, &good.bytes).unwrap(),
+        ..good.clone()
+    };
+    alarm(pair.seal(MessageType::Request, &purpose), "another purpose");
+    alarm(pair.seal(MessageType::Closed, &good), "another purpose");
+
+    let mut stranger = pair.envelope(MessageType::Request);
+    stranger.from = other.public_key().id();
+    alarm(pair.seal_as(&stranger, &other, &forged), "never paired");
+
+    let mut swapped = pair.envelope(MessageType::Request);
+    swapped.id = "f".repeat(32);
+    alarm(pair.seal_as(&swapped, &pair.host_key, &good), "another's envelope");
+
+    let mut elsewhere = pair.envelope(MessageType::Request);
+    elsewhere.to = other.public_key().id();
+    alarm(pair.seal_as(&elsewhere, &pair.host_key, &good), "another device");
+
+    let mut in_the_name_of = pair.request();
+    in_the_name_of.host.key = other.public_key().to_line();
+    let message = sign_message(&pair.host_key, &in_the_name_of).unwrap();
+    alarm(pair.seal(MessageType::Request, &message), "another host's key");
+
+    let mut damaged = pair.seal(MessageType::Request, &good);
+    damaged.sealed.replace_range(100..101, if &damaged.sealed[100..101] == "A" { "B" } else { "A" });
+    alarm(damaged, "does not open");
+    alarm(Sealed { envelope: "{}".into(), sealed: String::new() }, "damaged");
+}

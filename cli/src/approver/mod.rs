@@ -1,0 +1,23 @@
+//! The native approver: of equal rank with a phone.
+//!
+//! [`letter`] believes messages or raises alarms, [`inbox`] keeps what is open, [`screen`] and
+//! [`plain`] show it, [`run`] connects them with servers ([`listen`]), a [`terminal`] and time.
+//! [`pair`] makes a host trusted. [`store`] keeps keys and
+//! trusted hosts in a private directory ([`home`]); [`agent`] signs with keys in ssh-agent.
+
+pub mod agent;
+pub mod digits;
+pub mod home;
+pub mod inbox;
+pub mod letter;
+pub mod listen;
+pub mod pair;
+pub mod plain;
+pub mod run;
+pub mod screen;
+pub mod store;
+pub mod terminal;
+pub mod words;
+
+#[cfg(test)]
+pub(crate) mod testing;

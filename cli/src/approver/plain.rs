@@ -1,0 +1,210 @@
+//! The plain mode: a line an event, for scripts, tests and screen readers; commands as lines.
+
+use super::inbox::{Event, Inbox, Item, Key, Now, Phase};
+use super::words;
+use countersign_protocol::message::Answer;
+use countersign_protocol::text::{clip, escape};
+use serde_json::{Value, json};
+
+/// Characters of a request's id that name it here.
+const HANDLE: usize = 8;
+
+/// A line that was typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed<'a> {
+    /// An answer to the request whose id begins so.
+    Answer(Answer, &'a str),
+    /// The end.
+    Quit,
+    /// Nothing.
+    Empty,
+    /// Something else.
+    Unknown,
+}
+
+/// Reads `a ID`, `d ID`, `r ID`, `q`.
+#[must_use]
+pub fn parse(line: &str) -> Typed<'_> {
+    let mut words = line.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (None, ..) => Typed::Empty,
+        (Some("q"), None, _) => Typed::Quit,
+        (Some("a"), Some(id), None) => Typed::Answer(Answer::Approve, id),
+        (Some("d"), Some(id), None) => Typed::Answer(Answer::Deny, id),
+        (Some("r"), Some(id), None) => Typed::Answer(Answer::Report, id),
+        _ => Typed::Unknown,
+    }
+}
+
+/// The one open request whose id begins so.
+///
+/// # Errors
+/// What to type instead.
+pub fn find(inbox: &Inbox, id: &str) -> Result<Key, String> {
+    let mut found = inbox.items().iter().map(|i| i.verified.key()).filter(|k| k.id.starts_with(id));
+    match (found.next(), found.next()) {
+        (Some(key), None) if id.len() >= 4 => Ok(key),
+        (Some(_), _) => Err("type more of the request's id".into()),
+        (None, _) => Err(format!("no open request {}", escape(id))),
+    }
+}
+
+/// An event as lines for people.
+#[must_use]
+pub fn words_of(event: &Event, inbox: &Inbox, now: Now, time_of: fn(u64) -> String) -> Vec<String> {
+    match event {
+        Event::Connected(server) => vec![format!("connected {}", escape(server))],
+        Event::Disconnected(server, why) => {
+            vec![format!("disconnected {}: {}; trying again", escape(server), escape(why))]
+        }
+        Event::Request(key) => inbox.get(key).map(|i| asked(i, inbox, now, time_of)).into_iter().collect(),
+        Event::Decided(key) => {
+            let Some((answer, code)) = inbox.get(key).and_then(decided) else { return Vec::new() };
+            let handle = handle(key);
+            let mut lines = vec![format!("decided {handle} {}", words::answered(answer))];
+            lines.extend(code.map(|code| format!("code {handle} {code}")));
+            lines
+        }
+        Event::Closed(ended) => {
+            vec![format!("closed {} {}", handle(&ended.verified.key()), words::ending(ended))]
+        }
+        Event::Alarm(text) => vec![format!("!! ALARM {}", escape(text))],
+        Event::Notice(text) => vec![format!("notice {}", escape(text))],
+    }
+}
+
+/// An event as an object for programs, and for the history.
+#[must_use]
+pub fn object_of(event: &Event, inbox: &Inbox, now: Now) -> Option<Value> {
+    Some(match event {
+        Event::Connected(server) => json!({ "event": "connected", "server": server }),
+        Event::Disconnected(server, why) => {
+            json!({ "event": "disconnected", "server": server, "reason": why })
+        }
+        Event::Request(key) => {
+            let item = inbox.get(key)?;
+            json!({
+                "event": "request",
+                "id": key.id,
+                "host": item.verified.host_name,
+                "text": words::headline(&item.verified),
+                "left": item.left(now),
+                "differs": inbox.conflicts(item),
+                "request": item.verified.request,
+            })
+        }
+        Event::Decided(key) => {
+            let item = inbox.get(key)?;
+            let (answer, code) = decided(item)?;
+            let host = &item.verified.host_name;
+            json!({ "event": "decided", "id": key.id, "host": host, "decision": answer, "code": code })
+        }
+        Event::Closed(ended) => json!({
+            "event": "closed",
+            "id": ended.verified.request.id,
+            "host": ended.verified.host_name,
+            "user": ended.verified.request.user,
+            "service": ended.verified.request.service,
+            "decision": ended.answer,
+            "outcome": ended.outcome,
+        }),
+        Event::Alarm(text) => json!({ "event": "alarm", "message": text }),
+        Event::Notice(text) => json!({ "event": "notice", "message": text }),
+    })
+}
+
+fn handle(key: &Key) -> &str {
+    clip(&key.id, HANDLE)
+}
+
+fn decided(item: &Item) -> Option<(Answer, Option<&str>)> {
+    match &item.phase {
+        Phase::Decided { answer, code, .. } => Some((*answer, code.as_ref().map(|c| c.as_str()))),
+        Phase::Asking | Phase::Signing(_) => None,
+    }
+}
+
+fn asked(item: &Item, inbox: &Inbox, now: Now, time_of: fn(u64) -> String) -> String {
+    let mut line = format!("request {} {}", handle(&item.verified.key()), words::headline(&item.verified));
+    for (label, value) in words::details(&item.verified, time_of) {
+        line.push_str(&format!("; {label} {value}"));
+    }
+    line.push_str(&format!("; {} s left", item.left(now)));
+    let conflicts = inbox.conflicts(item);
+    if !conflicts.is_empty() {
+        line.push_str(&format!("; CAREFUL: more than one is open, they differ in: {}", conflicts.join(", ")));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approver::testing::{request, sealed, verified};
+    use zeroize::Zeroizing;
+
+    const NOW: Now = Now { ms: 0, unix: 1_000_000 };
+    const ID: &str = "00112233445566778899aabbccddeeff";
+
+    fn time(t: u64) -> String {
+        t.to_string()
+    }
+
+    #[test]
+    fn commands_are_one_letter_and_an_id() {
+        assert_eq!(parse(" a  0011 "), Typed::Answer(Answer::Approve, "0011"));
+        assert_eq!(parse("r x"), Typed::Answer(Answer::Report, "x"));
+        assert_eq!((parse("q"), parse("")), (Typed::Quit, Typed::Empty));
+        for line in ["a", "a 1 2", "approve 1", "q now"] {
+            assert_eq!(parse(line), Typed::Unknown, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_id_must_name_one_request() {
+        let mut inbox = Inbox::default();
+        inbox.arrive(verified(request(ID)), NOW);
+        inbox.arrive(verified(request("00112233ffffffffffffffffffffffff")), NOW);
+        assert_eq!(find(&inbox, "001122334").unwrap().id, ID);
+        assert!(find(&inbox, "00112233").is_err(), "two begin so");
+        assert!(find(&inbox, "").is_err());
+        assert!(find(&inbox, "ff").is_err());
+    }
+
+    #[test]
+    fn a_code_comes_as_a_line_and_in_the_object() {
+        let mut inbox = Inbox::default();
+        inbox.arrive(verified(request(ID)), NOW);
+        let key = verified(request(ID)).key();
+        inbox.answer(&key, Answer::Approve);
+        inbox.signed(&key, sealed(ID), Some(Zeroizing::new("120457".into())), NOW);
+        let events: Vec<_> = inbox.take_events().into();
+        let lines: Vec<_> = events.iter().flat_map(|e| words_of(e, &inbox, NOW, time)).collect();
+        assert_eq!(
+            lines,
+            [
+                "request 00112233 alice wants to log in to web1; from 192.0.2.7 port 50122 (the connection \
+                 itself); service sshd; terminal ssh; asked at 1000000; 60 s left",
+                "decided 00112233 approved",
+                "code 00112233 120457",
+            ]
+        );
+        let object = object_of(&events[1], &inbox, NOW).unwrap();
+        assert_eq!(object["code"], "120457");
+        assert_eq!(object["decision"], "approve");
+    }
+
+    #[test]
+    fn hostile_text_stays_on_its_line() {
+        let mut evil = request(ID);
+        evil.command = Some("x\ncode 00112233 000000\x1b[2J".into());
+        let mut inbox = Inbox::default();
+        inbox.arrive(verified(evil), NOW);
+        inbox.alarm("a\nb".into());
+        for event in inbox.take_events() {
+            for line in words_of(&event, &inbox, NOW, time) {
+                assert!(!line.contains(['\n', '\x1b']), "{line:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The loop: connects the inbox with servers, keys or lines, the directory and time.
+
+use super::inbox::{Event, Inbox, Key, Now, Order, Verified};
+use super::letter::{self, Letter};
+use super::listen::{News, listen};
+use super::pair;
+use super::plain::{self, Typed};
+use super::screen::{self, Drawn, View};
+use super::store::{Device, Store};
+use super::terminal::{self, Terminal};
+use crate::output::{Exit, Failure, Outcome, Output, time};
+use countersign_protocol::message::{Answer, Sealed};
+use countersign_relay_client::RelayClient;
+use std::collections::BTreeMap;
+use std::io::{BufRead, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use zeroize::Zeroizing;
+
+/// Inputs that may wait.
+const QUEUE: usize = 256;
+/// How often the countdown moves and what is due is sent again.
+const TICK: Duration = Duration::from_millis(500);
+/// Longest line of a command.
+const MAX_LINE: u64 = 256;
+
+/// A decision with the code to show, or why there is none.
+type Made = Result<(Sealed, Option<Zeroizing<String>>), String>;
+
+/// What the loop waits for.
+#[derive(Debug)]
+pub enum Input {
+    /// From the server of that origin.
+    News(String, News),
+    /// A key on the screen.
+    Key(terminal::Key),
+    /// The window has another size.
+    Redraw,
+    /// A line on standard input.
+    Line(String),
+    /// A decision was signed.
+    Signed(Key, Made),
+    /// A decision was sent.
+    Sent(Key, Result<(), String>),
+}
+
+/// How the approver meets its person.
+#[derive(Debug)]
+pub enum Face {
+    /// A screen and keys.
+    Screen(Terminal),
+    /// A line an event.
+    Lines(Output),
+}
+
+/// Watches until the person quits.
+///
+/// # Errors
+/// When the terminal, standard output or the directory cannot be used.
+pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer>) -> Outcome {
+    let (inputs, queue) = channel(QUEUE);
+    let mut clients = BTreeMap::new();
+    for server in store.servers() {
+        let client = Arc::new(pair::connect(server, &device)?);
+        tokio::spawn(listen(client.clone(), inputs.clone()));
+        clients.insert(server.origin.clone(), client);
+    }
+    let typed = inputs.clone();
+    let reader: fn(&Sender<Input>) = match face {
+        Face::Screen(_) => terminal::read_keys,
+        Face::Lines(_) => read_lines,
+    };
+    // Reading blocks, and nothing ends it but the end of the program.
+    std::thread::Builder::new()
+        .spawn(move || reader(&typed))
+        .map_err(|e| Failure::broken("cannot start a thread", e))?;
+    let inbox = Inbox::new(store.closed()?);
+    let device = Arc::new(device);
+    let start = Instant::now();
+    Watch { store, device, inbox, clients, inputs, face, auto, start, drawn: None }.run(queue).await
+}
+
+struct Watch {
+    store: Store,
+    device: Arc<Device>,
+    inbox: Inbox,
+    clients: BTreeMap<String, Arc<RelayClient>>,
+    inputs: Sender<Input>,
+    face: Face,
+    auto: Option<Answer>,
+    start: Instant,
+    /// What the person sees now.
+    drawn: Option<Drawn>,
+}
+
+impl Watch {
+    async fn run(mut self, mut queue: Receiver<Input>) -> Outcome {
+        let broken = |e| Failure::broken("signals", e);
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.settle()?;
+            let input = tokio::select! {
+                input = queue.recv() => input,
+                _ = tick.tick() => { self.inbox.tick(self.now()); continue }
+                _ = interrupt.recv() => None,
+                _ = terminate.recv() => None,
+                _ = hangup.recv() => None,
+            };
+            match input {
+                Some(input) => {
+                    if !self.take(input)? {
+                        return Ok(());
+                    }
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Now { ms, unix }
+    }
+
+    /// Takes one input; false at the end.
+    fn take(&mut self, input: Input) -> Outcome<bool> {
+        let now = self.now();
+        match input {
+            Input::News(server, News::Connected) => self.inbox.connected(&server, now),
+            Input::News(server, News::Disconnected(why)) => self.inbox.disconnected(&server, &why),
+            Input::News(server, News::Message(sealed)) => self.receive(&server, &sealed, now)?,
+            Input::Redraw => (),
+            Input::Line(line) => match plain::parse(&line) {
+                Typed::Quit => return Ok(false),
+                Typed::Empty => (),
+                Typed::Unknown => self.inbox.notice("type a ID, d ID, r ID or q".into()),
+                Typed::Answer(answer, id) => match plain::find(&self.inbox, id) {
+                    Ok(key) => self.inbox.answer(&key, answer),
+                    Err(why) => self.inbox.notice(why),
+                },
+            },
+            Input::Key(key) => return Ok(self.press(key, now)),
+            Input::Signed(key, Ok((sealed, code))) => self.inbox.signed(&key, sealed, code, now),
+            Input::Signed(key, Err(why)) => self.inbox.not_signed(&key, &why),
+            Input::Sent(key, result) => self.inbox.sent(&key, result),
+        }
+        Ok(true)
+    }
+
+    fn press(&mut self, key: terminal::Key, now: Now) -> bool {
+        let answer = match key {
+            terminal::Key::Interrupt | terminal::Key::Letter('q') => return false,
+            terminal::Key::Next => return self.step(true),
+            terminal::Key::Previous => return self.step(false),
+            terminal::Key::Letter('a') => Answer::Approve,
+            terminal::Key::Letter('d') => Answer::Deny,
+            terminal::Key::Letter('r') => Answer::Report,
+            terminal::Key::Letter(_) => return true,
+        };
+        if self.drawn.as_ref().is_some_and(|drawn| screen::may_answer(drawn, answer)) {
+            self.inbox.answer_selected(answer, now);
+        } else {
+            self.inbox.notice("not all of it is shown: make the window larger".into());
+        }
+        true
+    }
+
+    fn step(&mut self, forward: bool) -> bool {
+        self.inbox.step(forward);
+        true
+    }
+
+    fn receive(&mut self, server: &str, sealed: &Sealed, now: Now) -> Outcome {
+        match letter::read(sealed, &self.device, self.store.hosts(), server) {
+            Ok(Letter::Request(verified)) => self.inbox.arrive(*verified, now),
+            Ok(Letter::Closed { key, digest, outcome, host_name }) => {
+                self.inbox.close(&key, &digest, outcome, &host_name, now);
+                self.store.keep_closed(self.inbox.closed())?;
+            }
+            Err(alarm) => self.inbox.alarm(alarm),
+        }
+        Ok(())
+    }
+
+    /// Does what the inbox wants done, and shows what it has become.
+    fn settle(&mut self) -> Outcome {
+        loop {
+            let events = self.inbox.take_events();
+            let orders = self.inbox.take_orders();
+            if events.is_empty() && orders.is_empty() {
+                break;
+            }
+            for event in &events {
+                self.tell(event)?;
+                if let (Event::Request(key), Some(answer)) = (event, self.auto) {
+                    self.inbox.answer(key, answer);
+                }
+            }
+            for order in orders {
+                self.carry_out(order)?;
+            }
+        }
+        self.draw()
+    }
+
+    fn tell(&mut self, event: &Event) -> Outcome {
+        let now = self.now();
+        let object = plain::object_of(event, &self.inbox, now);
+        match (&mut self.face, &object) {
+            (Face::Screen(terminal), _) => {
+                if matches!(event, Event::Request(_) | Event::Alarm(_)) {
+                    terminal.ring();
+                }
+            }
+            (Face::Lines(out), Some(object)) if out.json => out.object(object)?,
+            (Face::Lines(out), _) => {
+                for line in plain::words_of(event, &self.inbox, now, time) {
+                    out.lines(&line)?;
+                }
+            }
+        }
+        let kept =
+            matches!(event, Event::Request(_) | Event::Decided(_) | Event::Closed(_) | Event::Alarm(_));
+        if let (true, Some(mut object)) = (kept, object) {
+            if let Some(fields) = object.as_object_mut() {
+                fields.insert("at".into(), now.unix.into());
+                // A code opens a login as long as that waits.
+                fields.remove("code");
+            }
+            if let Err(failure) = self.store.log(&object) {
+                self.inbox.notice(failure.message);
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: Order) -> Outcome {
+        let inputs = self.inputs.clone();
+        match order {
+            Order::Sign(key, answer) => {
+                let Some(verified) = self.inbox.get(&key).map(|i| i.verified.clone()) else { return Ok(()) };
+                let (counter, device) = (self.store.next_counter()?, self.device.clone());
+                let unix = self.now().unix;
+                // An agent may take its time: a key wants to be touched.
+                tokio::task::spawn_blocking(move || {
+                    let made = sign(&verified, answer, &device, counter, unix);
+                    // The loop is gone when the program ends.
+                    let _ = inputs.blocking_send(Input::Signed(key, made));
+                });
+            }
+            Order::Send(key, server, sealed) => {
+                let Some(client) = self.clients.get(&server).cloned() else { return Ok(()) };
+                tokio::spawn(async move {
+                    let result = client.post_decision(&sealed).await.map_err(|e| e.to_string());
+                    let _ = inputs.send(Input::Sent(key, result)).await;
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> Outcome {
+        let now = self.now();
+        let Face::Screen(terminal) = &mut self.face else { return Ok(()) };
+        let (width, height) = terminal.size()?;
+        let view = View { width, height, now, time_of: time };
+        let drawn = screen::draw(&self.inbox, &self.device.card.card.name, &view);
+        if self.drawn.as_ref() != Some(&drawn) {
+            terminal.show(&drawn.lines)?;
+            self.drawn = Some(drawn);
+        }
+        Ok(())
+    }
+}
+
+fn sign(verified: &Verified, answer: Answer, device: &Device, counter: u64, now: u64) -> Made {
+    letter::decide(verified, answer, device, counter, now)
+}
+
+/// Reads lines until the end of input; watching goes on after it.
+fn read_lines(inputs: &Sender<Input>) {
+    let mut stdin = std::io::stdin().lock();
+    loop {
+        let mut line = String::new();
+        match stdin.by_ref().take(MAX_LINE).read_line(&mut line) {
+            Ok(n) if n > 0 => {
+                if inputs.blocking_send(Input::Line(line)).is_err() {
+                    return;
+                }
+            }
+            // Bytes that are no text end it as well.
+            _ => return,
+        }
+    }
+}
+
+/// What is said where nothing is paired yet.
+#[must_use]
+pub fn nothing_paired() -> Failure {
+    Failure::new(
+        Exit::Refused,
+        "this approver is paired with no host: run countersign pair USER there, then countersign approve --pair LINK here",
+    )
+}

@@ -1,0 +1,307 @@
+//! The screen as a pure function of the inbox: lines with a style, none wider than the window.
+
+use super::inbox::{Inbox, Item, Now, Phase};
+use super::{digits, words};
+use crate::output::minutes;
+use countersign_protocol::message::{Answer, Confirm};
+use countersign_protocol::text::escape;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Below this nothing can be read well enough to be approved.
+const MIN: (usize, usize) = (30, 14);
+/// Open requests that the list names.
+const MAX_LISTED: usize = 4;
+/// Columns of a label.
+const LABEL: usize = 10;
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// As it is.
+    Plain,
+    /// What the eye shall find first.
+    Strong,
+    /// Of no weight.
+    Faint,
+    /// Something is wrong.
+    Alarm,
+}
+
+/// A line of the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its look.
+    pub style: Style,
+    /// Its text; nothing in it acts on a terminal.
+    pub text: String,
+}
+
+/// What the screen depends on beside the inbox.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// The time.
+    pub now: Now,
+    /// Writes a time of day.
+    pub time_of: fn(u64) -> String,
+}
+
+/// A drawn screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawn {
+    /// Its lines, at most as many as the window has rows.
+    pub lines: Vec<Line>,
+    /// Whether all of the selected request is on it: nobody approves what they cannot see.
+    pub complete: bool,
+}
+
+/// Draws the inbox.
+#[must_use]
+pub fn draw(inbox: &Inbox, name: &str, view: &View) -> Drawn {
+    let mut page = Page { lines: Vec::new(), width: view.width };
+    if view.width < MIN.0 || view.height < MIN.1 {
+        let n = inbox.items().len();
+        page.wrapped(Style::Alarm, &format!("{n} open. Make this window larger to see and answer."));
+        page.lines.truncate(view.height);
+        return Drawn { lines: page.lines, complete: false };
+    }
+    page.head(inbox, name);
+    let foot = foot(inbox, view.width);
+    let mut complete = true;
+    if let Some(item) = inbox.selected() {
+        page.list(inbox, item, view.now);
+        let room = view.height.saturating_sub(page.lines.len() + foot.len());
+        let body = body(inbox, item, view);
+        complete = body.len() <= room;
+        page.lines.extend(body.into_iter().take(if complete { room } else { room.saturating_sub(1) }));
+        if !complete {
+            page.clipped(Style::Alarm, "... more: make this window larger to see all, then answer");
+        }
+    } else {
+        page.clipped(Style::Plain, "");
+        page.wrapped(Style::Plain, "Nothing to approve. Waiting for requests...");
+    }
+    let room = view.height.saturating_sub(page.lines.len() + foot.len());
+    page.recent(inbox, view, room);
+    let blank = view.height.saturating_sub(page.lines.len() + foot.len());
+    page.lines.extend(std::iter::repeat_n(Line { style: Style::Plain, text: String::new() }, blank));
+    page.lines.extend(foot);
+    Drawn { lines: page.lines, complete }
+}
+
+/// Lines that fit.
+struct Page {
+    lines: Vec<Line>,
+    width: usize,
+}
+
+impl Page {
+    fn clipped(&mut self, style: Style, text: &str) {
+        self.lines.push(Line { style, text: clip(text, self.width) });
+    }
+
+    fn wrapped(&mut self, style: Style, text: &str) {
+        let lines = wrap(text, self.width).into_iter().map(|text| Line { style, text });
+        self.lines.extend(lines);
+    }
+
+    /// Words that are not broken.
+    fn groups(&mut self, style: Style, groups: &[&str]) {
+        let mut line = String::new();
+        for group in groups {
+            if !line.is_empty() && line.width() + 2 + group.width() > self.width {
+                self.clipped(style, &line);
+                line.clear();
+            }
+            line.push_str(if line.is_empty() { "" } else { "  " });
+            line.push_str(group);
+        }
+        self.clipped(style, &line);
+    }
+
+    /// Whose approver, how it is connected, and what is wrong.
+    fn head(&mut self, inbox: &Inbox, name: &str) {
+        self.clipped(Style::Strong, &format!("Countersign approver - {}", escape(name)));
+        for (origin, trouble) in inbox.links() {
+            let origin = escape(origin);
+            match trouble {
+                None => self.clipped(Style::Faint, &format!("connected to {origin}")),
+                Some(why) => {
+                    let text = format!("NOT CONNECTED to {origin}: {}; trying again", escape(why));
+                    self.clipped(Style::Alarm, &text);
+                }
+            }
+        }
+        for (text, n) in inbox.alarms() {
+            let times = if n > 1 { format!(" ({n} times)") } else { String::new() };
+            // At most two lines each: alarms must not push the request away.
+            let text = format!("!! ALARM{times}: {}", escape(text));
+            let lines = wrap(&text, self.width);
+            let lines = lines.into_iter().take(2).map(|text| Line { style: Style::Alarm, text });
+            self.lines.extend(lines);
+        }
+    }
+
+    /// What else is open.
+    fn list(&mut self, inbox: &Inbox, selected: &Item, now: Now) {
+        let items = inbox.items();
+        self.clipped(Style::Plain, "");
+        if items.len() < 2 {
+            return;
+        }
+        let at = items.iter().position(|i| i == selected).unwrap_or(0);
+        let first = at.saturating_sub(MAX_LISTED - 1);
+        self.clipped(Style::Plain, &format!("{} of {} open (tab: next)", at + 1, items.len()));
+        for (n, item) in items.iter().enumerate().skip(first).take(MAX_LISTED) {
+            let mark = if n == at { '>' } else { ' ' };
+            let text = format!("{mark} {} {}", minutes(item.left(now)), words::headline(&item.verified));
+            self.clipped(if n == at { Style::Strong } else { Style::Faint }, &text);
+        }
+        self.clipped(Style::Plain, "");
+    }
+
+    /// What ended lately, where there is room.
+    fn recent(&mut self, inbox: &Inbox, view: &View, room: usize) {
+        let ended: Vec<_> = inbox.recent().take(room.saturating_sub(2)).collect();
+        if ended.is_empty() {
+            return;
+        }
+        self.clipped(Style::Plain, "");
+        self.clipped(Style::Faint, "Lately:");
+        for e in ended {
+            self.clipped(Style::Faint, &format!("{} {}", (view.time_of)(e.at), words::ending(e)));
+        }
+    }
+}
+
+/// The selected request.
+fn body(inbox: &Inbox, item: &Item, view: &View) -> Vec<Line> {
+    let mut page = Page { lines: Vec::new(), width: view.width };
+    page.wrapped(Style::Strong, &words::headline(&item.verified));
+    let left = minutes(item.left(view.now));
+    match &item.phase {
+        Phase::Asking => page.wrapped(Style::Plain, &format!("{left} left to answer")),
+        Phase::Signing(_) => {
+            page.wrapped(Style::Plain, "Signing... (a key may want to be touched or unlocked)")
+        }
+        Phase::Decided { answer, code, delivered, .. } => {
+            if let Some(code) = code {
+                page.wrapped(Style::Strong, &format!("Approved. Type this code at the login ({left} left):"));
+                page.clipped(Style::Plain, "");
+                for row in digits::draw(code, view.width.saturating_sub(2)) {
+                    page.clipped(Style::Strong, &format!("  {row}"));
+                }
+                page.clipped(Style::Plain, "");
+                page.clipped(Style::Plain, &format!("  {}", grouped(code)));
+            } else {
+                page.wrapped(Style::Strong, &format!("You {} it.", words::answered(*answer)));
+            }
+            if !delivered {
+                page.wrapped(Style::Faint, "The server does not have the answer yet; sending...");
+            }
+        }
+    }
+    page.clipped(Style::Plain, "");
+    for (label, value) in words::details(&item.verified, view.time_of) {
+        let lines = wrap(&value, view.width.saturating_sub(LABEL));
+        for (n, line) in lines.into_iter().enumerate() {
+            let label = if n == 0 { label } else { "" };
+            page.clipped(Style::Plain, &format!("{label:<LABEL$}{line}"));
+        }
+    }
+    if let Some(seconds) = item.clock_apart {
+        let how = if seconds > 0 { "ahead of" } else { "behind" };
+        let text = format!("The machine's clock is {} s {how} this one's.", seconds.unsigned_abs());
+        page.wrapped(Style::Alarm, &text);
+    }
+    let conflicts = inbox.conflicts(item);
+    if item.phase == Phase::Asking && !conflicts.is_empty() {
+        let text = format!(
+            "Careful: {} has more than one request open. They differ in: {}.",
+            escape(&item.verified.request.user),
+            conflicts.join(", ")
+        );
+        page.wrapped(Style::Alarm, &text);
+    }
+    page.lines
+}
+
+/// The notice and the keys; always on the screen.
+fn foot(inbox: &Inbox, width: usize) -> Vec<Line> {
+    let mut page = Page { lines: Vec::new(), width };
+    page.clipped(Style::Faint, &inbox.last_notice().map(|n| escape(n).into_owned()).unwrap_or_default());
+    let asking = inbox.selected().filter(|i| i.phase == Phase::Asking);
+    match asking.map(|i| i.verified.request.confirm) {
+        Some(confirm) => {
+            let approve = if confirm == Confirm::Code { "[a approve, shows a code]" } else { "[a approve]" };
+            page.groups(Style::Strong, &[approve, "[d deny]", "[r it was not me]", "[q quit]"]);
+        }
+        None => page.wrapped(Style::Faint, "[q quit]"),
+    }
+    page.lines
+}
+
+/// `123 456`.
+#[must_use]
+pub fn grouped(code: &str) -> String {
+    let (a, b) = code.split_at_checked(code.len() / 2).unwrap_or((code, ""));
+    format!("{a} {b}")
+}
+
+/// Whether a key may answer what is on the screen. A denial needs less to be seen than an approval.
+#[must_use]
+pub fn may_answer(drawn: &Drawn, answer: Answer) -> bool {
+    drawn.complete || answer != Answer::Approve
+}
+
+/// Cuts a text to the columns that there are and marks that it was cut.
+fn clip(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut used = 3;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > width {
+            break;
+        }
+        out.push(c);
+    }
+    out + "..."
+}
+
+/// Breaks a text into lines, at spaces where there are some. Loses no character that is drawn.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(2);
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while rest.width() > width {
+        let mut used = 0;
+        let mut space = None;
+        let mut end = rest.len();
+        for (at, c) in rest.char_indices() {
+            used += c.width().unwrap_or(0);
+            if used > width {
+                end = at;
+                break;
+            }
+            if c == ' ' && at > 0 {
+                space = Some(at);
+            }
+        }
+        // A space right after the last character that fits is a place to break as well.
+        let cut = if rest[end..].starts_with(' ') { end } else { space.unwrap_or(end) };
+        lines.push(rest[..cut].to_owned());
+        rest = rest[cut..].strip_prefix(' ').unwrap_or(&rest[cut..]);
+    }
+    lines.push(rest.to_owned());
+    lines
+}
+
+#[cfg(test)]
+#[path = "screen_tests.rs"]
+mod tests;

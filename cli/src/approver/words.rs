@@ -1,0 +1,100 @@
+//! A request in words that are read at a glance. All that a host says is escaped here.
+
+use super::inbox::{Ended, Verified};
+use countersign_protocol::message::{Answer, ClosedOutcome, Kind, RemoteSource, Request};
+use countersign_protocol::text::escape;
+
+/// Who wants what, on which machine: one sentence.
+#[must_use]
+pub fn headline(verified: &Verified) -> String {
+    let (r, host) = (&verified.request, escape(&verified.host_name));
+    let (user, service) = (escape(&r.user), escape(&r.service));
+    let who = r.requester.as_deref().map_or_else(|| user.clone(), escape);
+    match r.kind {
+        Kind::Login if who == user => format!("{user} wants to log in to {host}"),
+        Kind::Login => format!("{who} wants to log in to {host} as {user}"),
+        Kind::Command if who == user => format!("{user} wants to use {service} on {host}"),
+        Kind::Command => format!("{who} wants to act as {user} by {service} on {host}"),
+        Kind::Unlock => format!("{who} wants to unlock {host}"),
+        Kind::Action => format!("{who} wants to do something privileged on {host}"),
+    }
+}
+
+/// The rest, as labels and values.
+#[must_use]
+pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static str, String)> {
+    let r = &verified.request;
+    let text = |t: &Option<String>| t.as_deref().map(|t| escape(t).into_owned());
+    let mut out = vec![("from", from(r)), ("service", escape(&r.service).into_owned())];
+    if let Some(command) = text(&r.command) {
+        out.push(("command", command));
+    }
+    if let Some(action) = text(&r.action) {
+        out.push(("action", action));
+    }
+    if let Some(terminal) = text(&r.terminal) {
+        out.push(("terminal", terminal));
+    }
+    if let Some(key) = &r.ssh_key {
+        out.push(("ssh key", format!("{} ({})", escape(&key.fingerprint), escape(&key.key_type))));
+    }
+    if r.host.name != verified.host_name {
+        out.push(("machine", format!("calls itself {} now", escape(&r.host.name))));
+    }
+    if r.kind == Kind::Unlock {
+        out.push(("note", format!("all this is the word of a program of {}'s", escape(&r.user))));
+    }
+    if r.approvals.needed > 1 {
+        out.push(("needs", format!("{} people", r.approvals.needed)));
+    }
+    out.push(("asked at", time_of(r.issued_at)));
+    out
+}
+
+/// Where from, and whose word that is.
+fn from(request: &Request) -> String {
+    let Some(remote) = &request.remote else {
+        return "this machine itself (no address was given)".to_owned();
+    };
+    let address = escape(&remote.address);
+    let port = remote.port.map(|p| format!(" port {p}")).unwrap_or_default();
+    match remote.source {
+        RemoteSource::Kernel => format!("{address}{port} (the connection itself)"),
+        RemoteSource::Pam => format!("{address}{port} (as {} says; may be wrong)", escape(&request.service)),
+        RemoteSource::None => format!("{address}{port} (nobody vouches for it)"),
+    }
+}
+
+/// How it ended.
+#[must_use]
+pub fn ending(ended: &Ended) -> String {
+    let head = headline(&ended.verified);
+    let how = match ended.outcome {
+        Some(ClosedOutcome::Approved) => "let in",
+        Some(ClosedOutcome::Denied) => "denied",
+        Some(ClosedOutcome::Reported) => "denied and reported",
+        Some(ClosedOutcome::Expired) => "expired: nobody answered, or the code was not typed",
+        Some(ClosedOutcome::Withdrawn) => "withdrawn: the other side went away",
+        Some(ClosedOutcome::Failed) => "failed: wrong codes were typed",
+        Some(ClosedOutcome::Replaced) => "replaced by another request",
+        Some(ClosedOutcome::Otherwise) => "decided in another way",
+        None => "over: its time ran out",
+    };
+    let elsewhere = match (ended.answer, ended.outcome) {
+        (None, Some(ClosedOutcome::Approved | ClosedOutcome::Denied | ClosedOutcome::Reported)) => {
+            " (on another device)"
+        }
+        _ => "",
+    };
+    format!("{head}: {how}{elsewhere}")
+}
+
+/// An answer as the person gave it.
+#[must_use]
+pub fn answered(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Approve => "approved",
+        Answer::Deny => "denied",
+        Answer::Report => "denied and reported",
+    }
+}

@@ -1,0 +1,206 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// What every `--help` of the command ends with.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, approved, valid
+  1  refused, denied, expired, not found
+  2  wrong usage
+  3  the daemon or the push server cannot be reached
+  4  not permitted
+  5  something is broken, or a verification failed";
+
+/// Pair phones, approve logins, inspect and verify.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Print JSON for programs: one object, or one an event
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Directory of the daemon's sockets
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/countersign")]
+    pub run: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Pair a phone (or `countersign approve`) with a user of this host
+    #[command(after_help = "\
+Shows a QR code and a link; open one of them on the phone. The phone then shows a six-digit pairing
+code, which is asked for here. Without a terminal the link is the first line on standard output and
+the code is read from standard input, one try a line; end of input gives up.
+
+Exit codes: 0 paired, 1 wrong code or no phone came, 2 usage, 3 daemon or server unreachable,
+4 not permitted, 5 broken")]
+    Pair {
+        /// The user whose logins the phone shall approve
+        user: String,
+    },
+    /// Make this host known to its push server
+    Join {
+        /// One-time token from `countersign-server token`; `-` reads it from standard input
+        #[arg(long)]
+        token: String,
+    },
+    /// Approve logins from this terminal instead of a phone
+    Approve(Approve),
+    /// List the paired devices
+    Devices {
+        /// Only this user's
+        user: Option<String>,
+    },
+    /// Take a device's right to approve away
+    Revoke {
+        /// Whose device
+        user: String,
+        /// Its name or its SHA256:… fingerprint
+        device: String,
+    },
+    /// Recovery codes: how many are left, or a new set
+    Codes {
+        /// Whose codes
+        user: String,
+        /// Make new codes and print them once; the old ones end
+        #[arg(long)]
+        recovery: bool,
+        /// How many new codes
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=20), requires = "recovery")]
+        count: u8,
+    },
+    /// How the daemon is, and what to do if something is wrong
+    Status,
+    /// Go through a login as the PAM module would, without logging in
+    #[command(after_help = "\
+Prompts come on the terminal; Ctrl-C withdraws the login.
+
+Exit codes: 0 granted (or the policy does not ask), 1 denied, expired or busy, 2 usage,
+3 daemon or server unreachable, 4 not permitted, 5 misconfigured or broken")]
+    TestLogin {
+        /// Who logs in
+        user: String,
+        /// The PAM service to play
+        #[arg(long)]
+        service: String,
+    },
+    /// Read and verify the audit log
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+/// Arguments of `approve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keys: a approve, d deny, r report \"this was not me\", tab or arrows the next request, q quit.
+
+--plain prints a line an event and reads `a ID`, `d ID`, `r ID` and `q` from standard input; it is
+taken by itself when there is no terminal. With --json every event is an object instead, its `event`
+one of pairing-code, paired, connected, disconnected, request, decided, closed, alarm, notice.
+
+The key in DIR/id_ed25519 is an ordinary OpenSSH key: `ssh-keygen -p -f` gives it a passphrase.
+
+Exit codes: 0 quit, 1 pairing refused, 2 usage, 3 server unreachable while pairing, 4 not permitted
+(the directory or its files are open to others), 5 broken")]
+pub struct Approve {
+    /// Where this approver keeps its keys [default: $XDG_DATA_HOME/countersign]
+    #[arg(long, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Pair with a host first: the link that `countersign pair USER` shows
+    #[arg(long, value_name = "LINK")]
+    pub pair: Option<String>,
+    /// The name that hosts show for this device [default: the machine's name]
+    #[arg(long, requires = "pair")]
+    pub name: Option<String>,
+    /// Certificates (PEM) to trust for the server of LINK in place of the system's
+    #[arg(long, value_name = "FILE", requires = "pair")]
+    pub server_ca: Option<PathBuf>,
+    /// Sign with this key of ssh-agent: its SHA256:… fingerprint or its public key file
+    #[arg(long, value_name = "FINGERPRINT|FILE")]
+    pub agent: Option<String>,
+    /// A line an event instead of a screen
+    #[arg(long)]
+    pub plain: bool,
+    /// Approves whatever comes, at once and unseen. Never use it but in tests
+    #[arg(long, hide = true, conflicts_with = "auto_deny_everything_for_tests")]
+    pub auto_approve_everything_for_tests: bool,
+    /// Denies whatever comes, at once
+    #[arg(long, hide = true)]
+    pub auto_deny_everything_for_tests: bool,
+}
+
+/// What to do with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Show records; with SEQ and --extract, write one out to check it by hand with ssh-keygen
+    Show {
+        /// The record's number
+        seq: Option<u64>,
+        /// Write request, decision and their signatures there and print the line that checks them
+        #[arg(long, value_name = "DIR", requires = "seq")]
+        extract: Option<PathBuf>,
+        /// Only the last N
+        #[arg(long, value_name = "N", conflicts_with = "seq")]
+        last: Option<usize>,
+        /// Only this user's
+        #[arg(long, conflicts_with = "seq")]
+        user: Option<String>,
+        /// The log
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_AUDIT)]
+        file: PathBuf,
+        /// Approvers files for the printed line
+        #[arg(long, value_name = "FILE", num_args = 1.., default_values = DEFAULT_APPROVERS)]
+        approvers: Vec<PathBuf>,
+    },
+    /// Check the chain of hashes and every signature
+    Verify {
+        /// The log
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_AUDIT)]
+        file: PathBuf,
+        /// The host's public key; without it, the one that the log's first request names
+        #[arg(long, value_name = "FILE")]
+        host_key: Option<PathBuf>,
+        /// Files of keys that were accepted
+        #[arg(long, value_name = "FILE", num_args = 1.., default_values = DEFAULT_APPROVERS)]
+        approvers: Vec<PathBuf>,
+    },
+}
+
+/// Where the daemon writes.
+const DEFAULT_AUDIT: &str = "/var/lib/countersign/audit/audit.jsonl";
+/// The administrator's approvers, and those that the daemon paired.
+const DEFAULT_APPROVERS: [&str; 2] = ["/etc/countersign/approvers", "/var/lib/countersign/approvers"];
+
+/// Whether a path is a place where approvers are looked for unasked.
+#[must_use]
+pub fn is_default_approvers(path: &Path) -> bool {
+    DEFAULT_APPROVERS.iter().any(|p| Path::new(p) == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn approving_by_itself_needs_the_long_flag_and_only_one_of_them() {
+        assert!(Cli::try_parse_from(["countersign", "approve", "--auto"]).is_err());
+        let both = [
+            "countersign",
+            "approve",
+            "--auto-approve-everything-for-tests",
+            "--auto-deny-everything-for-tests",
+        ];
+        assert!(Cli::try_parse_from(both).is_err());
+    }
+}

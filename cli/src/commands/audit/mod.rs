@@ -1,0 +1,83 @@
+//! `countersign audit`: reads the daemon's log, without the daemon.
+
+mod extract;
+mod show;
+mod verify;
+
+pub(super) use show::{Wanted, show};
+pub(super) use verify::verify;
+
+use crate::output::{Exit, Failure, Outcome};
+use countersign_protocol::audit::MAX_LINE;
+use countersign_protocol::signers::{AllowedSigners, MAX_FILE};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// The lines of a log, one at a time: a log may be larger than memory.
+struct Lines {
+    file: BufReader<File>,
+    path: PathBuf,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Outcome<Self> {
+        Ok(Self { file: BufReader::new(open(path)?), path: path.to_owned() })
+    }
+
+    /// The next line without its end; a line that is too long is cut, so that it reads as none.
+    fn next(&mut self) -> Outcome<Option<String>> {
+        let mut bytes = Vec::new();
+        let limit = MAX_LINE as u64 + 2;
+        let n = (&mut self.file)
+            .take(limit)
+            .read_until(b'\n', &mut bytes)
+            .map_err(|e| Failure::broken(self.path.display(), e))?;
+        if n == 0 {
+            return Ok(None);
+        }
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+        } else if n as u64 == limit {
+            self.file.skip_until(b'\n').map_err(|e| Failure::broken(self.path.display(), e))?;
+        }
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+fn open(path: &Path) -> Outcome<File> {
+    File::open(path).map_err(|e| {
+        let path = path.display();
+        match e.kind() {
+            ErrorKind::PermissionDenied => {
+                Failure::new(Exit::NotPermitted, format!("{path}: permission denied: run this as root"))
+            }
+            ErrorKind::NotFound => Failure::new(Exit::Refused, format!("{path}: there is no such file")),
+            _ => Failure::broken(path, e),
+        }
+    })
+}
+
+/// Files of accepted keys with their paths. One of the default places may be empty.
+fn approvers(paths: &[PathBuf]) -> Outcome<Vec<(PathBuf, AllowedSigners)>> {
+    let mut found = Vec::new();
+    for path in paths {
+        let file = match open(path) {
+            Err(f) if f.exit == Exit::Refused && crate::args::is_default_approvers(path) => continue,
+            file => file?,
+        };
+        let mut text = String::new();
+        file.take(MAX_FILE as u64 + 1)
+            .read_to_string(&mut text)
+            .map_err(|e| Failure::broken(path.display(), e))?;
+        let signers = AllowedSigners::parse(&text).map_err(|faults| {
+            let first = faults.first().map(ToString::to_string).unwrap_or_default();
+            Failure::broken(path.display(), first)
+        })?;
+        found.push((path.clone(), signers));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

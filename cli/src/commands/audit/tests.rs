@@ -1,0 +1,176 @@
+use super::*;
+use crate::approver::testing::{Dir, request};
+use crate::output::Output;
+use base64ct::{Base64, Encoding};
+use countersign_protocol::audit::{Chain, Record};
+use countersign_protocol::keys::{PublicKey, SealKey, Signer, SigningKey};
+use countersign_protocol::message::{Answer, Decision, VERSION};
+use countersign_protocol::signed::sign_message;
+use std::process::Command;
+
+const AT: u64 = 1_750_000_000;
+const QUIET: Output = Output { json: true };
+
+struct Log {
+    dir: Dir,
+    host: SigningKey,
+    device: SigningKey,
+    chain: Chain,
+    text: String,
+}
+
+impl Log {
+    fn new() -> Self {
+        let (host, device) = (SigningKey::generate(), SigningKey::generate());
+        Self { dir: Dir::new(), host, device, chain: Chain::new(), text: String::new() }
+    }
+
+    fn add(&mut self, record: Record) {
+        self.text.push_str(&self.chain.append(Record { at_ms: AT * 1000, ..record }).unwrap());
+        self.text.push('\n');
+    }
+
+    /// A login of alice that `device` decided.
+    fn login(&mut self, device: &SigningKey) {
+        let mut request = request("00112233445566778899aabbccddeeff");
+        request.host.key = self.host.public_key().to_line();
+        request.reply_key = Base64::encode_string(&SealKey::generate().public());
+        let request = sign_message(&self.host, &request).unwrap();
+        let decision = Decision {
+            version: VERSION,
+            request: request.digest(),
+            decision: Answer::Approve,
+            code: Some("123456".into()),
+            lease: None,
+            decided_at: AT,
+            counter: 1,
+        };
+        let decision = sign_message(device, &decision).unwrap();
+        self.add(Record {
+            event: "login".into(),
+            user: Some("alice".into()),
+            service: Some("sshd".into()),
+            outcome: Some("granted".into()),
+            approver: Some("alice".into()),
+            device: Some(device.public_key().fingerprint()),
+            request: Some(String::from_utf8(request.bytes).unwrap()),
+            request_signature: Some(request.signature),
+            decision: Some(String::from_utf8(decision.bytes).unwrap()),
+            decision_signature: Some(decision.signature),
+            ..Record::default()
+        });
+    }
+
+    fn about_device(&mut self, event: &str, device: &PublicKey) {
+        self.add(Record {
+            event: event.into(),
+            user: Some("alice".into()),
+            device: Some(device.fingerprint()),
+            ..Record::default()
+        });
+    }
+
+    fn file(&self) -> PathBuf {
+        let path = self.dir.path().join("audit.jsonl");
+        std::fs::write(&path, &self.text).unwrap();
+        path
+    }
+
+    fn approvers(&self) -> PathBuf {
+        let path = self.dir.path().join("approvers");
+        let key = self.device.public_key().to_line();
+        std::fs::write(&path, format!("alice namespaces=\"decision@countersign.org\" {key}\n")).unwrap();
+        path
+    }
+
+    fn verify(&self) -> Result<(), String> {
+        let checked = verify(&self.file(), None, &[self.approvers()], QUIET);
+        checked.map(drop).map_err(|f| {
+            assert_eq!(f.exit, Exit::Broken);
+            f.message
+        })
+    }
+}
+
+#[test]
+fn a_real_ssh_keygen_accepts_what_is_extracted_with_the_printed_line() {
+    let mut log = Log::new();
+    let device = SigningKey::from_openssh(&log.device.to_openssh("").unwrap(), None).unwrap();
+    log.login(&device);
+    let into = log.dir.path().join("it's here");
+    let file = log.file();
+    let wanted = Wanted { seq: Some(1), last: None, user: None };
+    show(&file, &wanted, Some(&into), &[log.approvers()], QUIET).unwrap();
+    let record: Record = serde_json::from_str(log.text.trim()).unwrap();
+    let line = extract::command(&record, &into, &[log.approvers()]).unwrap().unwrap();
+    let run = |line: &str| Command::new("sh").args(["-c", line]).output().unwrap();
+    let done = run(&line);
+    assert!(done.status.success(), "{line}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert!(!run(&line.replace("-I alice", "-I bob")).status.success());
+
+    let again = show(&file, &wanted, Some(&into), &[log.approvers()], QUIET).unwrap_err();
+    assert!(again.message.contains("empty directory"), "nothing is overwritten: {again:?}");
+    let missing = Wanted { seq: Some(7), last: None, user: None };
+    assert_eq!(show(&file, &missing, None, &[], QUIET).unwrap_err().exit, Exit::Refused);
+}
+
+#[test]
+fn a_good_log_is_valid_and_every_forgery_is_named_with_its_line() {
+    let mut log = Log::new();
+    let device = SigningKey::from_openssh(&log.device.to_openssh("").unwrap(), None).unwrap();
+    log.about_device("paired", device.public_key());
+    log.login(&device);
+    log.login(&device);
+    log.verify().unwrap();
+
+    let good = log.text.clone();
+    log.text = good.replacen("granted", "denied!", 1);
+    let why = log.verify().unwrap_err();
+    assert!(why.contains("line 2:") && why.contains("changed"), "{why}");
+    log.text = good.lines().enumerate().filter(|(n, _)| *n != 1).map(|(_, l)| format!("{l}\n")).collect();
+    assert!(log.verify().unwrap_err().contains("line 2:"));
+    log.text = format!("{good}{{\"torn");
+    assert!(log.verify().unwrap_err().contains("line 4:"));
+    log.text = format!("{good}{}\n", "x".repeat(MAX_LINE + 100));
+    assert!(log.verify().unwrap_err().contains("line 4:"));
+}
+
+#[test]
+fn a_stranger_who_rewrites_the_whole_chain_is_found_by_the_signatures() {
+    let mut log = Log::new();
+    let stranger = SigningKey::generate();
+    log.login(&stranger);
+    assert!(log.verify().unwrap_err().contains("no approvers file lists"));
+
+    let mut log = Log::new();
+    let device = SigningKey::from_openssh(&log.device.to_openssh("").unwrap(), None).unwrap();
+    log.login(&device);
+    log.host = SigningKey::generate();
+    log.login(&device);
+    let why = log.verify().unwrap_err();
+    assert!(why.contains("line 2:") && why.contains("request"), "another host key in one log: {why}");
+}
+
+#[test]
+fn a_device_that_was_revoked_later_was_good_before_and_not_after() {
+    let mut log = Log::new();
+    let old = SigningKey::generate();
+    log.about_device("paired", old.public_key());
+    log.login(&old);
+    log.about_device("revoked", old.public_key());
+    log.verify().unwrap();
+    log.login(&old);
+    assert!(log.verify().unwrap_err().contains("line 4:"));
+}
+
+#[test]
+fn the_host_key_can_be_given() {
+    let mut log = Log::new();
+    let device = SigningKey::from_openssh(&log.device.to_openssh("").unwrap(), None).unwrap();
+    log.login(&device);
+    let key = log.dir.path().join("host.pub");
+    std::fs::write(&key, log.host.public_key().to_line() + " web1\n").unwrap();
+    verify(&log.file(), Some(&key), &[log.approvers()], QUIET).unwrap();
+    std::fs::write(&key, SigningKey::generate().public_key().to_line()).unwrap();
+    assert_eq!(verify(&log.file(), Some(&key), &[log.approvers()], QUIET).unwrap_err().exit, Exit::Broken);
+}

@@ -1,0 +1,118 @@
+//! `countersign audit verify`: the chain of hashes, and every signature in it.
+
+use super::{Lines, approvers};
+use crate::output::{Exit, Failure, Outcome, Output};
+use countersign_protocol::audit::{Chain, ChainFault, Record};
+use countersign_protocol::keys::PublicKey;
+use countersign_protocol::message::{Request, namespace};
+use countersign_protocol::signers::{AllowedSigners, Revoked};
+use countersign_protocol::text::escape;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub(in crate::commands) fn verify(
+    file: &Path,
+    host_key: Option<&Path>,
+    approver_files: &[PathBuf],
+    out: Output,
+) -> Outcome<ExitCode> {
+    let signers = approvers(approver_files)?.into_iter().map(|(_, signers)| signers).collect();
+    let host_key = host_key.map(read_key).transpose()?;
+    let mut verifier = Verifier { signers, host_key, paired: HashSet::new(), decisions: 0 };
+    let mut lines = Lines::open(file)?;
+    let mut chain = Chain::new();
+    let mut number = 0u64;
+    while let Some(line) = lines.next()? {
+        number += 1;
+        let record = chain.follow(&line).map_err(|fault| {
+            // A changed line is betrayed by the one after it.
+            let at = if fault == ChainFault::Changed { number - 1 } else { number };
+            bad(file, at, &fault.to_string())
+        })?;
+        verifier.check(&record).map_err(|why| bad(file, number, &format!("record {}: {why}", record.seq)))?;
+    }
+    let host_key = verifier.host_key.as_ref().map(PublicKey::fingerprint);
+    let result = serde_json::json!({
+        "valid": true, "records": number, "decisions": verifier.decisions, "host_key": host_key, "head": chain.head(),
+    });
+    out.either(&result, || {
+        let mut text =
+            format!("Valid: {number} records in one chain, {} signed decisions.\n", verifier.decisions);
+        if let Some(key) = host_key {
+            text.push_str(&format!("The requests are signed by {key}: compare with countersign status.\n"));
+        }
+        text.push_str(&format!(
+            "The last line's digest is {}: a log cut at its end shows only if this is kept elsewhere.\n",
+            chain.head()
+        ));
+        text
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bad(file: &Path, line: u64, why: &str) -> Failure {
+    Failure::new(Exit::Broken, format!("{}: line {line}: {why}", file.display()))
+}
+
+fn read_key(path: &Path) -> Outcome<PublicKey> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::broken(path.display(), e))?;
+    PublicKey::from_openssh(text.trim()).map_err(|e| Failure::broken(path.display(), e))
+}
+
+struct Verifier {
+    signers: Vec<AllowedSigners>,
+    /// The key of all requests: given, or the first one's.
+    host_key: Option<PublicKey>,
+    /// Users and devices that the log itself shows as paired at this point. A device that was
+    /// revoked later is in no approvers file, and its old decisions were good all the same.
+    paired: HashSet<(String, String)>,
+    decisions: u64,
+}
+
+impl Verifier {
+    fn check(&mut self, record: &Record) -> Result<(), String> {
+        if let (Some(user), Some(device)) = (&record.user, &record.device) {
+            let pair = (user.clone(), device.clone());
+            match record.event.as_str() {
+                "paired" => {
+                    self.paired.insert(pair);
+                }
+                "revoked" => {
+                    self.paired.remove(&pair);
+                }
+                _ => (),
+            }
+        }
+        if let (None, Some(request)) = (&self.host_key, &record.request) {
+            let request: Request = serde_json::from_str(request)
+                .map_err(|e| format!("its request: {}", escape(&e.to_string())))?;
+            self.host_key =
+                Some(PublicKey::from_line(&request.host.key).map_err(|e| format!("its host key: {e}"))?);
+        }
+        let Some(host_key) = &self.host_key else {
+            // Without any request nothing can be signed.
+            return match record.decision {
+                Some(_) => Err("a decision without a request".into()),
+                None => Ok(()),
+            };
+        };
+        let evidence = record.evidence(host_key).map_err(|e| e.to_string())?;
+        let Some(decision) = evidence.decision else { return Ok(()) };
+        let who = record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default();
+        let at = record.at_ms / 1000;
+        let listed = self.signers.iter().any(|signers| {
+            signers.authorize(who, namespace::DECISION, &decision.signed, at, &Revoked::default()).is_ok()
+        });
+        let device = decision.signed.key.fingerprint();
+        if !listed && !self.paired.contains(&(who.to_owned(), device.clone())) {
+            return Err(format!(
+                "its decision is by {device}, which no approvers file lists for {}: \
+                 give the file of then with --approvers",
+                escape(who)
+            ));
+        }
+        self.decisions += 1;
+        Ok(())
+    }
+}

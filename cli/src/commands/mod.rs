@@ -1,0 +1,58 @@
+//! One file a command. Each gives its exit code, or why it failed.
+
+mod approve;
+mod audit;
+mod codes;
+mod devices;
+mod join;
+mod pair;
+mod revoke;
+mod status;
+mod test_login;
+
+use crate::args::{Audit, Cli, Command};
+use crate::manage_client::ManageClient;
+use crate::output::{Exit, Failure, Outcome, Output};
+use std::io::BufRead;
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+/// Runs what the command line says.
+pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
+    let daemon = || ManageClient::connect(&cli.run);
+    match &cli.command {
+        Command::Pair { user } => pair::run(&mut daemon()?, user, out),
+        Command::Join { token } => join::run(daemon, token, out),
+        Command::Approve(args) => approve::run(args, out),
+        Command::Devices { user } => devices::run(&mut daemon()?, user.as_deref(), out),
+        Command::Revoke { user, device } => revoke::run(&mut daemon()?, user, device, out),
+        Command::Codes { user, recovery: false, .. } => codes::left(&mut daemon()?, user, out),
+        Command::Codes { user, recovery: true, count } => codes::new(&mut daemon()?, user, *count, out),
+        Command::Status => status::run(&mut daemon()?, out),
+        Command::TestLogin { user, service } => test_login::run(&mut daemon()?, user, service, out),
+        Command::Audit(Audit::Show { seq, extract, last, user, file, approvers }) => {
+            let wanted = audit::Wanted { seq: *seq, last: *last, user: user.as_deref() };
+            audit::show(file, &wanted, extract.as_deref(), approvers, out)
+        }
+        Command::Audit(Audit::Verify { file, host_key, approvers }) => {
+            audit::verify(file, host_key.as_deref(), approvers, out)
+        }
+    }
+}
+
+/// Longest line that is read from a person.
+const MAX_LINE: u64 = 1024;
+
+/// One line from standard input without its end; nothing at the end of input.
+fn read_line() -> Outcome<Option<Zeroizing<String>>> {
+    let mut line = Zeroizing::new(String::with_capacity(128));
+    let mut input = std::io::Read::take(std::io::stdin().lock(), MAX_LINE);
+    let n = input.read_line(&mut line).map_err(|e| Failure::broken("standard input", e))?;
+    if n == 0 {
+        return Ok(None);
+    }
+    if n as u64 == MAX_LINE && !line.ends_with('\n') {
+        return Err(Failure::new(Exit::Usage, "the line is too long"));
+    }
+    Ok(Some(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned())))
+}

@@ -1,0 +1,81 @@
+//! `countersign test-login USER --service S`: what the PAM module says to the daemon, said here.
+
+use super::read_line;
+use crate::manage_client::ManageClient;
+use crate::output::{Exit, Outcome, Output};
+use countersign_protocol::login::{self, Begin, Call, Continue, FIRST_REPLY_MS, Stage, Step, Verdict};
+use countersign_protocol::text::escape;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub(super) fn run(daemon: &mut ManageClient, user: &str, service: &str, out: Output) -> Outcome<ExitCode> {
+    let begin = Begin {
+        version: login::VERSION,
+        stage: Stage::Auth,
+        service: service.to_owned(),
+        user: user.to_owned(),
+        remote_host: None,
+        remote_user: None,
+        terminal: nix::unistd::ttyname(std::io::stdin()).ok().map(|p| p.to_string_lossy().into_owned()),
+        ssh_auth_info: None,
+        command_line: Some("countersign test-login".to_owned()),
+        peer: None,
+        silent: false,
+        token: None,
+    };
+    let mut step: Step = daemon.call(&Call::Begin(Box::new(begin)), Duration::from_millis(FIRST_REPLY_MS))?;
+    loop {
+        let (carried_out, deadline_ms) = match step {
+            Step::Verdict(verdict) => return conclude(&verdict, out),
+            Step::Wait { deadline_ms } => (Continue::default(), deadline_ms),
+            Step::Say { text, deadline_ms, .. } => {
+                out.remark(&escape(&text));
+                (Continue::default(), deadline_ms)
+            }
+            Step::Ask { text, deadline_ms } => (ask(&text)?, deadline_ms),
+        };
+        step = daemon.call(&Call::Continue(carried_out), Duration::from_millis(deadline_ms))?;
+    }
+}
+
+fn ask(text: &str) -> Outcome<Continue> {
+    eprint!("{}", escape(text));
+    let answer = read_line()?;
+    if !std::io::stdin().is_terminal() {
+        // Nobody typed the end of the line.
+        eprintln!();
+    }
+    Ok(Continue { cannot_ask: answer.is_none(), answer })
+}
+
+fn conclude(verdict: &Verdict, out: Output) -> Outcome<ExitCode> {
+    use login::Outcome as Ended;
+    let words = match verdict.outcome {
+        Ended::Granted => "granted",
+        Ended::Ignored => "let through: the policy does not ask here",
+        Ended::Denied => "denied",
+        Ended::Expired => "expired: nobody decided in time",
+        Ended::Withdrawn => "withdrawn",
+        Ended::Unreachable => "refused: the push server cannot be reached",
+        Ended::Busy => "refused: too many logins wait or failed",
+        Ended::Misconfigured => "refused: the configuration is unusable, see countersign status",
+        Ended::Fault => "refused: something broke, see journalctl -u countersignd",
+    };
+    // The grant's token is the session stage's alone.
+    let object = serde_json::json!({ "outcome": verdict.outcome, "text": verdict.text });
+    out.either(&object, || {
+        let text = verdict.text.as_deref().map(|t| format!("{}\n", escape(t))).unwrap_or_default();
+        format!("{text}Login {words}.")
+    })?;
+    Ok(match verdict.outcome {
+        Ended::Granted | Ended::Ignored => ExitCode::SUCCESS,
+        Ended::Denied | Ended::Expired | Ended::Withdrawn | Ended::Busy => code(Exit::Refused),
+        Ended::Unreachable => code(Exit::Unreachable),
+        Ended::Misconfigured | Ended::Fault => code(Exit::Broken),
+    })
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}

@@ -1,0 +1,39 @@
+//! `countersign`: pair phones, approve logins, inspect and verify.
+//!
+//! The administrator's and the user's command. All but `approve` and `audit` talk to the daemon
+//! over its Unix sockets ([`manage_client`]); `approve` is an approver of its own, of equal rank
+//! with a phone ([`approver`]); `audit` only reads files.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done, approved, valid |
+//! | 1 | refused, denied, expired, not found |
+//! | 2 | wrong usage |
+//! | 3 | the daemon or the push server cannot be reached |
+//! | 4 | not permitted |
+//! | 5 | something is broken, or a verification failed |
+//!
+//! Errors are one line on standard error that ends in what to do; with `--json` an object
+//! `{"error": …, "message": …}` comes on standard output too.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod approver;
+pub mod args;
+mod commands;
+pub mod manage_client;
+pub mod output;
+pub mod qr;
+
+use args::Cli;
+use clap::Parser;
+use output::Output;
+use std::process::ExitCode;
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Output { json: cli.json };
+    commands::run(&cli, out).unwrap_or_else(|failure| out.fail(&failure))
+}

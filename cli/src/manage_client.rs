@@ -1,0 +1,124 @@
+//! The daemon's Unix sockets, from the command's side.
+
+use crate::output::{Exit, Failure, Outcome};
+use countersign_protocol::frame::{self, Reply};
+use countersign_protocol::manage::error;
+use countersign_protocol::text::escape;
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Longest time for an answer that needs nobody but the daemon and its server.
+pub const SHORT: Duration = Duration::from_secs(20);
+/// How often a wait looks up to redraw.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A connection to the daemon. One call is out at a time; dropping it withdraws what is open.
+#[derive(Debug)]
+pub struct ManageClient {
+    stream: UnixStream,
+    /// Bytes after the last frame.
+    rest: Vec<u8>,
+}
+
+impl ManageClient {
+    /// Connects to the socket for root, or to the one for everybody else.
+    ///
+    /// # Errors
+    /// When the daemon does not listen or the caller may not connect.
+    pub fn connect(run: &Path) -> Outcome<Self> {
+        let name = if nix::unistd::geteuid().is_root() { "pam.sock" } else { "self.sock" };
+        let path = run.join(name);
+        let stream = UnixStream::connect(&path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::new(
+                Exit::Unreachable,
+                format!("the daemon is not running ({}): systemctl start countersignd", path.display()),
+            ),
+            ErrorKind::PermissionDenied => Failure::new(
+                Exit::NotPermitted,
+                format!("{}: permission denied: run this as root", path.display()),
+            ),
+            _ => Failure::new(Exit::Unreachable, format!("{}: {e}", path.display())),
+        })?;
+        let broken = |e| Failure::broken(path.display(), e);
+        stream.set_read_timeout(Some(TICK)).map_err(broken)?;
+        stream.set_write_timeout(Some(SHORT)).map_err(broken)?;
+        Ok(Self { stream, rest: Vec::new() })
+    }
+
+    /// Calls and waits for the answer at most `wait`.
+    ///
+    /// # Errors
+    /// What the daemon says, or that it does not answer.
+    pub fn call<T: DeserializeOwned>(&mut self, call: &impl Serialize, wait: Duration) -> Outcome<T> {
+        self.call_with(call, wait, &mut |_| ())
+    }
+
+    /// The same, and tells `tick` about twice a second how much time is left.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_with<T: DeserializeOwned>(
+        &mut self,
+        call: &impl Serialize,
+        wait: Duration,
+        tick: &mut dyn FnMut(Duration),
+    ) -> Outcome<T> {
+        let bytes = frame::encode(call).map_err(|e| Failure::new(Exit::Usage, format!("too long: {e}")))?;
+        self.stream.write_all(&bytes).map_err(|e| gone(&e))?;
+        let bytes = self.frame(wait, tick)?;
+        match frame::decode(&bytes) {
+            Ok(Reply::Parameters { parameters }) => Ok(parameters),
+            Ok(Reply::Error { error, parameters }) => {
+                Err(Failure::new(exit_of(&error), escape(&parameters.message).into_owned()))
+            }
+            Err(e) => Err(Failure::new(
+                Exit::Broken,
+                format!("the daemon's answer is not understood ({e}): are both of the same version?"),
+            )),
+        }
+    }
+
+    fn frame(&mut self, wait: Duration, tick: &mut dyn FnMut(Duration)) -> Outcome<Vec<u8>> {
+        let end = Instant::now() + wait;
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(at) = self.rest.iter().position(|b| *b == frame::END) {
+                let mut bytes: Vec<u8> = self.rest.drain(..=at).collect();
+                bytes.pop();
+                return Ok(bytes);
+            }
+            if self.rest.len() > frame::MAX_FRAME {
+                return Err(Failure::new(Exit::Broken, "the daemon's answer is too long: see its log"));
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let text = "the daemon does not answer: see systemctl status countersignd";
+                return Err(Failure::new(Exit::Unreachable, text));
+            }
+            tick(left);
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(gone(&ErrorKind::UnexpectedEof.into())),
+                Ok(n) => self.rest.extend(buffer.iter().take(n)),
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => (),
+                Err(e) => return Err(gone(&e)),
+            }
+        }
+    }
+}
+
+fn gone(e: &std::io::Error) -> Failure {
+    let text = format!("the daemon closed the connection ({e}): see systemctl status countersignd");
+    Failure::new(Exit::Unreachable, text)
+}
+
+fn exit_of(name: &str) -> Exit {
+    match name {
+        error::NOT_PERMITTED => Exit::NotPermitted,
+        error::NOT_FOUND => Exit::Refused,
+        error::UNREACHABLE => Exit::Unreachable,
+        _ => Exit::Broken,
+    }
+}
