@@ -31,3 +31,6 @@ pub mod sockets;
 pub mod login;
 pub mod relay;
 pub mod verify;
+
+#[cfg(test)]
+mod testing;

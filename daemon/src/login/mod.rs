@@ -1,7 +1,7 @@
 //! Logins: [`serve`] takes one from its first call to its verdict, [`Logins`] knows all that wait.
 
 mod ending;
-mod facts;
+pub(crate) mod facts;
 mod open;
 mod prompts;
 mod report;

@@ -88,7 +88,8 @@ impl Login {
         let account = self.account().await?;
         let person = self.whom(rule, &account);
         let devices = self.app.devices.for_user(&person);
-        if devices.is_empty() && account.uid.is_some() && skips(rule) {
+        let new = devices.is_empty() && !self.app.devices.had_any(&person);
+        if new && account.uid.is_some() && skips(rule) {
             return Err(Ending::ignored("the person has no device yet, and the rule lets that pass for now"));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.

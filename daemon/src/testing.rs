@@ -1,0 +1,172 @@
+//! A daemon in a temporary folder, and devices for it.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64ct::{Base64, Encoding};
+use countersign_protocol::card;
+use countersign_protocol::keys::{SealKey, Signer, SigningKey};
+use countersign_protocol::login::Stage;
+use countersign_protocol::message::{
+    Answer, Card, Confirm, Decision, Envelope, Kind, MessageType, Sealed, VERSION,
+};
+use countersign_protocol::seal::{self, Recipient};
+use countersign_protocol::signed::{self, SignedMessage};
+use nix::unistd::geteuid;
+use tempfile::TempDir;
+
+use crate::app::{App, HostIdentity, Paths};
+use crate::approvers::Approvers;
+use crate::audit::Audit;
+use crate::budget::Budget;
+use crate::config::Loaded;
+use crate::devices::Devices;
+use crate::files::Owner;
+use crate::log::Log;
+use crate::login::Logins;
+use crate::login::facts::Facts;
+use crate::login::request::OpenRequest;
+use crate::person::Person;
+use crate::recovery::Recovery;
+use crate::relay::Relay;
+
+/// A daemon without sockets and without a server.
+pub(crate) struct Lab {
+    pub(crate) app: Rc<App>,
+    _folder: TempDir,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let app = Rc::new(app(folder.path()));
+        Self { app, _folder: folder }
+    }
+
+    /// Pairs a device as if its code had been typed.
+    pub(crate) async fn pair(&self, user: &str, device: &TestDevice) {
+        self.app.approvers.add(user, device.key.public_key(), "test").await.unwrap();
+        self.app.devices.add(user, device.card()).await.unwrap();
+    }
+
+    /// A request to all of a person's devices.
+    pub(crate) fn request(&self, user: &str, confirm: Confirm, wait: Duration) -> Rc<OpenRequest> {
+        let person = Person { name: user.to_owned(), uid: 1000 };
+        let devices = self.app.devices.for_user(user);
+        OpenRequest::new(&self.app.host, &facts(user), (&person, user), devices, confirm, wait).unwrap()
+    }
+}
+
+fn app(folder: &Path) -> App {
+    let owner = Owner(geteuid().as_raw());
+    let (etc, state) = (folder.join("etc"), folder.join("state"));
+    std::fs::create_dir(&etc).unwrap();
+    std::fs::create_dir(&state).unwrap();
+    let log = Log::to(folder.join("no-log"), false);
+    let key = Arc::new(SigningKey::generate());
+    let budget = Rc::new(Budget::open(&state.join("budget.json"), owner).unwrap());
+    App {
+        approvers: Approvers::new((&etc, owner), (&state, owner), log.clone()),
+        devices: Devices::open(&state.join("devices.json"), owner).unwrap(),
+        audit: Audit::open(&state.join("audit.jsonl"), owner, &log).unwrap(),
+        recovery: Recovery::open(&state.join("recovery.json"), owner, Rc::clone(&budget)).unwrap(),
+        budget,
+        config: RefCell::new(Loaded::default()),
+        host: HostIdentity { public: key.public_key().clone(), key, name: "lab".to_owned() },
+        relay: Relay::new(None),
+        logins: Logins::default(),
+        administrator: owner,
+        paths: Paths { config: etc.join("countersign.toml"), state, run: folder.join("run") },
+        log,
+    }
+}
+
+pub(crate) fn facts(user: &str) -> Facts {
+    Facts {
+        stage: Stage::Auth,
+        service: "sshd".to_owned(),
+        user: user.to_owned(),
+        requester: None,
+        terminal: None,
+        remote: None,
+        ssh_key: None,
+        command: None,
+        action: None,
+        kind: Kind::Login,
+        silent: false,
+        token: None,
+        uid: 0,
+        by_root: true,
+    }
+}
+
+/// A device that does whatever a test wants.
+pub(crate) struct TestDevice {
+    pub(crate) key: SigningKey,
+    seal_key: SealKey,
+}
+
+impl TestDevice {
+    pub(crate) fn new() -> Self {
+        Self { key: SigningKey::generate(), seal_key: SealKey::generate() }
+    }
+
+    pub(crate) fn card(&self) -> card::VerifiedCard {
+        let card = Card {
+            version: VERSION,
+            key: self.key.public_key().to_line(),
+            seal: Base64::encode_string(&self.seal_key.public()),
+            serial: 1,
+            name: "test".to_owned(),
+        };
+        card::verify(&card::sign(&self.key, &card).unwrap()).unwrap()
+    }
+
+    /// What an honest device would say.
+    pub(crate) fn decision(request: &OpenRequest, answer: Answer) -> Decision {
+        let code =
+            (answer == Answer::Approve && request.confirm == Confirm::Code).then(|| "482913".to_owned());
+        Decision {
+            version: VERSION,
+            request: request.digest.clone(),
+            decision: answer,
+            code,
+            lease: None,
+            decided_at: 1,
+            counter: 1,
+        }
+    }
+
+    pub(crate) fn sign(&self, decision: &Decision) -> SignedMessage {
+        signed::sign_message(&self.key, decision).unwrap()
+    }
+
+    /// An honest answer, sealed.
+    pub(crate) fn answer(&self, lab: &Lab, request: &OpenRequest, answer: Answer) -> Sealed {
+        self.seal(lab, request, &self.sign(&Self::decision(request, answer)))
+    }
+
+    /// Anything, sealed as a decision about a request.
+    pub(crate) fn seal(&self, lab: &Lab, request: &OpenRequest, message: &SignedMessage) -> Sealed {
+        let envelope = Envelope {
+            version: VERSION,
+            message_type: MessageType::Decision,
+            from: self.key.public_key().id(),
+            to: lab.app.host.public.id(),
+            id: request.id.clone(),
+        };
+        let recipient = Recipient::reply_key(request.reply.public());
+        seal::seal(
+            MessageType::Decision,
+            self.key.public_key(),
+            &recipient,
+            &envelope,
+            &message.bytes,
+            &message.signature,
+        )
+        .unwrap()
+    }
+}
