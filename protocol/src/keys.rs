@@ -446,3 +446,6 @@ impl fmt::Debug for SealKey {
         f.write_str("SealKey")
     }
 }
+
+#[cfg(test)]
+mod tests;

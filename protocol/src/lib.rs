@@ -43,5 +43,7 @@ pub mod signed;
 pub mod signers;
 #[cfg(feature = "crypto")]
 pub mod sshsig;
+#[cfg(all(test, feature = "crypto"))]
+mod vectors;
 #[cfg(feature = "crypto")]
 mod wire;

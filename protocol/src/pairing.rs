@@ -154,3 +154,6 @@ fn decrypt(key: &[u8; 16], aad: &[u8], mail: &str) -> Option<Zeroizing<Vec<u8>>>
         .ok()
         .map(Zeroizing::new)
 }
+
+#[cfg(test)]
+mod tests;

@@ -197,7 +197,7 @@ fn check_envelope(
     if fits { Ok(()) } else { Err(SealError::Envelope) }
 }
 
-fn info(message_type: MessageType, sender: &PublicKey, recipient_hash: &[u8; 32]) -> Vec<u8> {
+pub(crate) fn info(message_type: MessageType, sender: &PublicKey, recipient_hash: &[u8; 32]) -> Vec<u8> {
     [LABEL, message_type.as_str().as_bytes(), &sender.sha256(), recipient_hash].concat()
 }
 
@@ -232,3 +232,6 @@ fn unpad(plaintext: &[u8]) -> Result<(Vec<u8>, String), SealError> {
     let signature = std::str::from_utf8(signature).map_err(|_| SealError::Inside)?;
     Ok((body.to_vec(), signature.to_owned()))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

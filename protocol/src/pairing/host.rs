@@ -11,6 +11,7 @@ use crate::seal;
 use crate::signed;
 use crate::text;
 use base64ct::{Base64, Encoding};
+use hpke::rand_core::{CryptoRng, UnwrapErr};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -198,6 +199,15 @@ impl HostPairing {
     /// # Errors
     /// [`PairingError::Order`] before that; else what signing or sealing says.
     pub fn receipt(&self, signer: &dyn Signer, paired_at: u64) -> Result<String, PairingError> {
+        self.receipt_with(&mut UnwrapErr(getrandom::SysRng), signer, paired_at)
+    }
+
+    pub(crate) fn receipt_with(
+        &self,
+        random: &mut impl CryptoRng,
+        signer: &dyn Signer,
+        paired_at: u64,
+    ) -> Result<String, PairingError> {
         let State::Confirmed(device) = &self.state else {
             return Err(PairingError::Order);
         };
@@ -216,7 +226,8 @@ impl HostPairing {
             to: device.card.key.id(),
             id: self.mailbox(),
         };
-        let sealed = seal::seal(
+        let sealed = seal::seal_with(
+            random,
             MessageType::Receipt,
             &self.host_key,
             &device.card.recipient(),
