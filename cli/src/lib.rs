@@ -13,8 +13,7 @@
 //! | 4 | not permitted |
 //! | 5 | something is broken, or a verification failed |
 //!
-//! Errors are one line on standard error that ends in what to do; with `--json` an object
-//! `{"error": …, "message": …}` comes on standard output too.
+//! Errors are one line on standard error that says what to do; standard output holds results only.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -20,20 +20,6 @@ pub enum Exit {
     Broken = 5,
 }
 
-impl Exit {
-    /// Its name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Usage => "usage",
-            Self::Unreachable => "unreachable",
-            Self::NotPermitted => "not-permitted",
-            Self::Broken => "broken",
-        }
-    }
-}
-
 /// Why a command did not do what it was asked to: one plain line that says what to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -120,15 +106,10 @@ impl Output {
         !self.json && std::io::stdout().is_terminal()
     }
 
-    /// Says why a command failed, on standard error and with `--json` on standard output too.
+    /// Says why a command failed, on standard error.
     #[must_use]
     pub fn fail(self, failure: &Failure) -> ExitCode {
         self.remark(&format!("countersign: {}", failure.message));
-        if self.json {
-            let object = serde_json::json!({ "error": failure.exit.as_str(), "message": failure.message });
-            // The exit code says it as well.
-            let _ = self.object(&object);
-        }
         ExitCode::from(failure.exit as u8)
     }
 }

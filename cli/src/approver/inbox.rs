@@ -24,6 +24,8 @@ const MAX_RECENT: usize = 5;
 const CLOCKS_APART: u64 = 30;
 /// A selection that changed by itself takes no answer for this long: the person has not read it.
 const LOOK_FIRST_MS: u64 = 700;
+/// After a request's end its `closed` may still be on the way; so long nothing is said about it.
+const LAST_WORD_MS: u64 = 3_000;
 /// Waits before a decision is sent again, in milliseconds; the last one repeats.
 const SEND_AGAIN_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 15_000];
 
@@ -158,6 +160,8 @@ pub enum Order {
 #[derive(Debug, Default)]
 pub struct Inbox {
     items: Vec<Item>,
+    /// Whose time ran out; the host has not said how they ended.
+    over: Vec<Item>,
     selected: Option<Key>,
     /// Until when the selection takes no answer.
     look_until: u64,
@@ -238,7 +242,7 @@ impl Inbox {
         if self.closed.contains_key(&key) {
             return;
         }
-        if let Some(known) = self.get(&key) {
+        if let Some(known) = self.items.iter().chain(&self.over).find(|i| i.verified.key() == key) {
             if known.verified.digest != verified.digest {
                 self.alarm(format!("{} signed two different requests with one id", verified.host_name));
             }
@@ -275,17 +279,16 @@ impl Inbox {
 
     /// A host's signed `closed` came.
     pub fn close(&mut self, key: &Key, digest: &str, outcome: ClosedOutcome, host_name: &str, now: Now) {
-        if let Some(item) = self.get(key)
-            && item.verified.digest != digest
-        {
+        let known = self.items.iter().chain(&self.over).find(|i| i.verified.key() == *key);
+        if known.is_some_and(|item| item.verified.digest != digest) {
             self.alarm(format!("{host_name} closed a request that is not the one that it had sent"));
             return;
         }
-        let end = self.get(key).map_or(LONGEST, |item| item.left(now));
+        let end = known.map_or(LONGEST, |item| item.left(now));
         if self.closed.len() < MAX_CLOSED {
             self.closed.insert(key.clone(), now.unix + end + REMEMBER);
         }
-        self.end(key, Some(outcome), now);
+        self.end(key, outcome, now);
     }
 
     /// The person answers the selected request.
@@ -400,10 +403,13 @@ impl Inbox {
 
     /// Time passes: ends what has ended, sends again what is due.
     pub fn tick(&mut self, now: Now) {
-        let over: Vec<Key> =
-            self.items.iter().filter(|i| i.ends_at <= now.ms).map(|i| i.verified.key()).collect();
-        for key in over {
-            self.end(&key, None, now);
+        while let Some(at) = self.items.iter().position(|i| i.ends_at <= now.ms) {
+            let item = self.remove(at, now);
+            self.over.push(item);
+        }
+        while let Some(at) = self.over.iter().position(|i| i.ends_at + LAST_WORD_MS <= now.ms) {
+            let item = self.over.remove(at);
+            self.record(item, None, now);
         }
         self.closed.retain(|_, until| *until > now.unix);
         for item in &mut self.items {
@@ -452,9 +458,29 @@ impl Inbox {
         if found.is_empty() { vec!["nothing but the time"] } else { found }
     }
 
-    fn end(&mut self, key: &Key, outcome: Option<ClosedOutcome>, now: Now) {
-        let Some(at) = self.items.iter().position(|i| i.verified.key() == *key) else { return };
+    fn end(&mut self, key: &Key, outcome: ClosedOutcome, now: Now) {
+        let at = |items: &[Item]| items.iter().position(|i| i.verified.key() == *key);
+        let item = if let Some(at) = at(&self.items) {
+            self.remove(at, now)
+        } else if let Some(at) = at(&self.over) {
+            self.over.remove(at)
+        } else {
+            return;
+        };
+        self.record(item, Some(outcome), now);
+    }
+
+    /// Takes a request off the list, and selects the next if it was the selected one.
+    fn remove(&mut self, at: usize, now: Now) -> Item {
         let item = self.items.remove(at);
+        if self.selected == Some(item.verified.key()) {
+            let next = self.items.get(at).or(self.items.last()).map(|i| i.verified.key());
+            self.select(next, now);
+        }
+        item
+    }
+
+    fn record(&mut self, item: Item, outcome: Option<ClosedOutcome>, now: Now) {
         let answer = match item.phase {
             Phase::Asking => None,
             Phase::Signing(answer) | Phase::Decided { answer, .. } => Some(answer),
@@ -463,10 +489,6 @@ impl Inbox {
         self.recent.push_front(ended.clone());
         self.recent.truncate(MAX_RECENT);
         self.events.push_back(Event::Closed(Box::new(ended)));
-        if self.selected.as_ref() == Some(key) {
-            let next = self.items.get(at).or(self.items.last()).map(|i| i.verified.key());
-            self.select(next, now);
-        }
     }
 
     /// Changes the selection without the person's doing.

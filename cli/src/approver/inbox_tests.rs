@@ -68,11 +68,23 @@ fn a_request_ends_by_itself_and_a_late_one_is_said_not_shown() {
     inbox.tick(at(59_999));
     assert_eq!(inbox.items().len(), 1);
     inbox.tick(at(60_000));
-    assert!(inbox.items().is_empty());
+    assert!(inbox.items().is_empty(), "the prompt is gone");
+    assert_eq!(inbox.recent().count(), 0, "the host may still say how it ended");
+    inbox.tick(at(63_000));
     assert_eq!(inbox.recent().next().unwrap().outcome, None);
-    inbox.arrive(verified(request("b")), at(61_000));
+    inbox.arrive(verified(request("b")), at(64_000));
     assert!(inbox.items().is_empty());
     assert!(inbox.last_notice().unwrap().contains("after its end"));
+}
+
+#[test]
+fn the_hosts_last_word_is_heard_after_the_end() {
+    let mut inbox = filled(&["a"]);
+    inbox.tick(at(60_000));
+    inbox.close(&key("a"), &verified(request("a")).digest, ClosedOutcome::Expired, "web1", at(60_500));
+    assert_eq!(inbox.recent().next().unwrap().outcome, Some(ClosedOutcome::Expired));
+    inbox.tick(at(70_000));
+    assert_eq!(inbox.recent().count(), 1);
 }
 
 #[test]

@@ -83,15 +83,17 @@ pub fn object_of(event: &Event, inbox: &Inbox, now: Now) -> Option<Value> {
         }
         Event::Request(key) => {
             let item = inbox.get(key)?;
-            json!({
+            // The request's own fields, and what is known here beside them.
+            let mut object = serde_json::to_value(&item.verified.request).ok()?;
+            let extra = json!({
                 "event": "request",
-                "id": key.id,
                 "host": item.verified.host_name,
                 "text": words::headline(&item.verified),
                 "left": item.left(now),
                 "differs": inbox.conflicts(item),
-                "request": item.verified.request,
-            })
+            });
+            object.as_object_mut()?.extend(extra.as_object()?.clone());
+            object
         }
         Event::Decided(key) => {
             let item = inbox.get(key)?;
@@ -192,6 +194,8 @@ mod tests {
         let object = object_of(&events[1], &inbox, NOW).unwrap();
         assert_eq!(object["code"], "120457");
         assert_eq!(object["decision"], "approve");
+        let asked = object_of(&events[0], &inbox, NOW).unwrap();
+        assert_eq!((&asked["user"], &asked["host"]), (&json!("alice"), &json!("web1")));
     }
 
     #[test]
