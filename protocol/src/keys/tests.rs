@@ -2,6 +2,7 @@
 
 use super::*;
 use curve25519_dalek::scalar::Scalar;
+use p256_ecdsa::signature::Signer as _;
 use sha2::{Digest, Sha512};
 
 /// Order of the base point, little endian.
