@@ -9,14 +9,14 @@ CARGO := cargo
 # The tests' own tools and cached root filesystems; never part of what is shipped.
 BUILD_DIR := .build
 CARGO_DENY_VERSION := 0.20.2
-SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/rootfs tests/lab/install-test \
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/rootfs tests/lab/boot tests/lab/install-test \
   packaging/install-deps packaging/check-rust debian/build demo/run demo/inside
 
 .PHONY: help deps rust build lint lint-rust lint-deny lint-scripts test-fast test test-unit test-e2e test-newer \
   test-deb demo deb clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install what building and testing need (apt-get; does nothing when all is there)
 	@packaging/install-deps

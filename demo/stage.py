@@ -86,6 +86,7 @@ def main():
     # It has paired; from here on a person has it on the left.
     phone.stop()
     approve = f"{paths.COMMAND} approve --home {phone.home}"
+    approve = f"while :; do {approve}; echo 'The approver has ended. Enter starts it again.'; read -r _; done"
     shell = " ".join(accounts.as_user_argv(setup.USER, "TERM=screen", "bash"))
     tmux("new-session", "-d", "-s", "lab", "-x", "160", "-y", "40", approve)
     tmux("set-option", "-g", "mouse", "on", ";", "set-option", "-g", "status", "off")

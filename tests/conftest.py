@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab import accounts, pam, paths, process  # noqa: E402
+from lab import accounts, pam, process, terminal  # noqa: E402
 from lab.stack import Stack  # noqa: E402
 from lab.syslog import Syslog  # noqa: E402
 
@@ -48,6 +48,9 @@ def host(syslog):
 def clean(host):
     """Leaves nothing running and no key or PAM service changed behind."""
     yield
+    for screen in terminal.OPEN:
+        screen.kill()
+    terminal.OPEN.clear()
     for running in list(process.RUNNING):
         running.stop()
     for user in accounts.PASSWORDS:

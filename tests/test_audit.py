@@ -1,8 +1,8 @@
 """What the daemon wrote down of a real login, checked with the tools that are there already."""
 
 import base64
+import hashlib
 import json
-import shutil
 import subprocess
 
 import pytest
@@ -21,41 +21,50 @@ def granted(stack):
     return stack
 
 
-def extract(directory, stack):
-    """The files of the newest granted record, as `countersign audit show SEQ --extract` writes them."""
-    records = stack.daemon.command("audit", "show")
-    records = records if isinstance(records, list) else records["records"]
-    seq = [record["seq"] for record in records if "decision" in json.dumps(record)][-1]
-    subprocess.run(
-        ["/run/lab/bin/countersign", "audit", "show", str(seq), "--extract", str(directory)],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return seq
-
-
-def verify(directory, principal, body, signature):
-    approvers = directory / "approvers"
-    shutil.copy(STATE / "approvers", approvers)
-    with open(body, "rb") as signed:
-        return subprocess.run(
-            ["ssh-keygen", "-Y", "verify", "-f", approvers, "-I", principal, "-n", "decision@countersign.org",
-             "-s", signature],
-            stdin=signed, capture_output=True, text=True,
-        )  # fmt: skip
-
-
-def test_ssh_keygen_accepts_the_decision_of_a_real_login(granted, tmp_path):
+@pytest.fixture
+def extracted(granted, tmp_path):
+    """Request, decision and signatures of that record as files, and the line that checks them by hand."""
     directory = tmp_path / "record"
-    extract(directory, granted)
-    (signature,) = directory.glob("*decision*.sig")
-    body = signature.with_suffix("")
-    done = verify(directory, "alice", body, signature)
+    seq = [record["seq"] for record in granted.daemon.audit() if record.get("decision")][-1]
+    return directory, granted.daemon.command("audit", "show", seq, "--extract", directory)["command"]
+
+
+def shell(command):
+    return subprocess.run(command, shell=True, capture_output=True, text=True)
+
+
+def test_ssh_keygen_accepts_the_decision_of_a_real_login(extracted):
+    directory, command = extracted
+    assert command.startswith("ssh-keygen -Y verify")
+    assert str(STATE / "approvers") in command
+    done = shell(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Good" in done.stdout
-    # The same for somebody else, and for other bytes, is refused.
-    assert verify(directory, "bob", body, signature).returncode != 0
+    assert json.loads((directory / "decision").read_text())["decision"] == "approve"
+
+
+def test_ssh_keygen_refuses_it_for_anybody_and_anything_else(extracted):
+    directory, command = extracted
+    assert " -I alice " in command
+    assert shell(command.replace(" -I alice ", " -I bob ")).returncode != 0
+    assert shell(command.replace("decision@", "request@")).returncode != 0
+    body = directory / "decision"
     body.write_bytes(body.read_bytes().replace(b"approve", b"deny"))
-    assert verify(directory, "alice", body, signature).returncode != 0
+    assert shell(command).returncode != 0
+
+
+def test_the_request_is_signed_by_the_host(extracted, granted):
+    directory, _ = extracted
+    request = (directory / "request").read_bytes()
+    host = directory / "host"
+    host.write_text(f"lab {json.loads(request)['host']['key']}\n")
+    done = shell(
+        f"ssh-keygen -Y verify -f {host} -I lab -n request@countersign.org -s {directory}/request.sig < {directory}/request"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    # And the decision is over exactly these bytes.
+    decision = json.loads((directory / "decision").read_text())
+    assert decision["request"] == hashlib.sha256(request).hexdigest()
 
 
 def test_the_chain_verifies_and_a_changed_record_is_found(granted, tmp_path):

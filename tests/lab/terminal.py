@@ -9,6 +9,9 @@ from . import accounts
 PASSWORD = r"[Pp]assword[^\r\n]*: ?$"
 CODE = r"type its code: ?$"
 
+# Everything that was started, so that nothing outlives its test.
+OPEN = []
+
 
 class Terminal:
     """A program on a pseudo-terminal."""
@@ -17,6 +20,7 @@ class Terminal:
         self.child = pexpect.spawn(argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, echo=False)
         self.child.delaybeforesend = None
         self.text = ""
+        OPEN.append(self)
 
     def expect(self, *patterns, timeout=-1):
         """Waits for one of the patterns; returns its number. Says what came instead."""
