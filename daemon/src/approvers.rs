@@ -80,6 +80,9 @@ impl Approvers {
                     format!("{} cannot be used, so nobody may approve", file.path.display())
                 })?);
         }
+        if revoked.iter().any(|revoked| revoked.contains(&signed.key)) {
+            return Err("the key is revoked".into());
+        }
         let mut refusal = String::from("there are no approvers");
         for file in &self.allowed {
             let Ok(allowed) = file.content(&self.log) else {
@@ -196,5 +199,116 @@ impl<T: Default> Watched<T> {
                 log.error(&format!("{path}: {fault}; nobody can approve by this file"));
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_protocol::keys::{Signer, SigningKey};
+    use countersign_protocol::sshsig;
+
+    struct Place {
+        folder: tempfile::TempDir,
+        approvers: Approvers,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["etc", "own"] {
+                std::fs::create_dir(folder.path().join(name)).unwrap();
+            }
+            let owner = Owner(nix::unistd::geteuid().as_raw());
+            let log = Log::to(folder.path().join("no log"), false);
+            let (etc, own) = (folder.path().join("etc"), folder.path().join("own"));
+            let approvers = Approvers::new((&etc, owner), (&own, owner), log);
+            Self { folder, approvers }
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            files::replace(&self.folder.path().join(name), text.as_bytes()).unwrap();
+        }
+
+        fn may(&self, user: &str, key: &SigningKey) -> Result<(), String> {
+            let armored = sshsig::sign(key, namespace::DECISION, b"x").unwrap();
+            let signed = sshsig::verify(&armored, namespace::DECISION, b"x").unwrap();
+            self.approvers.authorize(user, &signed, 1_800_000_000)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_paired_key_decides_for_its_user_until_it_is_revoked() {
+        let place = Place::new();
+        let (key, other) = (SigningKey::generate(), SigningKey::generate());
+        assert!(place.may("alice", &key).is_err());
+        place.approvers.add("alice", key.public_key(), "phone").await.unwrap();
+        place.approvers.add("alice", key.public_key(), "phone").await.unwrap();
+        place.approvers.add("bob", other.public_key(), "phone").await.unwrap();
+        assert_eq!(place.may("alice", &key), Ok(()));
+        assert!(place.may("bob", &key).is_err() && place.may("alice", &other).is_err());
+        let text = std::fs::read_to_string(place.folder.path().join("own/approvers")).unwrap();
+        assert_eq!(text.lines().count(), 2);
+
+        place.approvers.revoke(key.public_key()).await.unwrap();
+        place.approvers.revoke(key.public_key()).await.unwrap();
+        assert!(place.may("alice", &key).unwrap_err().contains("revoked"));
+        assert_eq!(place.may("bob", &other), Ok(()));
+        assert!(
+            place.approvers.is_revoked(key.public_key()) && !place.approvers.is_revoked(other.public_key())
+        );
+        // Not even pairing it again brings it back.
+        place.approvers.add("alice", key.public_key(), "phone").await.unwrap();
+        assert!(place.may("alice", &key).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_a_pattern_never_reaches_the_file() {
+        let place = Place::new();
+        for name in ["*", "a,root", "!root", "a b", "", "root\n"] {
+            assert!(place.approvers.add(name, SigningKey::generate().public_key(), "").await.is_err());
+        }
+        assert!(!place.folder.path().join("own/approvers").exists());
+        // Nor does a comment that would be a line of its own.
+        let key = SigningKey::generate();
+        let comment = format!("x\nroot {}", key.public_key().to_line());
+        place.approvers.add("alice", key.public_key(), &comment).await.unwrap();
+        assert!(place.may("root", &key).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_administrators_files_hold_and_changes_are_seen_at_once() {
+        let place = Place::new();
+        let key = SigningKey::generate();
+        let line = key.public_key().to_line();
+        place.write("etc/approvers", &format!("alice {line}\n"));
+        assert_eq!(place.may("alice", &key), Ok(()));
+        place.write("etc/approvers", "# nobody\n");
+        assert!(place.may("alice", &key).is_err());
+        place.write("etc/approvers", &format!("alice {line}\n"));
+        place.write("etc/revoked", &format!("{line}\n"));
+        assert!(place.may("alice", &key).is_err());
+        std::fs::remove_file(place.folder.path().join("etc/revoked")).unwrap();
+        assert_eq!(place.may("alice", &key), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_faulty_file_lets_nobody_in() {
+        let place = Place::new();
+        let key = SigningKey::generate();
+        let line = key.public_key().to_line();
+        place.write("etc/approvers", &format!("alice {line}\nthis is no line\n"));
+        assert!(place.may("alice", &key).is_err());
+        // The other file still counts, but for the revoked keys that nobody can read.
+        place.approvers.add("alice", key.public_key(), "").await.unwrap();
+        assert_eq!(place.may("alice", &key), Ok(()));
+        place.write("etc/revoked", "SHA256:abc\n");
+        assert!(place.may("alice", &key).unwrap_err().contains("nobody may approve"));
+        assert!(place.approvers.is_revoked(key.public_key()));
+        place.write("etc/revoked", "");
+        let path = place.folder.path().join("own/approvers");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(place.may("alice", &key).is_err());
+        assert!(place.approvers.add("alice", key.public_key(), "").await.is_err());
     }
 }

@@ -220,3 +220,153 @@ fn move_aside(file: &mut File, length: u64, path: &Path) -> io::Result<()> {
     file.set_len(length)?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_protocol::audit;
+    use std::path::PathBuf;
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.path().join("audit.jsonl")
+        }
+
+        fn open(&self) -> io::Result<Audit> {
+            let log = Log::to(self.0.path().join("no log"), false);
+            Audit::open(&self.file(), Owner(nix::unistd::geteuid().as_raw()), &log)
+        }
+
+        fn text(&self) -> String {
+            std::fs::read_to_string(self.file()).unwrap()
+        }
+
+        fn torn(&self) -> Vec<Vec<u8>> {
+            let files = std::fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
+            let torn = files.filter(|path| path.to_string_lossy().contains(".torn-"));
+            torn.map(|path| std::fs::read(path).unwrap()).collect()
+        }
+    }
+
+    fn event(name: &str) -> Record {
+        Record { event: name.into(), ..Record::default() }
+    }
+
+    async fn append(audit: &Audit, name: &str) {
+        audit.append(event(name), Durability::Later).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_chain_goes_on_after_a_restart() {
+        let place = Place::new();
+        for _ in 0..3 {
+            let audit = place.open().unwrap();
+            append(&audit, "a").await;
+            audit.append(event("b"), Durability::Now).await.unwrap();
+        }
+        let text = place.text();
+        let chain = audit::verify(Chain::new(), text.lines()).unwrap();
+        assert_eq!(chain.last(), 6);
+        assert_eq!(place.open().unwrap().head(), chain.head());
+        let mode = std::fs::metadata(place.file()).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(place.torn().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_torn_line_is_moved_aside_wherever_it_is_torn() {
+        let whole = {
+            let place = Place::new();
+            let audit = place.open().unwrap();
+            append(&audit, "first").await;
+            append(&audit, "second").await;
+            place.text()
+        };
+        let first = whole.find('\n').unwrap() + 1;
+        for cut in [first + 1, first + 30, whole.len() - 2, whole.len() - 1] {
+            let place = Place::new();
+            files::replace(&place.file(), &whole.as_bytes()[..cut]).unwrap();
+            let audit = place.open().unwrap();
+            append(&audit, "third").await;
+            let text = place.text();
+            let events: Vec<String> =
+                text.lines().map(|line| serde_json::from_str::<Record>(line).unwrap().event).collect();
+            assert_eq!(events, ["first", "audit-torn", "third"]);
+            audit::verify(Chain::new(), text.lines()).unwrap();
+            assert_eq!(place.torn(), [&whole.as_bytes()[first..cut]]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_leaves_of_the_only_or_the_last_line_is_torn_too() {
+        for left in [&b"{\"version\":1"[..], b"\0\0\0\0", b"\0\0\0\n"] {
+            let place = Place::new();
+            files::replace(&place.file(), left).unwrap();
+            let audit = place.open().unwrap();
+            append(&audit, "a").await;
+            assert_eq!(audit::verify(Chain::new(), place.text().lines()).unwrap().last(), 2);
+            assert_eq!(place.torn(), [left]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_audit_is_left_alone() {
+        let place = Place::new();
+        files::replace(&place.file(), b"a\nb\nc\n").unwrap();
+        assert!(place.open().unwrap_err().to_string().contains("its end is no record"));
+        assert_eq!(place.text(), "a\nb\nc\n");
+        // Nor is one that others can write, or a link.
+        let other = Place::new();
+        files::replace(&other.file(), b"").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o620);
+        std::fs::set_permissions(other.file(), mode).unwrap();
+        assert!(other.open().is_err());
+        std::fs::remove_file(other.file()).unwrap();
+        std::os::unix::fs::symlink(place.file(), other.file()).unwrap();
+        assert!(other.open().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_and_tears_nothing() {
+        let place = Place::new();
+        let audit = place.open().unwrap();
+        append(&audit, "first").await;
+        let full = Audit {
+            file: Arc::new(OpenOptions::new().append(true).open("/dev/full").unwrap()),
+            end: RefCell::new(End { chain: Chain::new(), length: 0, broken: None }),
+            unsynced: Cell::new(false),
+            written: Notify::new(),
+        };
+        assert!(full.append(event("x"), Durability::Later).await.is_err());
+        // Half a record that cannot be taken back ends it: a device has no length to set.
+        assert!(
+            full.append(event("x"), Durability::Later).await.unwrap_err().to_string().contains("restart")
+        );
+        assert!(
+            audit
+                .append(Record { reason: Some("x".repeat(MAX_LINE)), ..event("y") }, Durability::Now)
+                .await
+                .is_err()
+        );
+        append(&audit, "second").await;
+        assert_eq!(audit::verify(Chain::new(), place.text().lines()).unwrap().last(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn later_is_within_a_second() {
+        let place = Place::new();
+        let audit = place.open().unwrap();
+        let log = Log::to(place.0.path().join("no log"), false);
+        append(&audit, "a").await;
+        assert!(audit.unsynced.get());
+        let second = Duration::from_secs(1);
+        let _ = tokio::time::timeout(second, audit.keep_synced(&log)).await;
+        assert!(!audit.unsynced.get());
+    }
+}

@@ -168,3 +168,144 @@ impl Connection {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_protocol::frame::END;
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn pair() -> (Connection, UnixStream) {
+        let (own, peer) = UnixStream::pair().unwrap();
+        (Connection::new(own), peer)
+    }
+
+    #[tokio::test]
+    async fn frames_come_whole_however_they_are_cut() {
+        let (mut connection, mut peer) = pair();
+        let sender = tokio::spawn(async move {
+            for piece in ["{\"a\"", ":1", "}\0{\"a\":2}\0{\"a", "\":3}\0"] {
+                peer.write_all(piece.as_bytes()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+        for number in 1..=3 {
+            assert_eq!(connection.recv::<Value>().await.unwrap(), Some(json!({"a": number})));
+        }
+        sender.await.unwrap();
+        assert_eq!(connection.recv::<Value>().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_receive_loses_nothing() {
+        let (mut connection, mut peer) = pair();
+        peer.write_all(b"{\"a\":").await.unwrap();
+        assert!(timeout(Duration::from_millis(50), connection.recv::<Value>()).await.is_err());
+        peer.write_all(b"1}\0").await.unwrap();
+        assert_eq!(connection.recv::<Value>().await.unwrap(), Some(json!({"a": 1})));
+    }
+
+    #[tokio::test]
+    async fn the_longest_frame_passes_and_a_longer_one_ends_it() {
+        let fill = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+        let (mut connection, mut peer) = pair();
+        let longest = fill(MAX_FRAME);
+        let sent = longest.clone();
+        let sender = tokio::spawn(async move {
+            peer.write_all(sent.as_bytes()).await.unwrap();
+            peer.write_all(&[END]).await.unwrap();
+            // Without its end in sight, too.
+            let _ = peer.write_all(fill(MAX_FRAME + CHUNK * 2).as_bytes()).await;
+            peer
+        });
+        assert_eq!(connection.recv::<String>().await.unwrap().unwrap().len(), MAX_FRAME - 2);
+        let error = connection.recv::<String>().await.unwrap_err();
+        assert!(matches!(error, ConnectionError::Frame(FrameError::TooLong)), "{error}");
+        assert!(connection.pending.len() <= MAX_FRAME + CHUNK);
+        drop(connection);
+        drop(sender.await);
+        // What is sent is limited, too.
+        let (mut connection, _peer) = pair();
+        assert!(connection.send(&"x".repeat(MAX_FRAME)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn garbage_and_torn_frames_are_errors() {
+        let (mut connection, mut peer) = pair();
+        peer.write_all(b"\xff\xfe\0{\"a\":1}\0{\"b").await.unwrap();
+        drop(peer);
+        assert!(connection.recv::<Value>().await.is_err());
+        assert_eq!(connection.recv::<Value>().await.unwrap(), Some(json!({"a": 1})));
+        assert!(matches!(connection.recv::<Value>().await, Err(ConnectionError::Torn)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_begun_frame_has_five_seconds_also_byte_by_byte() {
+        let (mut connection, mut peer) = pair();
+        let before = Instant::now();
+        let dripping = tokio::spawn(async move {
+            for _ in 0..100 {
+                if peer.write_all(b" ").await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        assert!(matches!(connection.recv::<Value>().await, Err(ConnectionError::Slow)));
+        assert!(before.elapsed() <= FRAME_TIME + Duration::from_secs(1));
+        dripping.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_begun_may_wait() {
+        let (mut connection, _peer) = pair();
+        assert!(timeout(Duration::from_secs(3600), connection.recv::<Value>()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_is_given_up() {
+        let (mut connection, _peer) = pair();
+        let text = "x".repeat(MAX_FRAME - 10);
+        let sending = async {
+            loop {
+                if let Err(error) = connection.send(&text).await {
+                    return error;
+                }
+            }
+        };
+        assert!(matches!(sending.await, ConnectionError::NotTaken));
+    }
+
+    #[tokio::test]
+    async fn a_close_is_noticed_while_something_else_is_waited_for() {
+        let (mut connection, mut peer) = pair();
+        peer.write_all(b"{\"a\":1}\0").await.unwrap();
+        assert!(timeout(Duration::from_millis(50), connection.closed()).await.is_err());
+        // What came meanwhile is still there.
+        assert_eq!(connection.recv::<Value>().await.unwrap(), Some(json!({"a": 1})));
+        drop(peer);
+        timeout(Duration::from_secs(1), connection.closed()).await.unwrap();
+        // A flood is no way to stay.
+        let (mut connection, mut peer) = pair();
+        let flood = tokio::spawn(async move { while peer.write_all(&[b' '; 4096]).await.is_ok() {} });
+        timeout(Duration::from_secs(1), connection.closed()).await.unwrap();
+        drop(connection);
+        flood.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn errors_have_their_shape() {
+        let (mut connection, mut peer) = pair();
+        connection.complain("org.x.Y", "no").await.unwrap();
+        connection.reply(json!({"k": 1})).await.unwrap();
+        drop(connection);
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).await.unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            text,
+            "{\"error\":\"org.x.Y\",\"parameters\":{\"message\":\"no\"}}\0{\"parameters\":{\"k\":1}}\0"
+        );
+    }
+}

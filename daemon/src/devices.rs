@@ -245,3 +245,97 @@ impl Device {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64ct::{Base64, Encoding};
+    use countersign_protocol::keys::{SealKey, Signer, SigningKey};
+    use countersign_protocol::message::{Card, VERSION};
+    use std::path::PathBuf;
+
+    fn new_card(name: &str) -> VerifiedCard {
+        let key = SigningKey::generate();
+        let card = Card {
+            version: VERSION,
+            key: key.public_key().to_line(),
+            seal: Base64::encode_string(&SealKey::generate().public()),
+            serial: 1,
+            name: name.into(),
+        };
+        card::verify(&card::sign(&key, &card).unwrap()).unwrap()
+    }
+
+    fn open(path: &Path) -> io::Result<Devices> {
+        Devices::open(path, Owner(nix::unistd::geteuid().as_raw()))
+    }
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("devices.json");
+        (folder, path)
+    }
+
+    #[tokio::test]
+    async fn devices_and_their_uses_are_kept_across_restarts() {
+        let (_folder, path) = place();
+        let devices = open(&path).unwrap();
+        let (phone, tablet) = (new_card("phone"), new_card("tablet"));
+        let id = phone.key.id();
+        devices.add("alice", phone.clone()).await.unwrap();
+        devices.add("alice", tablet).await.unwrap();
+        devices.add("root", phone.clone()).await.unwrap();
+        assert!(devices.note_use(&id, 5));
+        assert!(!devices.note_use(&id, 5), "a counter that stands still");
+        assert!(!devices.note_use(&id, 3), "a counter that falls");
+        devices.write_uses().await.unwrap();
+
+        let devices = open(&path).unwrap();
+        let alices = devices.for_user("alice");
+        assert_eq!(alices.len(), 2);
+        assert_eq!(*alices[0].card, phone);
+        assert_eq!((alices[0].counter, alices[1].counter), (5, 0));
+        assert!(alices[0].last_used_at.is_some() && alices[1].last_used_at.is_none());
+        assert!(devices.for_user("bob").is_empty());
+
+        let removed = devices.remove(&id).await.unwrap();
+        assert_eq!(removed.iter().map(|device| device.user.as_str()).collect::<Vec<_>>(), ["alice", "root"]);
+        let devices = open(&path).unwrap();
+        assert_eq!(devices.all().len(), 1);
+        assert!(devices.had_any("root") && !devices.had_any("bob"));
+    }
+
+    #[tokio::test]
+    async fn a_paired_device_comes_again_in_its_own_place_and_no_more_than_fit() {
+        let (_folder, path) = place();
+        let devices = open(&path).unwrap();
+        let phone = new_card("phone");
+        devices.add("alice", phone.clone()).await.unwrap();
+        for number in 1..MAX_DEVICES {
+            devices.add("alice", new_card(&number.to_string())).await.unwrap();
+        }
+        assert!(devices.add("alice", new_card("one more")).await.is_err());
+        devices.add("alice", phone).await.unwrap();
+        assert_eq!(devices.for_user("alice").len(), MAX_DEVICES);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_has_not_happened() {
+        let (_folder, path) = place();
+        let devices = open(&path).unwrap();
+        std::fs::create_dir(files::beside(&path, ".new")).unwrap();
+        assert!(devices.add("alice", new_card("phone")).await.is_err());
+        assert!(devices.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_changed_card_or_a_broken_file_is_not_no_devices() {
+        let (_folder, path) = place();
+        open(&path).unwrap().add("alice", new_card("phone")).await.unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for other in [text.replace("phone", "tower"), text.replace("devices", "device"), String::new()] {
+            files::replace(&path, other.as_bytes()).unwrap();
+            assert!(open(&path).unwrap_err().to_string().contains("devices.json"), "{other}");
+        }
+    }
+}

@@ -193,3 +193,90 @@ pub fn read_json<T: serde::de::DeserializeOwned>(
         Err(fault) => Err(named(&fault)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    fn own() -> Owner {
+        Owner(nix::unistd::geteuid().as_raw())
+    }
+
+    #[test]
+    fn only_a_file_that_nobody_else_can_write_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let read = |owner| read_trusted(&path, owner, 10);
+        assert!(matches!(read(own()), Err(FileFault::Missing)));
+        replace(&path, b"content").unwrap();
+        assert_eq!(read(own()).unwrap(), "content");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        for mode in [0o620, 0o602, 0o666] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert!(matches!(read(own()), Err(FileFault::Mode(found)) if found == mode));
+        }
+        replace(&path, b"more than ten bytes").unwrap();
+        assert!(matches!(read(own()), Err(FileFault::TooLong(10))));
+        replace(&path, b"\xff").unwrap();
+        assert!(matches!(read(own()), Err(FileFault::NotText)));
+    }
+
+    #[test]
+    fn links_pipes_and_folders_are_not_followed_or_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"content").unwrap();
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(matches!(read_trusted(&link, own(), 10), Err(FileFault::Link)));
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read_trusted(&pipe, own(), 10), Err(FileFault::NotAFile)));
+        assert!(matches!(read_trusted(folder.path(), own(), 10), Err(FileFault::NotAFile)));
+    }
+
+    #[test]
+    fn somebody_elses_file_is_refused() {
+        if !nix::unistd::geteuid().is_root() {
+            return eprintln!("only root can give files away: nothing tested");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"content").unwrap();
+        chown(&path, Some(12345), None).unwrap();
+        assert!(matches!(read_trusted(&path, Owner(0), 10), Err(FileFault::Owner(12345))));
+        assert!(read_trusted(&path, Owner(12345), 10).is_ok());
+        // Root's file is good for everybody.
+        chown(&path, Some(0), None).unwrap();
+        assert!(read_trusted(&path, Owner(12345), 10).is_ok());
+    }
+
+    #[tokio::test]
+    async fn of_many_writers_the_last_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let store = Store::new(&path);
+        let latest = std::cell::Cell::new(0);
+        let writers: Vec<_> = (0..20)
+            .map(|number| {
+                latest.set(number);
+                store.write(|| Ok(latest.get().to_string().into_bytes()))
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "19");
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"old").unwrap();
+        std::fs::create_dir(beside(&path, ".new")).unwrap();
+        assert!(replace(&path, b"new").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    }
+}

@@ -54,3 +54,43 @@ fn check_private(path: &Path) -> Result<(), String> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_protocol::keys::Signer;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[test]
+    fn the_key_is_made_once_and_read_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host_key");
+        let owner = Owner(nix::unistd::geteuid().as_raw());
+        // What an earlier start left half done is no key.
+        std::fs::write(files::beside(&path, ".new"), "half").unwrap();
+        let made = load_or_create(&path, owner, "host").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(!files::beside(&path, ".new").exists());
+        let read = load_or_create(&path, owner, "host").unwrap();
+        assert_eq!(made.public_key(), read.public_key());
+        let shown = std::process::Command::new("ssh-keygen").arg("-lf").arg(&path).output();
+        if let Ok(shown) = shown {
+            let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+            assert!(shown.contains(&made.public_key().fingerprint()) && shown.contains(" host "), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_bad_key_is_never_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host_key");
+        let owner = Owner(nix::unistd::geteuid().as_raw());
+        files::replace(&path, b"no key").unwrap();
+        assert!(load_or_create(&path, owner, "").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"no key");
+        std::fs::remove_file(&path).unwrap();
+        load_or_create(&path, owner, "").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        assert!(load_or_create(&path, owner, "").unwrap_err().to_string().contains("0640"));
+    }
+}

@@ -66,7 +66,7 @@ pub struct Rule {
 pub enum Then {
     /// Ask.
     Approve,
-    /// Ask nobody, let PAM go on, write down what would have been asked.
+    /// Ask, but let PAM go on whatever comes of it.
     Observe,
     /// Ask nobody, let PAM go on.
     Skip,
