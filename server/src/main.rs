@@ -1,1 +1,31 @@
-fn main() {}
+//! `countersign-server`: a relay between hosts and the devices that approve.
+//!
+//! It is trusted with delivery only: it forwards what it cannot read, believes nothing that it is
+//! told, and may forget every message at any time.
+#![forbid(unsafe_code)]
+
+mod app;
+mod challenges;
+mod cli;
+mod config;
+mod directory;
+mod envelope;
+mod extract;
+mod gate;
+mod limits;
+mod mailboxes;
+mod messages;
+mod metrics;
+mod poll;
+mod problem;
+mod registry;
+mod routes;
+mod serve;
+mod store;
+mod streams;
+mod tls;
+mod tokens;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

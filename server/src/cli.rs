@@ -1,0 +1,193 @@
+//! The command line.
+
+use crate::config::{Config, ConfigError, LogLevel, Overrides};
+use crate::registry;
+use crate::serve::{self, ServeError};
+use crate::store::{self, StoreError, tables};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use clap::{Args, Parser, Subcommand};
+use countersign_protocol::random;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+
+/// Longest life of a join token in seconds: thirty days.
+const MAX_JOIN_LIFE: u64 = 30 * 24 * 3600;
+
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit status: 0 done or stopped as asked, 1 cannot listen or serve, \
+    2 command line or configuration, 3 database, 4 certificate."
+)]
+struct Cli {
+    /// Configuration file (TOML); options of the command line win
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until SIGTERM; SIGHUP reads the certificate again
+    Serve(Serve),
+    /// Print a one-time token that lets one host join
+    Token(Token),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Where to listen [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// The server's address as hosts and phones know it [default: from --listen]
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// SQLite database, made if it does not exist
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// Certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// A proxy in front speaks TLS and sets X-Forwarded-For
+    #[arg(long)]
+    behind_proxy: bool,
+}
+
+#[derive(Debug, Args)]
+struct Token {
+    /// How long it may be used: 30m, 1h, 7d
+    #[arg(long, default_value = "1h", value_parser = parse_life, value_name = "TIME")]
+    ttl: u64,
+    /// SQLite database, made if it does not exist
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("too many join tokens are waiting already; let some expire")]
+    TooManyTokens,
+    #[error("cannot print the token: {0}")]
+    Print(#[from] io::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Store(_) | Self::Serve(ServeError::Store(_)) => 3,
+            Self::Serve(ServeError::Tls(_)) => 4,
+            Self::Serve(_) | Self::TooManyTokens | Self::Print(_) => 1,
+        }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(options) => serve(cli.config.as_deref(), options),
+        Command::Token(options) => token(cli.config.as_deref(), options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("countersign-server: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn serve(file: Option<&Path>, options: Serve) -> Result<(), Failure> {
+    let Serve { listen, origin, database, tls_cert, tls_key, behind_proxy } = options;
+    let over = Overrides { listen, origin, database, tls_cert, tls_key, behind_proxy };
+    let config = Config::load(file, over)?;
+    log_to_stderr(config.log);
+    Ok(serve::run(&config)?)
+}
+
+fn token(file: Option<&Path>, options: Token) -> Result<(), Failure> {
+    let config = Config::load(file, Overrides { database: options.database, ..Overrides::default() })?;
+    let mut conn = store::connect(&config.database)?;
+    let token = format!("join-{}", Base64UrlUnpadded::encode_string(&random::bytes::<24>()));
+    let added = tables::add_join_token(&mut conn, &token, registry::now(), options.ttl)
+        .map_err(|error| StoreError::sqlite(&config.database, &error))?;
+    if !added {
+        return Err(Failure::TooManyTokens);
+    }
+    writeln!(io::stdout(), "{token}")?;
+    Ok(())
+}
+
+fn log_to_stderr(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    // journald has its own clock.
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.without_time().init();
+    } else {
+        builder.init();
+    }
+}
+
+/// Reads a time such as `90s`, `30m`, `1h` or `7d`.
+fn parse_life(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err("a number with s, m, h or d, for example 1h".to_owned()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    match seconds {
+        Some(seconds @ 1..=MAX_JOIN_LIFE) => Ok(seconds),
+        Some(_) => Err("from 1s to 30d".to_owned()),
+        None => Err("a number with s, m, h or d, for example 1h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lives_are_numbers_with_a_unit() {
+        assert_eq!(parse_life("90s"), Ok(90));
+        assert_eq!(parse_life("30m"), Ok(1800));
+        assert_eq!(parse_life("30d"), Ok(MAX_JOIN_LIFE));
+        for bad in ["", "1", "h", "-1h", "1.5h", "31d", "0s", "1 h", "1ü", "18446744073709551615d"] {
+            assert!(parse_life(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The routes, the document that describes them, and what is done with every request.
+
+mod auth;
+mod devices;
+mod health;
+mod hosts;
+mod mailboxes;
+mod messages;
+mod stream;
+
+use crate::app::Shared;
+use crate::problem::Fault;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use countersign_protocol::api::{MAX_BODY, MAX_POLL, MAX_POST};
+use std::any::Any;
+use std::time::Duration;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+/// Longest time from a request's head to its answer's head.
+const ANSWER: Duration = Duration::from_secs(MAX_POLL as u64 + 10);
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Countersign push server",
+        description = "Relay between hosts and the devices that approve. Every error is a Problem."
+    ),
+    modifiers(&Bearer),
+    components(schemas(countersign_protocol::api::Hello, countersign_protocol::message::Sealed)),
+)]
+struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("From POST /v1/auth/token, for ten minutes"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// All described routes with their document.
+fn described() -> (Router<Shared>, Document) {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(auth::challenge))
+        .routes(routes!(auth::token))
+        .routes(routes!(hosts::join, hosts::list))
+        .routes(routes!(hosts::unlink))
+        .routes(routes!(devices::register, devices::list))
+        .routes(routes!(devices::replace_card))
+        .routes(routes!(devices::unlink))
+        .routes(routes!(messages::post).layer(DefaultBodyLimit::max(MAX_POST)))
+        .routes(routes!(messages::decide))
+        .routes(routes!(stream::stream))
+        .routes(routes!(stream::poll))
+        .routes(routes!(mailboxes::open, mailboxes::close))
+        .routes(routes!(mailboxes::append, mailboxes::put, mailboxes::read))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .split_for_parts()
+}
+
+/// The whole service.
+pub(crate) fn router(app: Shared) -> Router {
+    let (router, document) = described();
+    let document = axum::body::Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    router
+        .route("/openapi.json", get(move || async move { (json, document) }))
+        .fallback(async || Fault::not_found("there is nothing at this path; see /openapi.json"))
+        .method_not_allowed_fallback(async || {
+            Fault::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "this path does not take this method; see /openapi.json",
+            )
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), every_request))
+        .with_state(app)
+}
+
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a request met a fault in the server; the lines above say where");
+    Fault::internal().into_response()
+}
+
+/// Bounds the time, adds the headers, counts.
+async fn every_request(
+    State(app): State<Shared>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = method_name(request.method());
+    let mut response = match tokio::time::timeout(ANSWER, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Fault::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long to arrive")
+            .into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    app.metrics.answered(method, route, response.status().as_u16());
+    response
+}
+
+/// Clients may invent methods; counters must not.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
