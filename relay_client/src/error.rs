@@ -137,10 +137,11 @@ impl RelayError {
 }
 
 fn tls_detail(cause: &(dyn Error + 'static)) -> Option<String> {
-    let direct = cause.downcast_ref::<rustls::Error>();
-    // An io::Error hides what it wraps from `source`.
-    let wrapped = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>();
-    direct.or_else(wrapped).map(|error| inert(&error.to_string()))
+    if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+        return Some(inert(&error.to_string()));
+    }
+    // An io::Error hides what it wraps from `source`, and may wrap another.
+    tls_detail(cause.downcast_ref::<io::Error>()?.get_ref()?)
 }
 
 fn said(problem: Option<&Problem>) -> String {

@@ -50,19 +50,27 @@ enum Source {
 }
 
 pub(crate) async fn open(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
-    match timeout(FIRST, open_stream(client)).await {
+    let transport = client.transport();
+    // Whoever does not even give a token is not reached by long poll either.
+    let token = match timeout(FIRST, client.token()).await {
+        Ok(token) => token?,
+        Err(_) => {
+            transport.reset();
+            return Err(RelayError::Timeout { origin: transport.origin().to_owned() });
+        }
+    };
+    match timeout(FIRST, open_stream(client, token)).await {
         Ok(result) => result,
         Err(_) => {
             // A stream that is held back, or a connection that is dead: neither is to be used again.
-            client.transport().reset();
+            transport.reset();
             open_poll(client).await
         }
     }
 }
 
-async fn open_stream(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
+async fn open_stream(client: &Arc<RelayClient>, token: String) -> Result<Events, RelayError> {
     let transport = client.transport();
-    let token = client.token().await?;
     let get = |token: String| async move {
         call::send::<()>(transport, Method::GET, "/v1/stream", Some(&token), None).await
     };
