@@ -1,0 +1,202 @@
+//! The client against a small server of the tests' own.
+
+mod fake;
+
+use countersign_protocol::api::{Post, SignedCard};
+use countersign_protocol::keys::SigningKey;
+use countersign_relay_client::{Event, RelayClient, RelayError, Server, Slot};
+use fake::{Wire, client, sealed, start};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpSocket};
+
+fn post(ttl: u32) -> Post {
+    Post { messages: vec![sealed(0)], ttl, ring: true }
+}
+
+#[tokio::test]
+async fn calls_go_where_they_should() {
+    let (fake, address) = start().await;
+    let client = client(&format!("http://{address}"));
+    let card = SignedCard { card: "{}".into(), signature: "s".into() };
+    client.join("good", "db-1").await.unwrap();
+    client.register("00ff", &card).await.unwrap();
+    client.put_card(&card).await.unwrap();
+    client.unlink("A-_9").await.unwrap();
+    client.open_mailbox("00ff").await.unwrap();
+    client.put_mail("00ff", Slot::Second, "two").await.unwrap();
+    client.post_first("00ff", "one").await.unwrap();
+    assert_eq!(client.mails("00ff", Slot::Third, 4, 0).await.unwrap(), ["mail"]);
+    client.close_mailbox("00ff").await.unwrap();
+    let expected = [
+        "join db-1 good true",
+        "register 00ff",
+        "card self",
+        "unlink A-_9",
+        "PUT 00ff",
+        "PUT 00ff m2 two token=true",
+        "POST 00ff m1 one token=false",
+        "GET 00ff m3 4 token=false",
+        "DELETE 00ff",
+    ];
+    assert_eq!(fake.noted(), expected);
+    assert_eq!(client.directory().await.unwrap().devices, [card]);
+    assert_eq!(client.post(&post(60)).await.unwrap().listening, 2);
+    // An id cannot become another path.
+    for bad in ["", "../hosts", "a/b", "a?b", "a%2fb", &"a".repeat(65)] {
+        assert!(matches!(client.unlink(bad).await, Err(RelayError::Status { status: 404, .. })));
+    }
+    assert_eq!(fake.noted(), [""; 0]);
+}
+
+#[tokio::test]
+async fn one_token_serves_until_the_server_forgets_it() {
+    let (fake, address) = start().await;
+    let client = client(&format!("http://{address}"));
+    let (a, b, c) = tokio::join!(client.directory(), client.directory(), client.directory());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    assert_eq!(fake.tokens.load(Ordering::SeqCst), 1, "earned once for all");
+    fake.forget_tokens.store(true, Ordering::SeqCst);
+    client.directory().await.unwrap();
+    assert!(fake.tokens.load(Ordering::SeqCst) > 1);
+    let before = fake.tokens.load(Ordering::SeqCst);
+    client.directory().await.unwrap();
+    assert_eq!(fake.tokens.load(Ordering::SeqCst), before);
+}
+
+#[tokio::test]
+async fn a_statement_for_another_server_earns_nothing() {
+    let (fake, address) = start().await;
+    *fake.origin.lock().unwrap() = "https://push.example.com".into();
+    let refused = client(&format!("http://{address}")).directory().await;
+    assert!(matches!(refused, Err(RelayError::Status { status: 403, .. })));
+}
+
+#[tokio::test]
+async fn the_stream_brings_events() {
+    let (fake, address) = start().await;
+    let client = client(&format!("http://{address}"));
+    let mut events = client.events().await.unwrap();
+    assert!(!events.is_polling());
+    assert!(matches!(events.next().await.unwrap(), Event::Hello(hello) if hello.server == "9"));
+    assert_eq!(events.next().await.unwrap(), Event::KeepAlive);
+    assert_eq!(events.next().await.unwrap(), Event::KeepAlive, "an event of a later server");
+    assert_eq!(events.next().await.unwrap(), Event::Decision(sealed(1)));
+    assert!(matches!(events.next().await, Err(RelayError::Connection { .. })), "its end is told");
+    // A forgotten token is earned anew for streams, too.
+    fake.forget_tokens.store(true, Ordering::SeqCst);
+    assert!(client.events().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_held_back_becomes_long_polls() {
+    let (fake, address) = start().await;
+    fake.hold_streams.store(true, Ordering::SeqCst);
+    let client = client(&format!("http://{address}"));
+    let began = Instant::now();
+    let mut events = client.events().await.unwrap();
+    assert!(events.is_polling());
+    assert!((2900..4500).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!(matches!(events.next().await.unwrap(), Event::Hello(_)));
+    for number in 1..4 {
+        assert_eq!(events.next().await.unwrap(), Event::Decision(sealed(number)));
+    }
+    let expected = ["stream", "poll after= wait=0", "poll after=e-1 wait=25", "poll after=e-2 wait=25"];
+    assert_eq!(fake.noted(), expected);
+}
+
+#[tokio::test]
+async fn all_goes_through_one_connection() {
+    let (fake, address) = start().await;
+    let (wire, near) = Wire::before(address).await;
+    *fake.origin.lock().unwrap() = format!("http://{near}");
+    let client = client(&format!("http://{near}"));
+    let _events = client.events().await.unwrap();
+    let message = post(60);
+    for _ in 0..5 {
+        let (a, b) = tokio::join!(client.post(&message), client.directory());
+        assert!(a.is_ok() && b.is_ok());
+    }
+    assert_eq!(wire.connections.load(Ordering::SeqCst), 1);
+    assert!(fake.versions.lock().unwrap().iter().all(|v| *v == axum::http::Version::HTTP_2));
+}
+
+#[tokio::test]
+async fn a_dead_connection_is_not_used_again() {
+    let (fake, address) = start().await;
+    let (wire, near) = Wire::before(address).await;
+    *fake.origin.lock().unwrap() = format!("http://{near}");
+    let client = client(&format!("http://{near}"));
+    client.directory().await.unwrap();
+    wire.dead.store(1, Ordering::SeqCst);
+    let began = Instant::now();
+    assert!(matches!(client.directory().await, Err(RelayError::Timeout { .. })));
+    assert!((4900..6500).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    client.directory().await.unwrap();
+    assert_eq!(wire.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    let (_fake, address) = start().await;
+    let client = client(&format!("http://{address}"));
+    let used = client.join("bad", "x").await.unwrap_err();
+    assert_eq!(used.code(), Some("token-used"));
+    assert_eq!(used.to_string(), "the server answered 403: get another\\u{a}with countersign-server token");
+    assert!(!used.is_outage());
+    let slow = client.join("slow", "x").await.unwrap_err();
+    assert_eq!(slow, RelayError::Limited { retry_after: Some(Duration::from_secs(7)) });
+    assert!(matches!(client.join("moved", "x").await, Err(RelayError::Garbage { .. })), "no redirects");
+    let broken = client.join("broken", "x").await.unwrap_err();
+    assert_eq!(broken, RelayError::Status { status: 502, problem: None });
+    assert!(broken.is_outage());
+    assert!(matches!(client.post(&post(1)).await, Err(RelayError::Garbage { .. })), "not JSON");
+    assert!(matches!(client.post(&post(2)).await, Err(RelayError::Garbage { .. })), "too long");
+}
+
+#[tokio::test]
+async fn faults_of_the_network_are_told_apart() {
+    // Bound, so that nobody else gets the port, but not listening.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = socket.local_addr().unwrap();
+    let began = Instant::now();
+    let refused = client(&format!("http://{closed}")).directory().await.unwrap_err();
+    assert!(matches!(refused, RelayError::Refused { .. }), "{refused:?}");
+    assert!(began.elapsed() < Duration::from_millis(500));
+
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", silent.local_addr().unwrap());
+    let began = Instant::now();
+    let timeout = client(&origin).events().await.unwrap_err();
+    assert!(matches!(timeout, RelayError::Timeout { .. }), "{timeout:?}");
+    assert!((2900..4500).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+
+    let unknown = client("https://push.invalid").directory().await.unwrap_err();
+    assert!(matches!(unknown, RelayError::Dns { .. }), "{unknown:?}");
+
+    let talker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", talker.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        while let Ok((mut stream, _)) = talker.accept().await {
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await;
+        }
+    });
+    let other = client(&origin).directory().await.unwrap_err();
+    assert!(matches!(other, RelayError::Connection { .. }), "{other:?}");
+    assert!(other.is_outage() && timeout.is_outage() && refused.is_outage() && unknown.is_outage());
+}
+
+#[tokio::test]
+async fn configurations_that_cannot_work_are_refused_at_once() {
+    let new = |origin: &str, ca: Option<&[u8]>| {
+        let server = Server { origin: origin.into(), ca_pem: ca.map(<[u8]>::to_vec) };
+        RelayClient::new(server, Arc::new(SigningKey::generate())).map(drop)
+    };
+    assert_eq!(new("http://push.example.com", None), Err(RelayError::Origin));
+    assert!(matches!(new("https://push.example.com", Some(b"no PEM")), Err(RelayError::Ca(_))));
+    let junk = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(matches!(new("https://push.example.com", Some(junk)), Err(RelayError::Ca(_))));
+}
