@@ -2,6 +2,7 @@
 //! or the new one.
 
 use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -40,6 +41,11 @@ pub enum FileFault {
     /// It is no text.
     #[error("it is not UTF-8 text")]
     NotText,
+    /// The daemon's user has no right to.
+    #[error(
+        "countersignd runs as user {0} and may not read it; chmod a+r FILE, or chgrp it to that user's group"
+    )]
+    Unreadable(u32),
     /// The system refused.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -79,6 +85,7 @@ pub fn read_trusted(path: &Path, owner: Owner, max: usize) -> Result<String, Fil
         match error.raw_os_error() {
             Some(code) if code == nix::Error::ELOOP as i32 => FileFault::Link,
             Some(code) if code == nix::Error::ENOENT as i32 => FileFault::Missing,
+            Some(code) if code == nix::Error::EACCES as i32 => FileFault::Unreadable(geteuid().as_raw()),
             _ => FileFault::Io(error),
         }
     })?;
@@ -93,7 +100,9 @@ pub fn read_trusted(path: &Path, owner: Owner, max: usize) -> Result<String, Fil
     if data.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(FileFault::Mode(data.mode() & 0o7777));
     }
-    let mut bytes = Vec::new();
+    // At once: a vector that grows leaves copies of secrets behind.
+    let length = usize::try_from(data.len()).unwrap_or(max).min(max);
+    let mut bytes = Vec::with_capacity(length + 1);
     file.take(max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > max {
         return Err(FileFault::TooLong(max));
@@ -200,7 +209,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     fn own() -> Owner {
-        Owner(nix::unistd::geteuid().as_raw())
+        Owner(geteuid().as_raw())
     }
 
     #[test]
@@ -238,7 +247,7 @@ mod tests {
 
     #[test]
     fn somebody_elses_file_is_refused() {
-        if !nix::unistd::geteuid().is_root() {
+        if !geteuid().is_root() {
             return eprintln!("only root can give files away: nothing tested");
         }
         let folder = tempfile::tempdir().unwrap();

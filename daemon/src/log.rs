@@ -3,8 +3,10 @@
 //! Text from outside is escaped here, so no caller can forget it.
 
 use countersign_protocol::text::escape;
+use nix::sys::stat::fstat;
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -36,8 +38,8 @@ impl Log {
     /// A log to `/dev/log` where there is one, and to standard error.
     #[must_use]
     pub fn open() -> Self {
-        // systemd sets the variable when standard error is the journal, which reads /dev/log too.
-        Self::to("/dev/log", std::env::var_os("JOURNAL_STREAM").is_none())
+        // The journal reads /dev/log, too: everything would stand in it twice.
+        Self::to("/dev/log", !stderr_is_the_journal())
     }
 
     /// A log to another socket.
@@ -73,7 +75,7 @@ impl Log {
         let line = render(text, pairs);
         let logged = self.send(level, &line) || (self.connect() && self.send(level, &line));
         if self.stderr_too || !logged {
-            eprintln!("countersignd: {line}");
+            tell(&format!("countersignd: {line}"));
         }
     }
 
@@ -81,7 +83,7 @@ impl Log {
     pub fn drawing(&self, drawings: &[String]) {
         if self.stderr_too {
             for drawing in drawings {
-                eprintln!("{drawing}");
+                tell(drawing);
             }
         }
     }
@@ -115,6 +117,19 @@ impl Log {
             connected.ok().map(|socket| Logger::new(LoggerBackend::Unix(socket), formatter));
         self.syslog.borrow().is_some()
     }
+}
+
+/// Whether standard error is the very stream that systemd names in this variable; a program that was
+/// started from a service may have inherited it.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(data) = fstat(std::io::stderr()) else { return false };
+    stream == format!("{}:{}", data.st_dev, data.st_ino)
+}
+
+/// Unlike `eprintln!`, outlives a reader that has gone.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn render(text: &str, pairs: &[(&str, &str)]) -> String {

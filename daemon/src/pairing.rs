@@ -83,7 +83,8 @@ impl Pairing {
     }
 
     fn describe(&self, app: &App) -> Answer<PairingAnswered> {
-        let card = self.pairing.card().ok_or_else(|| Refusal::fault("a pairing without a device"))?;
+        let no_device = || Refusal(error::BAD_CALL, CodeError::NoDevice.to_string());
+        let card = self.pairing.card().ok_or_else(no_device)?;
         if !app.devices.has_room(self.pairing.user(), card) {
             let text = "this user has too many devices; revoke one that is no longer used";
             return Err(Refusal(error::BAD_CALL, text.into()));

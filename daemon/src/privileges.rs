@@ -5,13 +5,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, getresuid, setgroups, setresgid, setresuid};
 use std::io;
 
-/// No core file, and no other process of the same user reads this one's memory.
+/// No core file, no other process of the same user reads this one's memory, and nothing that is
+/// executed gains rights.
 ///
 /// # Errors
 /// When the system refuses.
 pub fn harden() -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     prctl::set_dumpable(false)?;
+    prctl::set_no_new_privs()?;
     Ok(())
 }
 
@@ -37,7 +39,8 @@ pub fn find(name: &str) -> io::Result<User> {
     Ok(user)
 }
 
-/// Becomes that user, with no way back.
+/// Becomes that user, with no way back. [`harden`] belongs after it: the kernel forgets some of it
+/// when ids change.
 ///
 /// # Errors
 /// When anything of it did not happen. The process must end then.
@@ -52,6 +55,5 @@ pub fn become_user(user: &User) -> io::Result<()> {
     if back || [left.real, left.effective, left.saved].iter().any(|uid| *uid != user.uid) {
         return Err(io::Error::other("root was not given up"));
     }
-    // The kernel turns this back on when ids change.
-    harden()
+    Ok(())
 }

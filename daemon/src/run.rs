@@ -21,14 +21,14 @@ use nix::unistd::{Uid, User, chown, geteuid};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet};
 
 /// Threads for syncs, slow hashes and user look-ups; they end when they have nothing to do.
 const THREADS: usize = 16;
@@ -90,6 +90,7 @@ pub fn run(args: Args, log: &Log) -> io::Result<()> {
         Some(user) if geteuid() != user.uid => {
             return Err(io::Error::other("--user needs a start as root"));
         }
+        None if geteuid().is_root() => log.warning("running as root, which is not needed: see --user"),
         _ => {}
     }
     privileges::harden()?;
@@ -134,7 +135,7 @@ fn make_state(state: &Path, user: Option<&User>) -> io::Result<()> {
 /// Two daemons on one state would tear the audit's chain.
 fn lock(state: &Path) -> io::Result<Flock<File>> {
     let path = state.join("lock");
-    let file = File::options().write(true).create(true).truncate(false).open(&path)?;
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|_| io::Error::other(format!("{}: another countersignd runs on it", path.display())))
 }
@@ -175,15 +176,17 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
 async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
     let mut hang_up = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    spawn_local(relay::run(Rc::clone(&app)));
-    spawn_local(relay::tell_ends(Rc::clone(&app)));
-    spawn_local(service_manager::watchdog());
+    // None of these comes back by itself.
+    let mut parts = JoinSet::new();
+    parts.spawn_local(relay::run(Rc::clone(&app)));
+    parts.spawn_local(relay::tell_ends(Rc::clone(&app)));
+    parts.spawn_local(service_manager::watchdog());
     let keeper = Rc::clone(&app);
-    spawn_local(async move {
-        tokio::join!(keeper.audit.keep_synced(&keeper.log), keeper.devices.keep_uses(&keeper.log))
-    });
+    parts.spawn_local(async move { keeper.audit.keep_synced(&keeper.log).await });
+    let keeper = Rc::clone(&app);
+    parts.spawn_local(async move { keeper.devices.keep_uses(&keeper.log).await });
     let reloader = Rc::clone(&app);
-    spawn_local(async move {
+    parts.spawn_local(async move {
         while hang_up.recv().await.is_some() {
             service_manager::reloading();
             read_again(&reloader);
@@ -192,14 +195,24 @@ async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
     });
     tell_state(&app);
 
+    let mut broken = Ok(());
     let stop = async {
-        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            Some(ended) = parts.join_next() => {
+                // Without it logins would be refused for ever: better to be started again.
+                let why = ended.err().map_or("it ended".into(), |error| error.to_string());
+                broken = Err(io::Error::other(format!("a part of countersignd broke: {why}")));
+            }
+        }
         service_manager::stopping();
         app.log.notice("ending: waiting logins are refused");
     };
     listen::serve(Rc::clone(&app), sockets, stop).await?;
     app.audit.sync_rest().await?;
-    app.devices.write_uses().await
+    app.devices.write_uses().await?;
+    broken
 }
 
 fn tell_state(app: &App) {

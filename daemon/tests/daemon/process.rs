@@ -111,6 +111,13 @@ fn root_is_given_up_with_no_way_back() {
     daemon.reload();
     let faults = place.root().manage::<Status>(&Call::Status {}).unwrap().config_faults;
     assert!(faults[0].contains("it belongs to user"), "{faults:?}");
+    // One that it may not read is told as that.
+    std::os::unix::fs::chown(place.path("etc/countersign.toml"), Some(0), None).unwrap();
+    std::fs::set_permissions(place.path("etc/countersign.toml"), PermissionsExt::from_mode(0o600)).unwrap();
+    daemon.reload();
+    let faults = place.root().manage::<Status>(&Call::Status {}).unwrap().config_faults;
+    assert!(faults[0].contains("may not read it"), "{faults:?}");
+    assert_eq!(daemon.status("NoNewPrivs"), "1");
 
     for (user, why) in [("root", "that is root"), ("no such user", "there is no such user")] {
         let other = self::place();
