@@ -183,7 +183,8 @@ fn pairing_without_a_terminal_prints_the_link_first_and_reads_codes() {
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert!(text.contains("countersign codes alice --recovery"), "{text}");
     let calls = daemon.calls();
-    let methods: Vec<_> = calls.iter().map(|c| c["method"].as_str().unwrap().rsplit('.').next().unwrap()).collect();
+    let methods: Vec<_> =
+        calls.iter().map(|c| c["method"].as_str().unwrap().rsplit('.').next().unwrap()).collect();
     assert_eq!(methods, ["Pair", "PairWait", "PairCode", "PairCode"]);
     assert_eq!(calls[3]["parameters"]["code"], "222222");
 }
@@ -224,11 +225,15 @@ fn recovery_codes_are_printed_once_with_what_to_do() {
 
 #[test]
 fn a_token_can_stay_off_the_command_line() {
-    let daemon = Daemon::answering(&[json!({ "server": "https://push.example.com", "host_key": "SHA256:abc" })]);
+    let daemon =
+        Daemon::answering(&[json!({ "server": "https://push.example.com", "host_key": "SHA256:abc" })]);
     let output = daemon.run(&["join", "--token", "-"], "secret-token\n");
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(daemon.calls()[0]["parameters"]["token"], "secret-token");
-    assert_eq!(command(std::path::Path::new("/nonexistent"), &["join", "--token", "-"], "").status.code(), Some(2));
+    assert_eq!(
+        command(std::path::Path::new("/nonexistent"), &["join", "--token", "-"], "").status.code(),
+        Some(2)
+    );
 }
 
 #[test]
