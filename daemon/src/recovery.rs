@@ -7,6 +7,7 @@ use crate::budget::Budget;
 use crate::{clock, files};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64ct::{Base64, Encoding};
+use countersign_protocol::random;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -135,11 +136,8 @@ impl Recovery {
     /// # Errors
     /// When they could not be written down: then the old ones still hold.
     pub async fn new_codes(&self, user: &str, count: u8) -> io::Result<Vec<Zeroizing<String>>> {
-        let salt = Base64::encode_string(&random::<16>()?);
-        let mut codes = Vec::new();
-        for _ in 0..count.clamp(1, MAX_CODES) {
-            codes.push(new_code()?);
-        }
+        let salt = Base64::encode_string(&random::bytes::<16>());
+        let codes: Vec<_> = (0..count.clamp(1, MAX_CODES)).map(|_| new_code()).collect();
         let hashes = self.hash(codes.clone(), salt.clone(), COST).await?;
         let codes_kept =
             hashes.iter().map(|hash| Kept { hash: Base64::encode_string(hash), used_at: None }).collect();
@@ -239,11 +237,11 @@ fn fold(answer: &str) -> Option<Zeroizing<String>> {
     (code.len() == LENGTH).then_some(code)
 }
 
-fn new_code() -> io::Result<Zeroizing<String>> {
-    let bits = u128::from_be_bytes(*Zeroizing::new(random::<16>()?));
+fn new_code() -> Zeroizing<String> {
+    let bits = u128::from_be_bytes(*Zeroizing::new(random::bytes::<16>()));
     let symbol =
         |at: usize| ALPHABET.get((bits >> (at * 5)) as usize & 31).map_or('0', |byte| char::from(*byte));
-    Ok(Zeroizing::new((0..LENGTH).map(symbol).collect()))
+    Zeroizing::new((0..LENGTH).map(symbol).collect())
 }
 
 /// `xxxx-xxxx-xxxx-xxxx`.
@@ -256,12 +254,6 @@ fn grouped(code: &str) -> Zeroizing<String> {
         text.push(c);
     }
     text
-}
-
-fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
