@@ -1,0 +1,9 @@
+//! Starts the built server on a loopback port and speaks HTTP to it.
+
+mod common;
+mod joining;
+mod limits;
+mod messages;
+mod pairing;
+mod running;
+mod tls;
