@@ -81,10 +81,14 @@ impl App {
         })
     }
 
-    /// Forgets what has expired.
+    /// Drops expired messages: often, so that no phone is shown what is over.
     pub(crate) fn sweep(&self) {
+        self.messages().sweep(Instant::now());
+    }
+
+    /// Forgets everything else that has expired. Nothing of it is taken for good meanwhile.
+    pub(crate) fn tidy(&self) {
         let now = Instant::now();
-        self.messages().sweep(now);
         self.tokens.sweep(now);
         self.mailboxes.sweep(now);
         self.limits.sweep(now);

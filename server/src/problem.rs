@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_protocol::api::Problem;
+use countersign_protocol::text;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -82,6 +83,7 @@ impl From<StoreError> for Fault {
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
+        tracing::debug!("{} {}: {}", self.status.as_u16(), self.code, text::escape(&self.message));
         let body = Problem { code: self.code.to_owned(), message: self.message.into_owned() };
         let mut response = (self.status, Json(body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {

@@ -16,14 +16,16 @@ use sd_notify::NotifyState;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// How long requests may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often what has expired is forgotten.
+/// How often expired messages are dropped.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often everything else that has expired is forgotten.
+const TIDY: Duration = Duration::from_secs(10);
 /// Open files beside the connections.
 const OTHER_FILES: u64 = 64;
 /// Most calls of one HTTP/2 connection at a time.
@@ -135,9 +137,20 @@ fn bounded(mut server: Server<SocketAddr>) -> Server<SocketAddr> {
 
 async fn sweep(app: Shared) {
     let mut ticks = tokio::time::interval(SWEEP);
+    // Half the time that systemd allows; it restarts a server whose runtime stands still.
+    let watchdog = sd_notify::watchdog_enabled().map(|allowed| (allowed / 2).min(TIDY));
+    let (mut tidied, mut shown) = (Instant::now(), Instant::now());
     loop {
         ticks.tick().await;
         app.sweep();
+        if tidied.elapsed() >= TIDY {
+            tidied = Instant::now();
+            app.tidy();
+        }
+        if watchdog.is_some_and(|every| shown.elapsed() >= every) {
+            shown = Instant::now();
+            notify(NotifyState::Watchdog);
+        }
     }
 }
 
@@ -180,7 +193,10 @@ fn raise_file_limit(connections: u32) {
     let wanted = u64::from(connections) + OTHER_FILES;
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         let to = wanted.min(hard).max(soft);
-        setrlimit(Resource::RLIMIT_NOFILE, to, hard).map(|()| to)
+        if to > soft {
+            setrlimit(Resource::RLIMIT_NOFILE, to, hard)?;
+        }
+        Ok(to)
     });
     match raised {
         Ok(files) if files >= wanted => {}

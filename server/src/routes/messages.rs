@@ -93,14 +93,26 @@ fn hold(
     messages: &[(Version, Checked, crate::directory::Peer)],
     expires: Instant,
 ) -> Result<u32, Fault> {
-    let mut held = app.messages();
+    let mut store = app.messages();
     let mut listening = BTreeSet::new();
+    let (mut held, mut no_device) = (0, None);
     for (version, checked, device) in messages {
         let key = Key { host: caller.peer, device: *device, id: checked.id };
-        held.put(key, *version, &checked.frame, expires).map_err(|full| no_room(&full))?;
-        if held.listens(*device) {
+        match store.put(key, *version, &checked.frame, expires) {
+            Ok(()) => held += 1,
+            // One device that others have filled must not keep the person's other devices from it.
+            Err(full @ Full::Device) => {
+                no_device = Some(full);
+                continue;
+            }
+            Err(full) => return Err(no_room(&full)),
+        }
+        if store.listens(*device) {
             listening.insert(*device);
         }
+    }
+    if let (0, Some(full)) = (held, no_device) {
+        return Err(no_room(&full));
     }
     Ok(u32::try_from(listening.len()).unwrap_or(u32::MAX))
 }

@@ -157,6 +157,23 @@ async fn links_and_mailboxes_are_bounded() {
     assert_refused(host.send(Method::PUT, path, &()).await, 429, "limit");
 }
 
+#[tokio::test]
+async fn a_full_device_does_not_keep_others_from_theirs() {
+    let server = Server::with_config("[limits]\nmessages_per_device = 2\n");
+    let (host, greedy) = (server.host().await, server.host().await);
+    let full = server.device(&host).await;
+    full.link(&greedy).await;
+    let other = server.device(&host).await;
+    for id in 0..2 {
+        greedy.post(vec![greedy.sealed(Request, &full, id, 1)], 60).await.unwrap();
+    }
+    let to = |device| host.sealed(Request, device, 1, 1);
+    assert_refused(host.post(vec![to(&full)], 60).await, 429, "limit");
+    host.post(vec![to(&full), to(&other)], 60).await.unwrap();
+    let mut stream = other.stream().await;
+    assert_eq!(stream.sealed().await.1, to(&other));
+}
+
 /// Reads until the server hangs up.
 fn hung_up_after(mut stream: TcpStream, say: &[u8]) -> Duration {
     let begun = Instant::now();

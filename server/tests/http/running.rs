@@ -142,6 +142,37 @@ async fn a_silent_connection_does_not_hold_up_the_stop() {
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
+#[test]
+fn the_service_manager_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(["serve", "--listen", "127.0.0.1:0", "--database"])
+        .arg(dir.path().join("a.db"))
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "2000000")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let told = || {
+        let mut buffer = [0; 256];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(told(), "READY=1");
+    assert_eq!(told(), "WATCHDOG=1");
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    loop {
+        match told().as_str() {
+            "WATCHDOG=1" => {}
+            other => break assert_eq!(other, "STOPPING=1"),
+        }
+    }
+    assert!(child.wait().unwrap().success());
+}
+
 #[tokio::test]
 async fn health_readiness_and_metrics() {
     let server = Server::start();
