@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Approver, FakeHost, Server};
+use common::{Agent, Approver, FakeHost, Screen, Server};
 use countersign_protocol::message::{Answer, ClosedOutcome};
+use std::time::Duration;
 
 /// A server, a host and an approver that is paired with it and listens.
 async fn paired() -> (Server, FakeHost, Approver) {
@@ -148,4 +149,61 @@ async fn an_old_link_is_refused() {
     assert_eq!(nowhere.end(), Some(2));
     let mut unpaired = Approver::start(&server.dir.path().join("other"), &[]);
     assert_eq!(unpaired.end(), Some(1));
+}
+
+#[tokio::test]
+async fn on_a_terminal_one_key_approves_and_the_code_is_drawn() {
+    let (server, host, mut approver) = paired().await;
+    approver.line("q");
+    assert_eq!(approver.end(), Some(0));
+    let mut screen = Screen::start(&server.dir.path().join("home"));
+    screen.wait("Nothing to approve");
+    let mut events = host.events().await;
+    let asked = host.ask().await;
+    screen.wait("alice wants to log in to web1");
+    // Somebody who was typing when it came has not read it.
+    screen.press("a");
+    screen.wait("this one has just come");
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    screen.press("a");
+    let decision = host.decision(&mut events, &asked).await;
+    let code = decision.code.unwrap();
+    screen.wait(&format!("{} {}", &code[..3], &code[3..]));
+    host.close(&asked, ClosedOutcome::Approved).await;
+    screen.wait("let in");
+    screen.press("q");
+    // The terminal is put back as it was.
+    screen.wait("\u{1b}[?1049l");
+    assert_eq!(screen.end(), Some(0));
+}
+
+#[tokio::test]
+async fn a_key_in_ssh_agent_pairs_and_decides_and_is_missed_when_it_is_gone() {
+    let server = Server::start();
+    let mut host = FakeHost::new(&server, "web1").await;
+    let home = server.dir.path().join("home");
+    let agent = Agent::start(server.dir.path());
+    let public = agent.key.with_extension("pub");
+    let args = ["--agent", public.to_str().unwrap(), "--name", "laptop", "--pair"];
+    let mut approver =
+        host.pair(|link| Approver::start_with(&home, &[&args[..], &[link]].concat(), Some(&agent))).await;
+    approver.wait("connected");
+    assert!(!home.join("id_ed25519").exists(), "no private key on the disk");
+    approver.line("q");
+    assert_eq!(approver.end(), Some(0));
+    // Another time it is found by itself.
+    let mut approver = Approver::start_with(&home, &[], Some(&agent));
+    approver.wait("connected");
+    let mut events = host.events().await;
+    let asked = host.ask().await;
+    let id = approver.wait("request")["id"].as_str().unwrap().to_owned();
+    approver.line(&format!("d {id}"));
+    assert_eq!(host.decision(&mut events, &asked).await.decision, Answer::Deny);
+    drop(agent);
+    host.ask().await;
+    let id = approver.wait("request")["id"].as_str().unwrap().to_owned();
+    approver.line(&format!("a {id}"));
+    assert!(approver.wait("notice")["message"].as_str().unwrap().contains("ssh-agent"));
+    let mut without = Approver::start(&server.dir.path().join("x"), &["--agent", "SHA256:x", "--pair", "x"]);
+    assert_eq!(without.end(), Some(3));
 }

@@ -9,6 +9,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
+/// As long as real ones are.
+const LINK: &str =
+    "https://push.example.com/pair#1.AAECAwQFBgcICQoLDA0ODw.47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+
 /// What the daemon answers to a call of this method, as raw bytes or as JSON.
 enum Answer {
     Reply(Value),
@@ -160,7 +164,7 @@ fn garbage_and_endless_answers_are_refused() {
 }
 
 fn opened() -> Value {
-    json!({ "link": "https://push.example.com/pair#1.x.y", "expires_in": 300 })
+    json!({ "link": LINK, "expires_in": 300 })
 }
 
 fn answered() -> Value {
@@ -179,7 +183,7 @@ fn pairing_without_a_terminal_prints_the_link_first_and_reads_codes() {
     let output = daemon.run(&["pair", "alice"], "12345\n111111\n222 222\n");
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let text = out(&output);
-    assert_eq!(text.lines().next(), Some("https://push.example.com/pair#1.x.y"));
+    assert_eq!(text.lines().next(), Some(LINK));
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert!(text.contains("countersign codes alice --recovery"), "{text}");
     let calls = daemon.calls();
@@ -302,5 +306,34 @@ fn every_help_tells_the_exit_codes_it_needs() {
         let output = daemon.run(args, "");
         assert_eq!(output.status.code(), Some(0));
         assert!(out(&output).contains("Exit codes:"), "{args:?}");
+    }
+}
+
+/// Runs the command on a terminal of that size, with `script` holding its far end.
+fn on_terminal(daemon: &Daemon, rows: u16, columns: u16, args: &str, input: &str) -> (Option<i32>, String) {
+    let program = env!("CARGO_BIN_EXE_countersign");
+    let line =
+        format!("stty rows {rows} cols {columns}; exec '{program}' --run '{}' {args}", daemon.run.display());
+    let mut child = Command::new("script")
+        .args(["-qfec", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), out(&output))
+}
+
+#[test]
+fn on_a_terminal_pairing_draws_a_code_where_it_fits() {
+    for (rows, columns, drawn) in [(60, 120, true), (24, 80, true), (24, 40, false)] {
+        let daemon = Daemon::answering(&[opened(), answered(), paired()]);
+        let (code, text) = on_terminal(&daemon, rows, columns, "pair alice", "123456\n");
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(text.contains("\u{1b}[30;47;107m"), drawn, "{columns}x{rows}: {text}");
+        assert!(text.contains("/pair#1.AAEC") && text.contains("Waiting for the phone... 4:59"), "{text}");
+        assert!(!text.contains("phone\u{1b}[1m"), "the name is the phone's word: {text}");
     }
 }

@@ -26,6 +26,8 @@ const CLOCKS_APART: u64 = 30;
 const LOOK_FIRST_MS: u64 = 700;
 /// After a request's end its `closed` may still be on the way; so long nothing is said about it.
 const LAST_WORD_MS: u64 = 3_000;
+/// A notice goes away after this time.
+const NOTICE_MS: u64 = 10_000;
 /// Waits before a decision is sent again, in milliseconds; the last one repeats.
 const SEND_AGAIN_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 15_000];
 
@@ -169,7 +171,8 @@ pub struct Inbox {
     links: BTreeMap<String, Option<String>>,
     recent: VecDeque<Ended>,
     alarms: VecDeque<(String, u32)>,
-    notice: Option<String>,
+    /// The last notice, and since when it has stood, known from the first tick on.
+    notice: Option<(String, Option<u64>)>,
     events: VecDeque<Event>,
     orders: VecDeque<Order>,
 }
@@ -212,7 +215,7 @@ impl Inbox {
     /// The last notice.
     #[must_use]
     pub fn last_notice(&self) -> Option<&str> {
-        self.notice.as_deref()
+        self.notice.as_ref().map(|(text, _)| text.as_str())
     }
 
     /// Servers, and why the stream is not open.
@@ -340,7 +343,10 @@ impl Inbox {
         let Some(item) = self.items.iter_mut().find(|i| i.verified.key() == *key) else { return };
         if let Phase::Decided { delivered, .. } = &mut item.phase {
             match result {
-                Ok(()) => *delivered = true,
+                Ok(()) => {
+                    *delivered = true;
+                    self.notice = None;
+                }
                 Err(why) => self.notice(format!("the answer is not sent yet: {why}")),
             }
         }
@@ -383,7 +389,7 @@ impl Inbox {
     /// Something worth knowing.
     pub fn notice(&mut self, text: String) {
         self.events.push_back(Event::Notice(text.clone()));
-        self.notice = Some(text);
+        self.notice = Some((text, None));
     }
 
     /// What a key had no effect for.
@@ -412,6 +418,12 @@ impl Inbox {
             self.record(item, None, now);
         }
         self.closed.retain(|_, until| *until > now.unix);
+        if let Some((_, since)) = &mut self.notice {
+            let since = *since.get_or_insert(now.ms);
+            if since + NOTICE_MS <= now.ms {
+                self.notice = None;
+            }
+        }
         for item in &mut self.items {
             let key = item.verified.key();
             if let Phase::Decided { sealed, sent, again_at, delivered, .. } = &mut item.phase

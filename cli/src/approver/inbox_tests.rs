@@ -163,6 +163,17 @@ fn requests_of_the_same_user_say_in_what_they_differ() {
 }
 
 #[test]
+fn a_notice_goes_away() {
+    let mut inbox = Inbox::default();
+    inbox.notice("x".into());
+    inbox.tick(at(1000));
+    inbox.tick(at(10_900));
+    assert_eq!(inbox.last_notice(), Some("x"));
+    inbox.tick(at(11_000));
+    assert_eq!(inbox.last_notice(), None);
+}
+
+#[test]
 fn stepping_goes_round() {
     let mut inbox = filled(&["a", "b", "c"]);
     let mut seen = Vec::new();

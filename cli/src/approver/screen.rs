@@ -126,23 +126,26 @@ impl Page {
     fn head(&mut self, inbox: &Inbox, name: &str) {
         self.clipped(Style::Strong, &format!("Countersign approver - {}", escape(name)));
         for (origin, trouble) in inbox.links() {
-            let origin = escape(origin);
             match trouble {
-                None => self.clipped(Style::Faint, &format!("connected to {origin}")),
+                None => self.clipped(Style::Faint, &format!("connected to {}", escape(origin))),
                 Some(why) => {
-                    let text = format!("NOT CONNECTED to {origin}: {}; trying again", escape(why));
-                    self.clipped(Style::Alarm, &text);
+                    // Most reasons name the server themselves.
+                    let to =
+                        if why.contains(origin) { String::new() } else { format!(" to {}", escape(origin)) };
+                    self.at_most_two(&format!("NOT CONNECTED{to}: {}; trying again", escape(why)));
                 }
             }
         }
         for (text, n) in inbox.alarms() {
             let times = if n > 1 { format!(" ({n} times)") } else { String::new() };
-            // At most two lines each: alarms must not push the request away.
-            let text = format!("!! ALARM{times}: {}", escape(text));
-            let lines = wrap(&text, self.width);
-            let lines = lines.into_iter().take(2).map(|text| Line { style: Style::Alarm, text });
-            self.lines.extend(lines);
+            self.at_most_two(&format!("!! ALARM{times}: {}", escape(text)));
         }
+    }
+
+    /// What is wrong must be seen, and must not push the request away.
+    fn at_most_two(&mut self, text: &str) {
+        let lines = wrap(text, self.width).into_iter().take(2);
+        self.lines.extend(lines.map(|text| Line { style: Style::Alarm, text }));
     }
 
     /// What else is open.

@@ -14,7 +14,7 @@ use countersign_protocol::signed::{SignedMessage, sign_message, verify_message};
 use countersign_protocol::{digest, random};
 use countersign_relay_client::{Event, Events, RelayClient, Server as Relay, Slot};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -278,6 +278,106 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
+/// OpenSSH's agent with a new key.
+pub(crate) struct Agent {
+    child: Child,
+    pub(crate) socket: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Agent {
+    pub(crate) fn start(dir: &Path) -> Self {
+        let (socket, key) = (dir.join("agent"), dir.join("agent_key"));
+        let child =
+            Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let end = Instant::now() + SOON;
+        while !socket.exists() {
+            assert!(Instant::now() < end, "ssh-agent does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let agent = Self { child, socket, key };
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&agent.key).status();
+        assert!(made.unwrap().success());
+        let added =
+            Command::new("ssh-add").arg("-q").arg(&agent.key).env("SSH_AUTH_SOCK", &agent.socket).status();
+        assert!(added.unwrap().success());
+        std::fs::remove_file(&agent.key).unwrap();
+        agent
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `countersign approve` on a terminal of 80 by 24, with `script` holding its far end.
+pub(crate) struct Screen {
+    child: Child,
+    stdin: ChildStdin,
+    bytes: Receiver<Vec<u8>>,
+    pub(crate) seen: String,
+}
+
+impl Screen {
+    pub(crate) fn start(home: &Path) -> Self {
+        let program = env!("CARGO_BIN_EXE_countersign");
+        let line = format!("stty rows 24 cols 80; exec '{program}' approve --home '{}'", home.display());
+        let mut child = Command::new("script")
+            .args(["-qfec", &line, "/dev/null"])
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, bytes) = channel();
+        let mut stdout = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = stdout.read(&mut buffer) {
+                let _ = tell.send(buffer[..n].to_vec());
+            }
+        });
+        let stdin = child.stdin.take().unwrap();
+        Self { child, stdin, bytes, seen: String::new() }
+    }
+
+    /// Waits until a text was drawn; what came before it is forgotten.
+    pub(crate) fn wait(&mut self, text: &str) {
+        let end = Instant::now() + SOON;
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                self.seen.drain(..at);
+                return;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            match self.bytes.recv_timeout(left) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("{text:?} was not drawn:\n{:?}", self.seen),
+            }
+        }
+    }
+
+    pub(crate) fn press(&mut self, key: &str) {
+        self.stdin.write_all(key.as_bytes()).unwrap();
+        self.stdin.flush().unwrap();
+    }
+
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// The built `countersign approve --plain --json`.
 pub(crate) struct Approver {
     child: Child,
@@ -290,10 +390,16 @@ pub(crate) struct Approver {
 
 impl Approver {
     pub(crate) fn start(home: &Path, args: &[&str]) -> Self {
+        Self::start_with(home, args, None)
+    }
+
+    pub(crate) fn start_with(home: &Path, args: &[&str], agent: Option<&Agent>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
             .args(["approve", "--plain", "--json", "--home"])
             .arg(home)
             .args(args)
+            .env_remove("SSH_AUTH_SOCK")
+            .envs(agent.map(|agent| ("SSH_AUTH_SOCK", &agent.socket)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
