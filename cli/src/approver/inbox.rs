@@ -4,7 +4,9 @@
 //! and what happened. A request is removed by its host's signed `closed` or by its end, never by
 //! a word of the relay.
 
-use countersign_protocol::message::{Answer, ClosedOutcome, Request, Sealed};
+pub use super::item::{Ended, Event, Item, Key, Now, Order, Phase, Verified};
+
+use countersign_protocol::message::{Answer, ClosedOutcome, Sealed};
 use std::collections::{BTreeMap, VecDeque};
 use zeroize::Zeroizing;
 
@@ -30,133 +32,6 @@ const LAST_WORD_MS: u64 = 3_000;
 const NOTICE_MS: u64 = 10_000;
 /// Waits before a decision is sent again, in milliseconds; the last one repeats.
 const SEND_AGAIN_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 15_000];
-
-/// Two clocks: one that is never set, for waiting, and the calendar's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Milliseconds of a monotonic clock.
-    pub ms: u64,
-    /// Seconds since 1970.
-    pub unix: u64,
-}
-
-/// A request is named by its host's key and its id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// The host's key id.
-    pub host: String,
-    /// The request's id.
-    pub id: String,
-}
-
-/// A request whose signature was verified, and what is known about it from elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
-    /// The request.
-    pub request: Request,
-    /// SHA-256 of its bytes in hex.
-    pub digest: String,
-    /// Key id of the host that signed it.
-    pub host: String,
-    /// The name that the host had when it was paired.
-    pub host_name: String,
-    /// Origin of the server that it came through.
-    pub server: String,
-}
-
-impl Verified {
-    /// Its name in the inbox.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        Key { host: self.host.clone(), id: self.request.id.clone() }
-    }
-}
-
-/// How far an open request is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
-    /// The person is asked.
-    Asking,
-    /// The answer is being signed.
-    Signing(Answer),
-    /// The answer is sent until the host's `closed` comes.
-    Decided {
-        /// The answer.
-        answer: Answer,
-        /// The code to type at the terminal.
-        code: Option<Zeroizing<String>>,
-        /// What is sent.
-        sealed: Box<Sealed>,
-        /// Whether the server has it.
-        delivered: bool,
-        /// How often it was sent.
-        sent: usize,
-        /// When it is sent again, by the monotonic clock.
-        again_at: u64,
-    },
-}
-
-/// An open request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
-    /// The request.
-    pub verified: Verified,
-    /// How far it is.
-    pub phase: Phase,
-    /// Its end by the monotonic clock.
-    pub ends_at: u64,
-    /// Seconds that the host's clock is ahead of ours, if it is worth a word.
-    pub clock_apart: Option<i64>,
-}
-
-impl Item {
-    /// Whole seconds that are left.
-    #[must_use]
-    pub fn left(&self, now: Now) -> u64 {
-        self.ends_at.saturating_sub(now.ms).div_ceil(1000)
-    }
-}
-
-/// A request that ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// The request.
-    pub verified: Verified,
-    /// What was answered here.
-    pub answer: Option<Answer>,
-    /// How the host says that it ended; nothing when its time ran out unheard.
-    pub outcome: Option<ClosedOutcome>,
-    /// When, seconds since 1970.
-    pub at: u64,
-}
-
-/// What happened, for the lines of the plain mode and for the history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A server's stream is open.
-    Connected(String),
-    /// A server's stream broke: origin and why.
-    Disconnected(String, String),
-    /// A request came.
-    Request(Key),
-    /// An answer was signed.
-    Decided(Key),
-    /// A request ended.
-    Closed(Box<Ended>),
-    /// Something that must not happen: somebody cheats, or something is broken.
-    Alarm(String),
-    /// Worth knowing.
-    Notice(String),
-}
-
-/// What the loop has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// Make, sign and seal a decision.
-    Sign(Key, Answer),
-    /// Send the decision to that server.
-    Send(Key, String, Box<Sealed>),
-}
 
 /// The state.
 #[derive(Debug, Default)]

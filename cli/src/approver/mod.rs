@@ -1,6 +1,6 @@
 //! The native approver: of equal rank with a phone.
 //!
-//! [`letter`] believes messages or raises alarms, [`inbox`] keeps what is open, [`screen`] and
+//! [`letter`] believes messages or raises alarms, [`inbox`] keeps what is open ([`item`]), [`screen`] and
 //! [`plain`] show it, [`run`] connects them with servers ([`listen`]), a [`terminal`] and time.
 //! [`pair`] makes a host trusted. [`store`] keeps keys and
 //! trusted hosts in a private directory ([`home`]); [`agent`] signs with keys in ssh-agent.
@@ -9,6 +9,7 @@ pub mod agent;
 pub mod digits;
 pub mod home;
 pub mod inbox;
+pub mod item;
 pub mod letter;
 pub mod listen;
 pub mod pair;

@@ -297,9 +297,11 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
             }
         }
         // A space right after the last character that fits is a place to break as well.
-        let cut = if rest[end..].starts_with(' ') { end } else { space.unwrap_or(end) };
-        lines.push(rest[..cut].to_owned());
-        rest = rest[cut..].strip_prefix(' ').unwrap_or(&rest[cut..]);
+        let (_, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let cut = if after.starts_with(' ') { end } else { space.unwrap_or(end) };
+        let (line, after) = rest.split_at_checked(cut).unwrap_or((rest, ""));
+        lines.push(line.to_owned());
+        rest = after.strip_prefix(' ').unwrap_or(after);
     }
     lines.push(rest.to_owned());
     lines

@@ -35,7 +35,7 @@ async fn approve(args: &Approve, out: Output) -> Outcome {
     let found = store.device(args.agent.as_deref(), &passphrase)?;
     let device = match (found, &args.pair) {
         (Some(device), None) => device,
-        (Some(device), Some(_)) if args.name.is_none() => device,
+        (Some(device), Some(_)) if args.name.as_ref().is_none_or(|n| *n == device.card.card.name) => device,
         (Some(device), Some(_)) => {
             let text = format!(
                 "this approver has the name {} already: leave --name away, or choose another --home",
