@@ -34,7 +34,11 @@ class Daemon:
         shutil.chown(STATE, "countersign", "countersign")
         CONFIG.parent.mkdir(mode=0o755)
         self.origin = origin
-        self.ca = ca
+        self.ca = None
+        if ca:
+            # Where the daemon's own user can read it.
+            self.ca = CONFIG.parent / "server-ca.pem"
+            shutil.copy(ca, self.ca)
         self.process = None
         self.configure(**default)
 

@@ -141,11 +141,11 @@ class Forger:
         length = struct.unpack(">H", plaintext[:2])[0]
         return plaintext[2 : 2 + length]
 
-    def decision(self, request, **fields):
+    def decision(self, over, **fields):
         """The bytes of an approval of the request; fields replace or (None) remove its own."""
         body = {
             "version": 1,
-            "request": sha256(request).hex(),
+            "request": sha256(over).hex(),
             "decision": "approve",
             "decided_at": int(time.time()),
             "counter": int(time.time() * 1000),

@@ -7,7 +7,10 @@ import pexpect
 from . import accounts
 
 PASSWORD = r"[Pp]assword[^\r\n]*: ?$"
-CODE = r"type its code: ?$"
+# Our prompts: the first one, the one after an approval, and the one after a wrong code.
+CODE = r"(?:type its code|the code that your phone shows|left\. Code): ?$"
+# The reason of an end, where the program shows nothing but prompts.
+ACKNOWLEDGE = r"Press Enter: ?$"
 
 # Everything that was started, so that nothing outlives its test.
 OPEN = []
@@ -17,7 +20,7 @@ class Terminal:
     """A program on a pseudo-terminal."""
 
     def __init__(self, argv, timeout=10):
-        self.child = pexpect.spawn(argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, echo=False)
+        self.child = pexpect.spawn(argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout)
         self.child.delaybeforesend = None
         self.text = ""
         OPEN.append(self)

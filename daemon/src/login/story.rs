@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use countersign_protocol::login::{Call, Continue, FIRST_REPLY_MS, Stage, Step, Style};
-use countersign_protocol::message::Confirm;
+use countersign_protocol::message::{Confirm, Kind};
 use zeroize::Zeroizing;
 
 use super::ending::Ending;
@@ -129,8 +129,7 @@ impl Login {
     /// Whose phone is asked: for su to root the caller's, since nobody carries root's.
     fn whom(&self, rule: &Rule, account: &Account) -> String {
         let caller = self.facts.requester.as_ref().filter(|_| self.facts.by_root);
-        let to_root =
-            account.uid == Some(0) && self.facts.kind == countersign_protocol::message::Kind::Command;
+        let to_root = account.uid == Some(0) && self.facts.kind == Kind::Command;
         match (rule.ask, caller) {
             (Ask::Caller, Some(caller)) => caller.clone(),
             (Ask::User, Some(caller)) if to_root => caller.clone(),
@@ -171,6 +170,11 @@ impl Login {
         loop {
             let answer = match self.ask(&open, prompt).await? {
                 Answered::Text(answer) => answer,
+                // At a command the prompt was broken off: sudo takes the Ctrl-C for itself and leaves
+                // no signal behind. A tap would ring for somebody who has just given up.
+                Answered::CannotAsk if self.facts.kind == Kind::Command => {
+                    return Err(Ending::withdrawn(&open));
+                }
                 Answered::CannotAsk => return self.without_prompt(open, rule, account).await,
             };
             let typed = answer.trim();
