@@ -90,9 +90,8 @@ impl Ending {
 
     /// The asking side is gone. Says how long it stayed, because sshd's LoginGraceTime looks the same.
     pub(super) fn withdrawn(open: &Open) -> Self {
-        let wait = open.wait.as_secs();
-        let stayed = wait.saturating_sub(open.left().as_secs());
-        let mut reason = format!("gone after {stayed} s of a wait of {wait} s");
+        let stayed = open.wait.saturating_sub(open.left()).as_secs_f64();
+        let mut reason = format!("gone after {stayed:.1} s of a wait of {} s", open.wait.as_secs());
         if !open.state().is_end() && open.by_sshd {
             reason.push_str(": hung up, or sshd's LoginGraceTime is shorter than the rule's wait");
         }
