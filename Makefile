@@ -68,7 +68,7 @@ test-deb: deb ## install the packages in a throw-away Debian and start them ther
 demo: deps build ## a private lab to try it in; AUTO=1 plays the story alone
 	@demo/run
 
-deb: deps ## build the Debian packages into .build/deb/
+deb: deps build ## build the Debian packages into .build/deb/
 	rm -rf $(BUILD_DIR)/deb
 	mkdir -p $(BUILD_DIR)/deb
 	debian/build $(BUILD_DIR)/deb
