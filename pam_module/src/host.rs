@@ -5,6 +5,7 @@ use crate::client::{self, Connection, Lost};
 use crate::facts::{Caller, Items};
 use crate::story::Host;
 use countersign_protocol::login::{MAX_TEXT, Style, TOKEN_VARIABLE};
+use countersign_protocol::text::clip;
 use libc::{c_char, c_int};
 use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag};
 use pam::conv::Conv;
@@ -106,8 +107,7 @@ impl Host for PamHost<'_> {
         let conversation = self.pamh.get_item::<Conv<'_>>().ok()??;
         // Echo on, always: sshd's `password` method answers an echo-off prompt with the password.
         let answer = conversation.send(PAM_PROMPT_ECHO_ON, text).ok()??;
-        let answer = answer.as_str().ok()?;
-        (answer.len() <= MAX_TEXT).then(|| Zeroizing::new(answer.to_owned()))
+        Some(typed(answer.as_bytes()))
     }
 
     fn take_token(&mut self) -> Option<Zeroizing<Vec<u8>>> {
@@ -134,6 +134,13 @@ impl Host for PamHost<'_> {
         // SAFETY: the handle is valid for this call; the format takes exactly the one string passed.
         unsafe { pam_syslog(pamh, priority, c"%s".as_ptr(), line.as_ptr()) };
     }
+}
+
+/// What was typed, as text of bounded length. What is none, or too long, was still an answer: passing it
+/// for an application that cannot ask would let whoever types choose a tap in place of a code.
+fn typed(answer: &[u8]) -> Zeroizing<String> {
+    let text = Zeroizing::new(String::from_utf8_lossy(answer).into_owned());
+    Zeroizing::new(clip(&text, MAX_TEXT).to_owned())
 }
 
 /// Whether the process got privileges at exec (set-uid, set-gid, file capabilities), so that whoever

@@ -39,7 +39,7 @@ pub(crate) trait Host {
     fn silent(&self) -> bool;
     /// Shows a line. Whether anybody saw it makes no difference.
     fn say(&mut self, style: Style, text: &str);
-    /// Prompts with echo. None if the conversation failed or its answer is not a short text.
+    /// Prompts with echo. None if the conversation failed or brought no answer.
     fn ask(&mut self, text: &str) -> Option<Zeroizing<String>>;
     /// Takes the token of a grant in `auth` out of the login's environment.
     fn take_token(&mut self) -> Option<Zeroizing<Vec<u8>>>;

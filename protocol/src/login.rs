@@ -108,7 +108,8 @@ pub struct Continue {
     /// The answer to [`Step::Ask`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Zeroizing<String>>,
-    /// The conversation could not ask: PAM_CONV_ERR, a NULL answer, or one that is no text.
+    /// The conversation could not ask: PAM_CONV_ERR or a NULL answer. An answer that is no text is
+    /// an answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cannot_ask: bool,
 }
