@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// Longest time of a short call.
 const SHORT: Duration = Duration::from_secs(5);
+/// Longest time of each call that earns a token; signing between them may take a person's time.
+const EARNING: Duration = Duration::from_secs(3);
 /// A token is renewed this much before its end.
 const EARLY: Duration = Duration::from_secs(30);
 
@@ -262,7 +264,7 @@ impl RelayClient {
             return Ok(held.value.clone());
         }
         let proof = self.prove().await?;
-        let bytes = self.open_call(Method::POST, "/v1/auth/token", Some(&proof)).await?;
+        let bytes = self.earning_call("/v1/auth/token", &proof).await?;
         let token: Token = call::parse(&self.transport, &bytes)?;
         let life = Duration::from_secs(token.expires_in.min(TOKEN_LIFE).into());
         let until = Instant::now() + life.saturating_sub(EARLY);
@@ -280,10 +282,18 @@ impl RelayClient {
 
     async fn prove(&self) -> Result<Proof, RelayError> {
         let body = ChallengeFor { key: self.signer.public_key().to_line() };
-        let bytes = self.open_call(Method::POST, "/v1/auth/challenge", Some(&body)).await?;
+        let bytes = self.earning_call("/v1/auth/challenge", &body).await?;
         let challenge: Challenge = call::parse(&self.transport, &bytes)?;
-        auth::prove(self.signer.as_ref(), self.transport.origin(), &challenge)
+        let (signer, origin) = (self.signer.clone(), self.transport.origin().to_owned());
+        // A key in an agent may want a passphrase or a touch first; nobody else stands still for that.
+        tokio::task::spawn_blocking(move || auth::prove(signer.as_ref(), &origin, &challenge))
+            .await
+            .map_err(|e| RelayError::Sign(e.to_string()))?
             .map_err(|e| RelayError::Sign(e.to_string()))
+    }
+
+    async fn earning_call<B: Serialize>(&self, path: &str, body: &B) -> Result<Vec<u8>, RelayError> {
+        call::whole(&self.transport, EARNING, Method::POST, path, None, Some(body)).await
     }
 }
 

@@ -50,37 +50,32 @@ enum Source {
 }
 
 pub(crate) async fn open(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
-    let transport = client.transport();
     // Whoever does not even give a token is not reached by long poll either.
-    let token = match timeout(FIRST, client.token()).await {
-        Ok(token) => token?,
-        Err(_) => {
-            transport.reset();
-            return Err(RelayError::Timeout { origin: transport.origin().to_owned() });
+    let token = client.token().await?;
+    match open_with(client, &token).await {
+        Err(RelayError::Status { status: 401, .. }) => {
+            client.drop_token(&token).await;
+            let token = client.token().await?;
+            open_with(client, &token).await
         }
-    };
+        result => result,
+    }
+}
+
+async fn open_with(client: &Arc<RelayClient>, token: &str) -> Result<Events, RelayError> {
     match timeout(FIRST, open_stream(client, token)).await {
         Ok(result) => result,
         Err(_) => {
             // A stream that is held back, or a connection that is dead: neither is to be used again.
-            transport.reset();
+            client.transport().reset();
             open_poll(client).await
         }
     }
 }
 
-async fn open_stream(client: &Arc<RelayClient>, token: String) -> Result<Events, RelayError> {
+async fn open_stream(client: &Arc<RelayClient>, token: &str) -> Result<Events, RelayError> {
     let transport = client.transport();
-    let get = |token: String| async move {
-        call::send::<()>(transport, Method::GET, "/v1/stream", Some(&token), None).await
-    };
-    let response = match get(token.clone()).await {
-        Err(RelayError::Status { status: 401, .. }) => {
-            client.drop_token(&token).await;
-            get(client.token().await?).await?
-        }
-        result => result?,
-    };
+    let response = call::send::<()>(transport, Method::GET, "/v1/stream", Some(token), None).await?;
     let mut events = Events {
         client: client.clone(),
         source: Source::Stream { response, parser: Parser::default() },

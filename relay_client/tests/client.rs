@@ -3,7 +3,7 @@
 mod fake;
 
 use countersign_protocol::api::{Post, SignedCard};
-use countersign_protocol::keys::SigningKey;
+use countersign_protocol::keys::{PublicKey, SignError, Signer, SigningKey};
 use countersign_relay_client::{Event, RelayClient, RelayError, Server, Slot};
 use fake::{Wire, client, sealed, start};
 use std::sync::Arc;
@@ -199,4 +199,35 @@ async fn configurations_that_cannot_work_are_refused_at_once() {
     assert!(matches!(new("https://push.example.com", Some(b"no PEM")), Err(RelayError::Ca(_))));
     let junk = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(matches!(new("https://push.example.com", Some(junk)), Err(RelayError::Ca(_))));
+}
+
+/// A key in an agent that asks its person first.
+struct Slow(SigningKey);
+
+impl Signer for Slow {
+    fn public_key(&self) -> &PublicKey {
+        self.0.public_key()
+    }
+
+    fn sign(&self, data: &[u8]) -> Result<Vec<u8>, SignError> {
+        std::thread::sleep(Duration::from_millis(3500));
+        self.0.sign(data)
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_takes_its_time_stops_nothing_else_and_is_asked_once() {
+    let (fake, address) = start().await;
+    let server = Server { origin: format!("http://{address}"), ca_pem: None };
+    let client = Arc::new(RelayClient::new(server, Arc::new(Slow(SigningKey::generate()))).unwrap());
+    let opening = tokio::spawn(async move { client.events().await });
+    let mut turns = 0;
+    while !opening.is_finished() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        turns += 1;
+    }
+    let events = opening.await.unwrap().unwrap();
+    assert!(!events.is_polling());
+    assert!(turns > 30, "{turns}");
+    assert_eq!(fake.tokens.load(Ordering::SeqCst), 1);
 }
