@@ -4,10 +4,9 @@
 //! The chain shows edits, removals and another order, but for the end of the file: whoever can write
 //! it can cut or change the last line. Keep [`Chain::head`] elsewhere (syslog does) to see that, too.
 
-use crate::calendar;
 use crate::digest;
 use crate::keys::PublicKey;
-use crate::message::{Decision, Request, namespace};
+use crate::message::{Decision, Request};
 use crate::signed::{self, MessageError, Verified};
 use crate::text;
 use serde::{Deserialize, Serialize};
@@ -306,30 +305,5 @@ impl Record {
             }
         }
         Ok(Evidence { request, decision })
-    }
-
-    /// The command that checks the decision by hand, when its bytes are in `decision.json` and its
-    /// signature in `decision.sig`; `approvers` is the ALLOWED SIGNERS file of then.
-    #[must_use]
-    pub fn verify_command(&self, approvers: &str) -> Option<String> {
-        let _ = (self.decision.as_ref()?, self.decision_signature.as_ref()?);
-        let who = self.approver.as_deref().or(self.user.as_deref()).filter(|who| text::is_principal(who))?;
-        Some(format!(
-            "ssh-keygen -Y verify -f {} -I {} -n {} -Overify-time={} -s decision.sig < decision.json",
-            quote(approvers),
-            quote(who),
-            namespace::DECISION,
-            calendar::format(self.at_ms / 1000),
-        ))
-    }
-}
-
-/// Quotes a word for a shell where it needs it.
-fn quote(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
