@@ -25,7 +25,7 @@ const KEPT_FOR_ROOT: u32 = 4_096;
 pub const BUSY: &str = "org.countersign.Busy";
 /// The error that a call ends in that nobody knows.
 pub const UNKNOWN: &str = "org.countersign.UnknownMethod";
-/// How long logins have to hear their verdict when the daemon ends.
+/// How long logins have to hear their verdict, and phones of the end, when the daemon ends.
 const END_TIME: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` is done; then every waiting login is told.
@@ -65,6 +65,8 @@ pub async fn serve(app: Rc<App>, sockets: Sockets, stop: impl Future<Output = ()
         while let Some(ended) = tasks.join_next().await {
             tell_panic(&app, ended);
         }
+        // Phones must not go on ringing for logins that are over.
+        app.relay.all_told().await;
     };
     if timeout(END_TIME, all).await.is_err() {
         app.log.warning("some connections did not end in time and are cut");

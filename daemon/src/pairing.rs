@@ -188,6 +188,9 @@ pub(crate) async fn ask(app: &Rc<App>, person: &Person) -> Answer<()> {
         let text = "your first device is paired by root: sudo countersign pair YOU";
         return Err(Refusal(error::NOT_PERMITTED, text.into()));
     }
+    if !app.logins.may_ask(person.uid) {
+        return Err(Refusal(error::NOT_PERMITTED, "you have asked too often; try again in a minute".into()));
+    }
     match login::approve_action(app, person, "pair one more device").await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Refusal(error::NOT_PERMITTED, "your device did not approve it".into())),

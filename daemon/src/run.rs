@@ -179,7 +179,7 @@ async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
     // None of these comes back by itself.
     let mut parts = JoinSet::new();
     parts.spawn_local(relay::run(Rc::clone(&app)));
-    parts.spawn_local(relay::tell_ends(Rc::clone(&app)));
+    parts.spawn_local(relay::tell(Rc::clone(&app)));
     parts.spawn_local(service_manager::watchdog());
     let keeper = Rc::clone(&app);
     parts.spawn_local(async move { keeper.audit.keep_synced(&keeper.log).await });

@@ -1,11 +1,14 @@
 //! Logins: [`serve`] takes one from its first call to its verdict, [`Logins`] knows all that wait.
 
+mod dialogue;
 mod ending;
 pub(crate) mod facts;
 mod open;
+mod pace;
 mod prompts;
 mod report;
 pub mod request;
+mod rules;
 pub mod state;
 mod story;
 mod tokens;
@@ -16,7 +19,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use countersign_protocol::login::{Begin, Outcome, Stage, Verdict};
+use countersign_protocol::login::{Begin, Outcome, Stage, Step, Verdict};
 use countersign_protocol::message::{Confirm, Sealed};
 use countersign_protocol::{random, seal};
 use tokio::sync::Notify;
@@ -28,6 +31,7 @@ use crate::connection::Connection;
 use crate::person::Person;
 use crate::{clock, verify};
 use facts::Facts;
+use pace::Pace;
 use request::OpenRequest;
 use state::{Event, State};
 use story::Login;
@@ -49,6 +53,7 @@ pub struct Logins {
     sweep_at: Cell<usize>,
     tokens: RefCell<Tokens>,
     waits: Waits,
+    pace: RefCell<Pace>,
     stopping: Cell<bool>,
     stop: Notify,
 }
@@ -67,6 +72,10 @@ impl Logins {
         // Old ones go when their number has doubled, so that a login costs the same at any number.
         if requests.len() >= self.sweep_at.get() {
             requests.retain(|_, known| !known.left().is_zero());
+            // Beyond that, logins that wait go before late denials of logins that are over.
+            if requests.len() >= MOST_REQUESTS {
+                requests.retain(|_, known| !known.state().is_end());
+            }
             self.sweep_at.set((requests.len() * 2).clamp(64, MOST_REQUESTS));
         }
         if requests.len() < MOST_REQUESTS {
@@ -119,6 +128,19 @@ impl Logins {
         for request in self.requests.borrow().values() {
             request.happens(Event::Lost);
         }
+    }
+
+    /// The connection to the server is back. What was posted is acknowledged one by one; what was posted
+    /// to nobody has to look the same.
+    pub fn link_back(&self) {
+        for request in self.requests.borrow().values().filter(|request| request.devices.is_empty()) {
+            request.happens(Event::Acknowledged);
+        }
+    }
+
+    /// Whether a caller who is not root may ask once more now.
+    pub(crate) fn may_ask(&self, uid: u32) -> bool {
+        self.pace.borrow_mut().allows(uid, clock::boot())
     }
 
     /// Ends all that wait: the daemon stops.
@@ -182,6 +204,13 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
             return;
         }
     };
+    if !facts.by_root && !app.logins.may_ask(facts.uid) {
+        // Without a record: it is the records that are too many.
+        let busy = ending::Ending::busy();
+        let verdict = Verdict { outcome: busy.outcome, text: busy.text, token: None };
+        let _ = connection.reply(Step::Verdict(verdict)).await;
+        return;
+    }
     let id = countersign_protocol::digest::hex(&random::bytes::<8>());
     let mut login = Login::new(app.clone(), facts, connection);
     let ending = login.story().await;
@@ -201,7 +230,7 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     }
     let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
         .then(|| app.logins.issue(&id, &login.facts));
-    let verdict = countersign_protocol::login::Step::Verdict(Verdict { outcome, text: ending.text, token });
+    let verdict = Step::Verdict(Verdict { outcome, text: ending.text, token });
     // A caller that is gone needs no verdict.
     let _ = login.connection.reply(verdict).await;
 }

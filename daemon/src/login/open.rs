@@ -53,17 +53,20 @@ impl Open {
 
     async fn post(&self) -> Result<(), String> {
         let request = &self.request;
+        let relay = &self.app.relay;
         let posted = if request.devices.is_empty() {
-            // To nobody: as reachable as the server is for everybody else.
-            self.app.relay.reachable().await
+            // To nobody: as reachable and as slow as the server is for everybody else.
+            relay.post_nothing().await
         } else {
+            let began = clock::boot();
             let messages = request.sealed(&self.app.host)?;
-            self.app.relay.post(&request.id, messages, request.deadline).await
+            let posted = relay.post(&request.id, messages, request.deadline).await;
+            if posted.is_ok() {
+                relay.note_time(clock::boot().saturating_sub(began));
+            }
+            posted
         };
-        match posted {
-            Ok(()) => request.happens(Event::Acknowledged),
-            Err(_) => request.happens(Event::Lost),
-        };
+        request.happens(if posted.is_ok() { Event::Acknowledged } else { Event::Lost });
         Ok(())
     }
 
@@ -91,10 +94,7 @@ impl Deref for Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if !self.request.state().is_end() {
-            let event = if clock::boot() >= self.request.deadline { Event::Deadline } else { Event::HangUp };
-            self.request.happens(event);
-        }
+        self.request.happens(Event::HangUp);
         self.tell_end();
     }
 }

@@ -126,8 +126,13 @@ impl OpenRequest {
         self.state.get()
     }
 
-    /// Lets something happen; `false` where it means nothing in this state.
+    /// Lets something happen; `false` where it means nothing in this state. Past the deadline the
+    /// deadline is what happens: the timer that would have said so stands still while the machine sleeps.
     pub fn happens(&self, event: Event) -> bool {
+        if event != Event::Deadline && self.left().is_zero() {
+            self.happens(Event::Deadline);
+            return false;
+        }
         match next(self.state.get(), event) {
             Some(state) => {
                 match event {

@@ -3,33 +3,35 @@
 //! The server may forget at any time, so everything that still has to be said is kept in the
 //! [`outbox`] and said again after each reconnect. While the server is known to be down nobody waits
 //! for it: a login hears so at once, and its coming makes the next try to connect come sooner.
+//!
+//! [`stream`] keeps the event stream open, [`tell`] says what has to be said without anybody waiting
+//! for it, one message after the other and as slowly as the server asks for.
 
 mod outbox;
+mod stream;
+mod tell;
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_protocol::api::Post;
 use countersign_protocol::message::Sealed;
-use countersign_protocol::random;
-use countersign_relay_client::{Event, RelayClient, RelayError};
+use countersign_relay_client::{RelayClient, RelayError};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::app::App;
 use crate::clock;
 use outbox::{Entry, Outbox};
 
+pub use stream::run;
+pub use tell::tell;
+
 /// How long a post may take before the server counts as unreachable.
 const POST_TIME: Duration = Duration::from_secs(2);
-/// First pause after a failed connection.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause while nobody waits.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Longest pause while somebody waits.
-const LONGEST_PAUSE_WAITING: Duration = Duration::from_secs(1);
+/// Pause when the server asks to slow down and does not say how long.
+const SLOW_DOWN: Duration = Duration::from_secs(1);
 
 /// What is known of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +53,24 @@ pub struct Relay {
     wanted: Notify,
     /// The stream has to be opened anew.
     broken: Notify,
-    /// Closed messages are waiting to be posted.
-    ends: Notify,
-    ends_due: RefCell<Vec<String>>,
+    /// Ids of what [`tell`] has to post, first in line first.
+    due: RefCell<VecDeque<String>>,
+    /// There is something due.
+    due_now: Notify,
+    /// Whether [`tell`] is at it, and when it has come to an end.
+    telling: Cell<bool>,
+    told: Notify,
+    /// Why the server that is there did not take the last message that it did not take.
+    refusal: RefCell<String>,
+    /// How long the last message took until the server held it.
+    took: Cell<Duration>,
+}
+
+/// Why the server does not hold a message.
+struct Unposted {
+    why: String,
+    /// It asks to wait that long; then it may take it.
+    pause: Option<Duration>,
 }
 
 impl Relay {
@@ -66,8 +83,12 @@ impl Relay {
             outbox: RefCell::default(),
             wanted: Notify::new(),
             broken: Notify::new(),
-            ends: Notify::new(),
-            ends_due: RefCell::default(),
+            due: RefCell::default(),
+            due_now: Notify::new(),
+            telling: Cell::default(),
+            told: Notify::new(),
+            refusal: RefCell::new("no answer in time".to_owned()),
+            took: Cell::default(),
         }
     }
 
@@ -101,7 +122,7 @@ impl Relay {
         match &*self.link.borrow() {
             Link::Down(why) => why.clone(),
             Link::Starting => "not connected yet".to_owned(),
-            Link::Up => "no answer in time".to_owned(),
+            Link::Up => self.refusal.borrow().clone(),
         }
     }
 
@@ -111,20 +132,42 @@ impl Relay {
     /// # Errors
     /// Why the server does not hold them.
     pub async fn post(&self, id: &str, messages: Vec<Sealed>, until: Duration) -> Result<(), String> {
-        let known = self.outbox.borrow().get(id).is_some_and(|entry| entry.acknowledged);
-        let entry = Entry { messages, until, closed: false, acknowledged: known };
+        let (acknowledged, sent) =
+            self.outbox.borrow().get(id).map_or((false, false), |known| (known.acknowledged, known.sent));
+        let entry = Entry { messages, until, closed: false, acknowledged, sent };
         if !self.outbox.borrow_mut().put(id, entry, clock::boot()) {
             return Err("too many requests are open".to_owned());
         }
-        self.reachable().await?;
-        self.send(id).await
+        self.reachable()?;
+        match self.send(id).await {
+            Ok(_) => Ok(()),
+            Err(unposted) => {
+                if unposted.pause.is_some() {
+                    self.say(id);
+                }
+                Err(unposted.why)
+            }
+        }
     }
 
-    /// Whether posting is worth trying.
+    /// Posts nothing, and takes as long for it as the last post did: whoever logs in under a name that
+    /// has no device must not learn that from a clock.
     ///
     /// # Errors
     /// Why the server is known to be down.
-    pub async fn reachable(&self) -> Result<(), String> {
+    pub async fn post_nothing(&self) -> Result<(), String> {
+        self.reachable()?;
+        sleep(self.took.get()).await;
+        Ok(())
+    }
+
+    /// Takes note of how long it took to post, signing and sealing included.
+    pub fn note_time(&self, took: Duration) {
+        self.took.set(took.min(POST_TIME));
+    }
+
+    /// Whether posting is worth trying.
+    fn reachable(&self) -> Result<(), String> {
         if let Link::Down(why) = &*self.link.borrow() {
             self.wanted.notify_one();
             return Err(why.clone());
@@ -134,51 +177,75 @@ impl Relay {
 
     /// Posts the end of a request in the background, until the server holds it.
     pub fn close(&self, id: &str, messages: Vec<Sealed>, until: Duration) {
-        let entry = Entry { messages, until, closed: true, acknowledged: false };
-        if self.outbox.borrow_mut().put(id, entry, clock::boot()) {
-            self.ends_due.borrow_mut().push(id.to_owned());
-            self.ends.notify_one();
+        let entry = Entry { messages, until, closed: true, acknowledged: false, sent: false };
+        if self.outbox.borrow_mut().put_end(id, entry, clock::boot()) {
+            self.say(id);
         }
     }
 
     /// Posts the end of a request once more, for a phone that has not heard of it.
     pub fn close_again(&self, id: &str) {
-        let entry = self.outbox.borrow().get(id).filter(|entry| entry.closed).cloned();
-        if let Some(entry) = entry {
-            self.close(id, entry.messages, entry.until);
+        if self.outbox.borrow().get(id).is_some_and(|entry| entry.closed && entry.acknowledged) {
+            self.say(id);
         }
     }
 
-    /// Posts the newest version of a request.
-    async fn send(&self, id: &str) -> Result<(), String> {
-        let Some(client) = self.client() else { return Err("no server is configured".to_owned()) };
-        let Some((post, closed)) = self.message(id) else { return Ok(()) };
+    /// Waits until all has been said that can be said now.
+    pub async fn all_told(&self) {
+        loop {
+            let told = self.told.notified();
+            if !self.is_up() || (self.due.borrow().is_empty() && !self.telling.get()) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Has a message posted in the background.
+    fn say(&self, id: &str) {
+        let mut due = self.due.borrow_mut();
+        if due.len() < outbox::MOST {
+            due.push_back(id.to_owned());
+        }
+        self.due_now.notify_one();
+    }
+
+    /// Posts the newest version of a request; whether that is its end.
+    async fn send(&self, id: &str) -> Result<bool, Unposted> {
+        let unposted = |why: String| Unposted { why, pause: None };
+        let client = self.client().ok_or_else(|| unposted("no server is configured".to_owned()))?;
+        let Some((post, closed)) = self.message(id) else { return Ok(true) };
         let known = post.messages.len();
-        let why = match timeout(POST_TIME, client.post(&post)).await {
+        let error = match timeout(POST_TIME, client.post(&post)).await {
             Ok(Ok(posted)) if posted.unknown.len() < known || closed => {
                 self.outbox.borrow_mut().acknowledge(id, closed);
-                return Ok(());
+                return Ok(closed);
             }
-            Ok(Ok(_)) => "it knows none of the person's devices".to_owned(),
+            Ok(Ok(_)) => unposted("it knows none of the person's devices".to_owned()),
             Ok(Err(error)) => {
+                let pause = match &error {
+                    RelayError::Limited { retry_after } => Some(retry_after.unwrap_or(SLOW_DOWN)),
+                    _ => None,
+                };
                 let why = error.to_string();
                 if error.is_outage() {
                     self.lost(&why);
                 }
-                why
+                Unposted { why, pause }
             }
             Err(_) => {
                 let why = format!("no answer within {} s", POST_TIME.as_secs());
                 self.lost(&why);
-                why
+                unposted(why)
             }
         };
-        Err(why)
+        self.refusal.borrow_mut().clone_from(&error.why);
+        Err(error)
     }
 
     fn message(&self, id: &str) -> Option<(Post, bool)> {
-        let outbox = self.outbox.borrow();
-        let entry = outbox.get(id)?;
+        let mut outbox = self.outbox.borrow_mut();
+        let entry = outbox.sending(id)?;
         let left = entry.until.saturating_sub(clock::boot()).as_secs();
         let ttl = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, countersign_protocol::api::MAX_TTL);
         let ring = !entry.closed && !entry.acknowledged;
@@ -189,100 +256,4 @@ impl Relay {
         *self.link.borrow_mut() = Link::Down(why.to_owned());
         self.broken.notify_one();
     }
-}
-
-/// Keeps the stream open for as long as the daemon runs.
-pub async fn run(app: Rc<App>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let Some(client) = app.relay.client() else {
-            app.relay.wanted.notified().await;
-            continue;
-        };
-        let (was_up, why) = listen(&app, &client).await;
-        *app.relay.link.borrow_mut() = Link::Down(why.clone());
-        app.logins.link_lost();
-        if was_up {
-            pause = FIRST_PAUSE;
-            app.log.warning(&format!("the server is gone: {why}"));
-        } else if pause == FIRST_PAUSE {
-            app.log.warning(&format!("the server cannot be reached: {why}"));
-        }
-        let waiting = app.logins.waiting() > 0;
-        pause = pause.min(if waiting { LONGEST_PAUSE_WAITING } else { LONGEST_PAUSE });
-        // At least the first pause, so that many logins cannot hammer a server that is down.
-        sleep(jittered(FIRST_PAUSE)).await;
-        tokio::select! {
-            () = sleep(jittered(pause).saturating_sub(FIRST_PAUSE)) => {}
-            () = app.relay.wanted.notified() => {}
-        }
-        pause = pause.saturating_mul(2);
-    }
-}
-
-/// Posts ends in the background, one after the other; what fails is said again after a reconnect.
-pub async fn tell_ends(app: Rc<App>) {
-    loop {
-        app.relay.ends.notified().await;
-        loop {
-            let next = app.relay.ends_due.borrow_mut().pop();
-            let Some(id) = next else { break };
-            if app.relay.is_up()
-                && let Err(why) = app.relay.send(&id).await
-            {
-                app.log.warning(&format!("the end of request {id} cannot be posted yet: {why}"));
-            }
-        }
-    }
-}
-
-/// Opens the stream and reads it to its end: whether it was open, and why it ended.
-async fn listen(app: &Rc<App>, client: &Arc<RelayClient>) -> (bool, String) {
-    let mut events = match client.events().await {
-        Ok(events) => events,
-        Err(error) => return (false, error.to_string()),
-    };
-    let mut was_up = false;
-    loop {
-        let event: Result<Event, RelayError> = tokio::select! {
-            event = events.next() => event,
-            () = app.relay.broken.notified() => return (was_up, app.relay.trouble()),
-        };
-        match event {
-            Ok(Event::Hello(hello)) => {
-                if !was_up {
-                    app.log.notice(&format!("connected to server version {}", hello.server));
-                }
-                was_up = true;
-                *app.relay.link.borrow_mut() = Link::Up;
-                let app = app.clone();
-                tokio::task::spawn_local(async move { say_again(&app).await });
-            }
-            Ok(Event::Decision(sealed)) => app.logins.decision(app, &sealed).await,
-            Ok(Event::Message(_) | Event::KeepAlive) => {}
-            Err(error) => return (was_up, error.to_string()),
-        }
-    }
-}
-
-/// Posts all that the server may have forgotten.
-async fn say_again(app: &Rc<App>) {
-    let due = app.relay.outbox.borrow_mut().due(clock::boot());
-    for id in due {
-        let closed = app.relay.outbox.borrow().get(&id).is_some_and(|entry| entry.closed);
-        match app.relay.send(&id).await {
-            Ok(()) if !closed => app.logins.acknowledged(&id),
-            Ok(()) => {}
-            Err(why) => app.log.warning(&format!("request {id} cannot be posted: {why}")),
-        }
-        if !app.relay.is_up() {
-            return;
-        }
-    }
-}
-
-/// Between half of it and all of it, so that a fleet does not come back in one moment.
-fn jittered(pause: Duration) -> Duration {
-    let part = u32::from(random::bytes::<1>()[0]);
-    pause / 2 + pause / 512 * part
 }

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub closed: bool,
     /// Whether the server has once said that it holds it; then it does not ring again.
     pub acknowledged: bool,
+    /// Whether it was ever sent, so that the server may hold it.
+    pub sent: bool,
 }
 
 /// Newest versions by request id.
@@ -35,6 +37,11 @@ impl Outbox {
         // Old ones go when their number has doubled, so that a post costs the same at any number.
         if self.entries.len() >= self.sweep_at {
             self.entries.retain(|_, entry| entry.until > now);
+            // What was said to the end stays for a phone that has not heard it, but takes no room
+            // from what has to be said yet.
+            if self.entries.len() >= MOST {
+                self.entries.retain(|_, entry| !(entry.closed && entry.acknowledged));
+            }
             self.sweep_at = (self.entries.len() * 2).clamp(64, MOST);
         }
         let known = self.entries.get(id);
@@ -45,6 +52,23 @@ impl Outbox {
         }
         self.entries.insert(id.to_owned(), entry);
         true
+    }
+
+    /// Puts the end of a request in its place, unless nobody can have heard of the request: then
+    /// there is nothing to end. Whether it has to be posted.
+    pub(super) fn put_end(&mut self, id: &str, entry: Entry, now: Duration) -> bool {
+        if self.entries.get(id).is_some_and(|known| !known.sent) {
+            self.entries.remove(id);
+            return false;
+        }
+        self.put(id, entry, now)
+    }
+
+    /// The newest version of a request, about to be sent.
+    pub(super) fn sending(&mut self, id: &str) -> Option<&Entry> {
+        let entry = self.entries.get_mut(id)?;
+        entry.sent = true;
+        Some(entry)
     }
 
     /// The newest version of a request.
@@ -63,14 +87,14 @@ impl Outbox {
     }
 
     /// Ids of what has to be posted again once the server is back: open requests always, ends until
-    /// they are acknowledged. What is too old goes.
+    /// they are acknowledged. Open ones first, for somebody waits; of each kind those that have been
+    /// there longest. What is too old goes.
     pub(super) fn due(&mut self, now: Duration) -> Vec<String> {
         self.entries.retain(|_, entry| entry.until > now);
-        self.entries
-            .iter()
-            .filter(|(_, entry)| !(entry.closed && entry.acknowledged))
-            .map(|(id, _)| id.clone())
-            .collect()
+        let mut due: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| !(entry.closed && entry.acknowledged)).collect();
+        due.sort_by_key(|(_, entry)| (entry.closed, entry.until));
+        due.into_iter().map(|(id, _)| id.clone()).collect()
     }
 }
 
@@ -79,7 +103,8 @@ mod tests {
     use super::*;
 
     fn entry(closed: bool) -> Entry {
-        Entry { messages: Vec::new(), until: Duration::from_secs(60), closed, acknowledged: false }
+        let until = Duration::from_secs(60);
+        Entry { messages: Vec::new(), until, closed, acknowledged: false, sent: true }
     }
 
     #[test]
@@ -105,6 +130,37 @@ mod tests {
         outbox.acknowledge("over", true);
         assert_eq!(outbox.due(now), ["open"]);
         assert!(outbox.due(Duration::from_secs(61)).is_empty());
+    }
+
+    #[test]
+    fn what_is_said_again_comes_in_order_and_open_requests_first() {
+        let mut outbox = Outbox::default();
+        for (id, closed, until) in [("d", true, 90), ("c", true, 80), ("b", false, 70), ("a", false, 60)] {
+            let until = Duration::from_secs(until);
+            outbox.put(id, Entry { until, ..entry(closed) }, Duration::ZERO);
+        }
+        assert_eq!(outbox.due(Duration::ZERO), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_request_that_was_never_sent_needs_no_end() {
+        let mut outbox = Outbox::default();
+        outbox.put("unheard", Entry { sent: false, ..entry(false) }, Duration::ZERO);
+        assert!(!outbox.put_end("unheard", entry(true), Duration::ZERO));
+        outbox.put("sent", Entry { sent: false, ..entry(false) }, Duration::ZERO);
+        assert!(outbox.sending("sent").is_some());
+        assert!(outbox.put_end("sent", entry(true), Duration::ZERO));
+        assert_eq!(outbox.due(Duration::ZERO), ["sent"]);
+    }
+
+    #[test]
+    fn ends_that_were_heard_take_no_room_from_requests() {
+        let mut outbox = Outbox::default();
+        for number in 0..MOST {
+            assert!(outbox.put(&number.to_string(), entry(true), Duration::ZERO));
+            outbox.acknowledge(&number.to_string(), true);
+        }
+        assert!(outbox.put("one more", entry(false), Duration::ZERO));
     }
 
     #[test]

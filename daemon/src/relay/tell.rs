@@ -1,0 +1,64 @@
+//! Says in the background what phones have to hear: ends of requests, and after a reconnect all that
+//! the server may have forgotten.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Relay;
+use crate::app::App;
+use crate::clock;
+
+/// Longest pause that the server may ask for between two messages.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Posts what is due, one after the other. What fails because the server is gone is said again after
+/// a reconnect, what it takes later is tried again later.
+pub async fn tell(app: Rc<App>) {
+    loop {
+        app.relay.due_now.notified().await;
+        app.relay.telling.set(true);
+        let mut slowed = false;
+        while let Some(id) = app.relay.next_due() {
+            match app.relay.send(&id).await {
+                Ok(true) => {}
+                Ok(false) => app.logins.acknowledged(&id),
+                Err(unposted) => match unposted.pause {
+                    Some(pause) => {
+                        if !std::mem::replace(&mut slowed, true) {
+                            app.log.warning(&format!("phones hear of requests later: {}", unposted.why));
+                        }
+                        // Behind the others: what one phone has no room for must not hold them up.
+                        app.relay.say(&id);
+                        sleep(pause.min(LONGEST_PAUSE)).await;
+                    }
+                    None if app.relay.is_up() => {
+                        app.log.warning(&format!("request {id} cannot be posted: {}", unposted.why));
+                    }
+                    None => {}
+                },
+            }
+        }
+        app.relay.telling.set(false);
+        app.relay.told.notify_waiters();
+    }
+}
+
+impl Relay {
+    /// Has everything posted that the server may have forgotten.
+    pub(super) fn say_again(&self) {
+        // What was due before is part of it.
+        *self.due.borrow_mut() = self.outbox.borrow_mut().due(clock::boot()).into();
+        self.due_now.notify_one();
+    }
+
+    /// The next one to post; none while the server is gone, since all is due again when it is back.
+    fn next_due(&self) -> Option<String> {
+        let mut due = self.due.borrow_mut();
+        if !self.is_up() {
+            due.clear();
+        }
+        due.pop_front()
+    }
+}
