@@ -36,7 +36,7 @@ pub struct Facts {
     pub silent: bool,
     /// A grant of the `auth` stage.
     pub token: Option<Zeroizing<String>>,
-    /// The calling process's real uid, from the kernel.
+    /// The calling process's effective uid, from the kernel.
     pub uid: u32,
     /// Whether it came by the root socket.
     pub by_root: bool,
@@ -62,6 +62,13 @@ const LOCKERS: [&str; 14] = [
 
 /// Services that run a command with other rights.
 const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo", "sudo-i", "pkexec"];
+
+/// Services beside those that certainly have a terminal to prompt at.
+const TERMINALS: [&str; 2] = ["login", "remote"];
+
+/// Room for a command line in a request, as JSON. With it a request keeps below its limit, so that a
+/// long command is asked about instead of refused.
+const COMMAND_ROOM: usize = 1000;
 
 impl Facts {
     /// Checks what a caller says. What somebody who is not root says of keys, grants and addresses
@@ -91,9 +98,9 @@ impl Facts {
             kind: kind(&begin.service, by_root),
             remote: if by_root { remote(&begin) } else { None },
             ssh_key: begin.ssh_auth_info.as_deref().filter(|_| by_root).and_then(ssh_key),
-            requester: begin.remote_user.filter(|name| !name.is_empty() && *name != begin.user),
+            requester: begin.remote_user.filter(|name| by_root && !name.is_empty() && *name != begin.user),
             terminal: begin.terminal.filter(|t| !t.is_empty()),
-            command: begin.command_line.filter(|c| !c.is_empty()),
+            command: begin.command_line.filter(|c| !c.is_empty()).map(fitting),
             action: None,
             token: begin.token.filter(|_| by_root && begin.stage == Stage::Session),
             stage: begin.stage,
@@ -126,6 +133,24 @@ impl Facts {
         }
     }
 
+    /// Where the login comes from, for counting: the address, or who asks on this host.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match (&self.remote, &self.requester) {
+            (Some(remote), _) => remote.address.clone(),
+            // Behind a set-uid program the kernel shows root only.
+            (None, Some(requester)) => format!("user {requester}"),
+            (None, None) => format!("uid {}", self.uid),
+        }
+    }
+
+    /// Whether the application prompts at a terminal, so that a prompt which fails was broken off by the
+    /// person: sudo takes a Ctrl-C for itself and leaves no signal behind, login hands on a Ctrl-D.
+    #[must_use]
+    pub fn has_terminal(&self) -> bool {
+        self.kind == Kind::Command || TERMINALS.contains(&self.service.as_str())
+    }
+
     /// Whether this is sshd, under whatever name its binary was started: its PAM service is its
     /// own file name.
     #[must_use]
@@ -140,6 +165,25 @@ fn check(name: &str, value: &str, most: usize) -> Result<(), String> {
         length if length > most => Err(format!("the {name} is over {most} bytes")),
         _ => Ok(()),
     }
+}
+
+/// A command line, cut to its room in a request; a cut one says so.
+fn fitting(command: String) -> String {
+    let length = |c: char| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        c if c.is_ascii_control() => 6,
+        c => c.len_utf8(),
+    };
+    if command.chars().map(length).sum::<usize>() <= COMMAND_ROOM {
+        return command;
+    }
+    let mut room = COMMAND_ROOM - '…'.len_utf8();
+    let fits = command.chars().take_while(|c| {
+        let enough = room.checked_sub(length(*c));
+        room = enough.unwrap_or_default();
+        enough.is_some()
+    });
+    fits.chain(['…']).collect()
 }
 
 fn kind(service: &str, by_root: bool) -> Kind {
@@ -223,6 +267,7 @@ mod tests {
             peer: Some(Peer { address: "192.0.2.7".parse().unwrap(), port: 1 }),
             token: Some(Zeroizing::new("t".into())),
             stage: Stage::Session,
+            remote_user: Some("root".into()),
             ssh_auth_info: Some("publickey ssh-ed25519 AAAA".into()),
             ..begin()
         };
@@ -230,7 +275,7 @@ mod tests {
             Facts::new(said, &Caller { uid: 1000, gid: 1000, pid: Some(1), root_socket: false }).unwrap();
         assert!(facts.remote.is_none() && facts.token.is_none() && facts.ssh_key.is_none());
         assert_eq!(facts.kind, Kind::Unlock);
-        assert!(!facts.is_sshd());
+        assert!(facts.requester.is_none() && !facts.is_sshd());
     }
 
     #[test]
@@ -243,6 +288,19 @@ mod tests {
         assert_eq!(key.fingerprint.len(), "SHA256:".len() + 43);
         assert_eq!(ssh_key("password\n"), None);
         assert_eq!(ssh_key("publickey ssh-ed25519 !!!\n"), None);
+    }
+
+    #[test]
+    fn a_long_command_is_cut_to_its_room_and_says_so() {
+        for long in ["x".repeat(1024), "\"".repeat(1024), "\u{7}".repeat(1024), "é".repeat(512)] {
+            let cut = fitting(long.clone());
+            assert!(cut.ends_with('…') && long.starts_with(cut.trim_end_matches('…')), "{cut}");
+            let length = serde_json::to_string(&cut).unwrap().len() - 2;
+            assert!((COMMAND_ROOM - 6..=COMMAND_ROOM).contains(&length), "{length}");
+        }
+        for short in [String::new(), "x".repeat(COMMAND_ROOM), "\n".repeat(COMMAND_ROOM / 2)] {
+            assert_eq!(fitting(short.clone()), short);
+        }
     }
 
     #[test]

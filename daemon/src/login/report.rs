@@ -38,22 +38,11 @@ pub(super) async fn write(
     let factor = ending.factor.map(str::to_owned);
     let device = decision.as_ref().map(|decision| decision.fingerprint.clone());
     let rule = login.rule.clone();
-
-    let seconds = format!("{:.1}s", took.as_secs_f64());
-    let mut pairs = vec![("login", id), ("user", &facts.user), ("service", &facts.service), ("stage", stage)];
-    let optional = [
-        ("requester", &facts.requester),
-        ("from", &remote),
-        ("tty", &facts.terminal),
-        ("rule", &rule),
-        ("factor", &factor),
-        ("device", &device),
-    ];
-    pairs.extend(optional.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))));
-    pairs.extend([("after", seconds.as_str()), ("reason", ending.reason.as_str())]);
-    let level = if ending.outcome == Outcome::Granted { Level::Info } else { Level::Notice };
-    let observed = if login.observed { " (observed only)" } else { "" };
-    app.log.line(level, &format!("{outcome}{observed}"), &pairs);
+    let mut reason = ending.reason.clone();
+    if !facts.by_root {
+        // All that follows is that caller's own word, and the verdict is for its own use.
+        reason.push_str(&format!(" (asked by user {})", facts.uid));
+    }
 
     let mut record = Record {
         event: if login.observed { "observed" } else { "login" }.to_owned(),
@@ -68,12 +57,29 @@ pub(super) async fn write(
         approver: decision.as_ref().and(request).map(|request| request.person.clone()),
         device,
         rule,
-        reason: Some(ending.reason.clone()),
+        reason: Some(reason.clone()),
         ..Record::default()
     };
     evidence(&mut record, request, decision.as_ref());
     let typed = ending.outcome == Outcome::Granted && ending.factor == Some("recovery");
-    app.audit.append(record, if typed { Durability::Now } else { Durability::Later }).await
+    app.audit.append(record.clone(), if typed { Durability::Now } else { Durability::Later }).await?;
+
+    let seconds = format!("{:.1}s", took.as_secs_f64());
+    let mut pairs = vec![("login", id), ("user", &facts.user), ("service", &facts.service), ("stage", stage)];
+    let optional = [
+        ("requester", &facts.requester),
+        ("from", &record.remote),
+        ("tty", &facts.terminal),
+        ("rule", &record.rule),
+        ("factor", &record.factor),
+        ("device", &record.device),
+    ];
+    pairs.extend(optional.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))));
+    pairs.extend([("after", seconds.as_str()), ("reason", reason.as_str())]);
+    let level = if ending.outcome == Outcome::Granted { Level::Info } else { Level::Notice };
+    let observed = if login.observed { " (observed only)" } else { "" };
+    app.log.line(level, &format!("{outcome}{observed}"), &pairs);
+    Ok(())
 }
 
 /// Writes down a decision that came after the end: the login is over, but a denial says that

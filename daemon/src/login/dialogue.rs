@@ -1,0 +1,84 @@
+//! A login's side of the conversation: steps out, calls in, and what may end the wait for them.
+
+use std::time::Duration;
+
+use countersign_protocol::login::{Call, Continue, FIRST_REPLY_MS, Step};
+use zeroize::Zeroizing;
+
+use super::ending::Ending;
+use super::open::Open;
+use super::prompts;
+use super::request::OpenRequest;
+use super::state::State;
+use super::story::{Login, Told};
+
+/// Most prompts in one login, whatever is typed.
+const MOST_PROMPTS: u32 = 16;
+/// How long a person may look at the reason of a refusal.
+const READING_TIME: Duration = Duration::from_secs(30);
+
+/// What a prompt brought.
+pub(super) enum Answered {
+    Text(Zeroizing<String>),
+    CannotAsk,
+}
+
+impl Login {
+    /// Waits for a change while a call is out, so that nothing but hanging up can come from the caller.
+    pub(super) async fn watch(&mut self, open: &Open, seen: State) -> Told<()> {
+        tokio::select! {
+            () = open.changed_from(seen) => Ok(()),
+            () = self.connection.closed() => Err(Ending::withdrawn(open)),
+            () = self.app.logins.stopped() => Err(Ending::stopping()),
+        }
+    }
+
+    pub(super) async fn ask(&mut self, open: &Open, text: String) -> Told<Answered> {
+        self.prompts += 1;
+        if self.prompts > MOST_PROMPTS {
+            return Err(Ending::of(State::Failed));
+        }
+        let answer = self.step(Step::Ask { text, deadline_ms: deadline_ms(open) }, open).await?;
+        Ok(match answer {
+            Continue { cannot_ask: true, .. } => Answered::CannotAsk,
+            Continue { answer, .. } => Answered::Text(answer.unwrap_or_default()),
+        })
+    }
+
+    /// Replies with a step and waits for the next call; meanwhile ends are told to the phones.
+    pub(super) async fn step(&mut self, step: Step, open: &Open) -> Told<Continue> {
+        // It may have ended while a call was out, and a person may take their time now.
+        open.tell_end();
+        self.connection.reply(step).await.map_err(|_| Ending::withdrawn(open))?;
+        loop {
+            let seen = open.state();
+            tokio::select! {
+                call = self.connection.recv::<Call>() => return match call {
+                    Ok(Some(Call::Continue(next))) => Ok(next),
+                    Ok(None) => Err(Ending::withdrawn(open)),
+                    Ok(Some(Call::Begin(_))) => Err(Ending::fault("the caller began twice")),
+                    Err(error) => Err(Ending::fault(format!("the caller: {error}"))),
+                },
+                () = open.changed_from(seen), if !seen.is_end() => open.tell_end(),
+                () = self.app.logins.stopped() => return Err(Ending::stopping()),
+            }
+        }
+    }
+
+    /// Tells an application that shows nothing but prompts why it was refused.
+    pub(super) async fn acknowledge(&mut self, reason: &str) {
+        let step = Step::Ask { text: prompts::acknowledge(reason), deadline_ms: FIRST_REPLY_MS };
+        if self.prompts > 0 && self.connection.reply(step).await.is_ok() {
+            tokio::select! {
+                _ = self.connection.recv::<Call>() => {}
+                () = self.app.logins.stopped() => {}
+                () = tokio::time::sleep(READING_TIME) => {}
+            }
+        }
+    }
+}
+
+/// Time that the daemon may take over the next reply: until the request ends, and a little.
+pub(super) fn deadline_ms(open: &OpenRequest) -> u64 {
+    u64::try_from(open.left().as_millis()).unwrap_or(u64::MAX).saturating_add(FIRST_REPLY_MS)
+}

@@ -1,0 +1,96 @@
+//! What the rule that matched says about a login.
+
+use countersign_protocol::login::Stage;
+use countersign_protocol::message::{Confirm, Kind};
+
+use super::ending::Ending;
+use super::facts::Facts;
+use super::prompts;
+use super::request::OpenRequest;
+use super::story::Told;
+use crate::app::App;
+use crate::clock;
+use crate::config::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
+use crate::person::Person;
+
+/// Whose phone is asked. For su to root the caller's, since nobody carries root's; whoever else names a
+/// caller (a remote shell, a mail server) may have that name from the other side.
+pub(super) fn whom(rule: &Rule, facts: &Facts, account: &Account) -> String {
+    let asked_for_other = facts.by_root && facts.kind == Kind::Command;
+    match facts.requester.as_ref().filter(|_| asked_for_other) {
+        Some(caller) if rule.ask == Ask::Caller || account.uid == Some(0) => caller.clone(),
+        _ => account.name.clone(),
+    }
+}
+
+/// What the person has to do beside approving.
+pub(super) fn confirm(rule: &Rule, stage: Stage) -> Told<Confirm> {
+    match (stage, rule.without_prompt) {
+        (Stage::Auth, _) => Ok(rule.confirm),
+        (Stage::Session, WithoutPrompt::Tap) => Ok(Confirm::Tap),
+        (Stage::Session, WithoutPrompt::Refuse) => Err(Ending::cannot_ask("the session stage cannot prompt")),
+    }
+}
+
+/// What may be typed while the server is away, each once.
+pub(super) fn offline_factors(rule: &Rule) -> Vec<Factor> {
+    let mut factors = rule.codes.clone();
+    factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
+    factors
+}
+
+/// What to ask while the server is away; the end when nothing is left to type.
+pub(super) fn offline_prompt(app: &App, rule: &Rule) -> Told<String> {
+    prompts::offline(&offline_factors(rule)).ok_or_else(|| Ending::unreachable(app.relay.trouble()))
+}
+
+/// Whether a factor may be typed now.
+pub(super) fn may_type(factor: Factor, open: &OpenRequest, rule: &Rule) -> bool {
+    rule.codes.contains(&factor) || (rule.offline.contains(&factor) && open.is_unreachable())
+}
+
+/// The account that is entered.
+pub(super) struct Account {
+    /// Canonical where it is known.
+    pub(super) name: String,
+    /// `None`: the name service knows nobody of that name.
+    pub(super) uid: Option<u32>,
+}
+
+impl Account {
+    /// As it stands in a request. What is made for an unknown name is never sent.
+    pub(super) fn known(&self) -> Person {
+        Person { name: self.name.clone(), uid: self.uid.unwrap_or(u32::MAX) }
+    }
+}
+
+/// Whether a person who never had a device is let pass.
+pub(super) fn skips(rule: &Rule) -> bool {
+    match rule.unenrolled {
+        Unenrolled::Deny => false,
+        Unenrolled::SkipUntil(date) => date > clock::unix(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::testing::facts;
+
+    #[test]
+    fn a_caller_is_asked_only_where_the_host_itself_names_one() {
+        let mut rule = config::read("server = \"http://127.0.0.1:1\"\n").unwrap().default;
+        let root = Account { name: "root".to_owned(), uid: Some(0) };
+        let bob = Account { name: "bob".to_owned(), uid: Some(1001) };
+        let with =
+            |kind, by_root| Facts { kind, by_root, requester: Some("eve".to_owned()), ..facts("root") };
+        assert_eq!(whom(&rule, &with(Kind::Command, true), &root), "eve");
+        assert_eq!(whom(&rule, &with(Kind::Command, true), &bob), "bob");
+        rule.ask = Ask::Caller;
+        assert_eq!(whom(&rule, &with(Kind::Command, true), &bob), "eve");
+        for (kind, by_root) in [(Kind::Login, true), (Kind::Unlock, true), (Kind::Command, false)] {
+            assert_eq!(whom(&rule, &with(kind, by_root), &bob), "bob");
+        }
+    }
+}
