@@ -194,6 +194,12 @@ impl Session {
             return Err(Refusal(error::BAD_CALL, text.into()));
         }
         let (key, id) = (&device.card.key, device.id());
+        // A revoked key ends for everybody.
+        let is_others = |other: &Device| other.id() == id && other.user != person.name;
+        if !self.caller.root_socket && self.app.devices.all().iter().any(is_others) {
+            let text = "this device approves for another user, too; only root may revoke it";
+            return Err(Refusal(error::NOT_PERMITTED, text.into()));
+        }
         self.record(Record {
             event: "revoked".into(),
             user: Some(person.name.clone()),
