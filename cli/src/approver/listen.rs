@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::time::sleep;
 
-/// Waits before a stream is opened again, in milliseconds; the last one repeats.
-const WAITS_MS: [u64; 8] = [200, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000];
+/// Waits before a stream is opened again, in milliseconds; the last one repeats. It is short: a
+/// login waits a minute for a person who looks at this screen.
+const WAITS_MS: [u64; 5] = [200, 500, 1_000, 2_000, 4_000];
 
 /// What a server's stream brings.
 #[derive(Debug)]

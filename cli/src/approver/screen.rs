@@ -82,7 +82,7 @@ pub fn draw(inbox: &Inbox, name: &str, view: &View) -> Drawn {
         }
     } else {
         page.clipped(Style::Plain, "");
-        page.wrapped(Style::Plain, "Nothing to approve. Waiting for requests...");
+        page.wrapped(Style::Plain, idle(inbox));
     }
     let room = view.height.saturating_sub(page.lines.len() + foot.len());
     page.recent(inbox, view, room);
@@ -90,6 +90,18 @@ pub fn draw(inbox: &Inbox, name: &str, view: &View) -> Drawn {
     page.lines.extend(std::iter::repeat_n(Line { style: Style::Plain, text: String::new() }, blank));
     page.lines.extend(foot);
     Drawn { lines: page.lines, complete }
+}
+
+/// What is said while nothing is open.
+fn idle(inbox: &Inbox) -> &'static str {
+    let mut links = inbox.links().peekable();
+    if links.peek().is_none() {
+        "Connecting..."
+    } else if links.any(|(_, trouble)| trouble.is_none()) {
+        "Nothing to approve. Waiting for requests..."
+    } else {
+        "No request can arrive until the server is back."
+    }
 }
 
 /// Lines that fit.
@@ -160,7 +172,11 @@ impl Page {
         self.clipped(Style::Plain, &format!("{} of {} open (tab: next)", at + 1, items.len()));
         for (n, item) in items.iter().enumerate().skip(first).take(MAX_LISTED) {
             let mark = if n == at { '>' } else { ' ' };
-            let text = format!("{mark} {} {}", minutes(item.left(now)), words::headline(&item.verified));
+            // The address first: it tells two logins of one person apart, and the end may be cut off.
+            let from = item.verified.request.remote.as_ref();
+            let from = from.map(|remote| format!("{} ", escape(&remote.address))).unwrap_or_default();
+            let text =
+                format!("{mark} {} {from}{}", minutes(item.left(now)), words::headline(&item.verified));
             self.clipped(if n == at { Style::Strong } else { Style::Faint }, &text);
         }
         self.clipped(Style::Plain, "");
@@ -227,6 +243,7 @@ fn body(inbox: &Inbox, item: &Item, view: &View) -> Vec<Line> {
             escape(&item.verified.request.user),
             conflicts.join(", ")
         );
+        page.clipped(Style::Plain, "");
         page.wrapped(Style::Alarm, &text);
     }
     page.lines

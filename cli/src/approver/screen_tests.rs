@@ -53,7 +53,7 @@ connected to https://push.example.com
 alice wants to act as root by sudo on web1
 0:47 left to answer
 
-from      this machine itself (no address was given)
+from      web1 itself, not over the network
 service   sudo
 command   sudo systemctl restart nginx
 terminal  /dev/pts/3
@@ -77,8 +77,8 @@ Countersign approver - laptop
 connected to https://push.example.com
 
 1 of 2 open (tab: next)
-> 1:00 alice wants to log in to web1
-  1:00 alice wants to log in to web1
+> 1:00 192.0.2.7 alice wants to log i...
+  1:00 198.51.100.9 alice wants to lo...
 
 alice wants to log in to web1
 1:00 left to answer
@@ -88,6 +88,7 @@ from      192.0.2.7 port 50122 (the
 service   sshd
 terminal  ssh
 asked at  T+0
+
 Careful: alice has more than one request
 open. They differ in: from.
 
@@ -150,7 +151,7 @@ Countersign approver - laptop
 NOT CONNECTED to https://push.example.com: connection refused; trying again
 !! ALARM (2 times): a message of web1 has a wrong signature
 
-Nothing to approve. Waiting for requests...
+No request can arrive until the server is back.
 
 Lately:
 T+5 alice wants to log in to web1: withdrawn: the other side went away

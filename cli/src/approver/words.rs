@@ -1,7 +1,7 @@
 //! A request in words that are read at a glance. All that a host says is escaped here.
 
 use super::inbox::{Ended, Verified};
-use countersign_protocol::message::{Answer, ClosedOutcome, Kind, RemoteSource, Request};
+use countersign_protocol::message::{Answer, ClosedOutcome, Kind, RemoteSource};
 use countersign_protocol::text::escape;
 
 /// Who wants what, on which machine: one sentence.
@@ -25,7 +25,7 @@ pub fn headline(verified: &Verified) -> String {
 pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static str, String)> {
     let r = &verified.request;
     let text = |t: &Option<String>| t.as_deref().map(|t| escape(t).into_owned());
-    let mut out = vec![("from", from(r)), ("service", escape(&r.service).into_owned())];
+    let mut out = vec![("from", from(verified)), ("service", escape(&r.service).into_owned())];
     if let Some(command) = text(&r.command) {
         out.push(("command", command));
     }
@@ -52,9 +52,10 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
 }
 
 /// Where from, and whose word that is.
-fn from(request: &Request) -> String {
+fn from(verified: &Verified) -> String {
+    let request = &verified.request;
     let Some(remote) = &request.remote else {
-        return "this machine itself (no address was given)".to_owned();
+        return format!("{} itself, not over the network", escape(&verified.host_name));
     };
     let address = escape(&remote.address);
     let port = remote.port.map(|p| format!(" port {p}")).unwrap_or_default();
