@@ -287,6 +287,32 @@ fn the_exit_code_of_a_test_login_is_its_outcome() {
 }
 
 #[test]
+fn an_interrupted_test_login_says_how_it_ended() {
+    let ask = json!({ "step": "ask", "text": "Code: ", "deadline_ms": 5000 });
+    let daemon = Daemon::answering(&[ask, verdict("granted")]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .arg("--run")
+        .arg(&daemon.run)
+        .args(["test-login", "alice", "--service", "sshd"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut prompt = [0; 6];
+    child.stderr.as_mut().unwrap().read_exact(&mut prompt).unwrap();
+    assert_eq!(&prompt, b"Code: ");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    // Its standard input stays open: nothing but the signal ends it.
+    let _input = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(out(&output), "Login withdrawn.\n");
+    assert_eq!(daemon.calls().len(), 1, "the connection's end withdraws it");
+}
+
+#[test]
 fn a_test_login_without_input_says_so_and_a_hung_daemon_ends_it() {
     let ask = json!({ "step": "ask", "text": "Code: ", "deadline_ms": 5000 });
     let daemon = Daemon::answering(&[ask, verdict("denied")]);
@@ -333,7 +359,7 @@ fn on_a_terminal_pairing_draws_a_code_where_it_fits() {
         let (code, text) = on_terminal(&daemon, rows, columns, "pair alice", "123456\n");
         assert_eq!(code, Some(0), "{text}");
         assert_eq!(text.contains("\u{1b}[30;47;107m"), drawn, "{columns}x{rows}: {text}");
-        assert!(text.contains("/pair#1.AAEC") && text.contains("Waiting for the phone... 4:59"), "{text}");
+        assert!(text.contains("/pair#1.AAEC") && text.contains("Waiting for the device... 4:59"), "{text}");
         assert!(!text.contains("phone\u{1b}[1m"), "the name is the phone's word: {text}");
     }
 }

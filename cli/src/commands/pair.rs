@@ -33,7 +33,7 @@ pub(super) fn run(daemon: &mut ManageClient, user: &str, out: Output) -> Outcome
         let (user, name) = (escape(&device.user), escape(&device.name));
         out.lines(&format!(
             "Paired: {name} may approve for {user} from now on.\n\
-             Next: codes for the day that the phone is gone: countersign codes {user} --recovery\n\
+             Next: codes for the day that the device is gone: countersign codes {user} --recovery\n\
              and a second device: countersign pair {user}"
         ))?;
     }
@@ -55,10 +55,13 @@ fn show_link(user: &str, opened: &PairingOpened, out: Output) -> Outcome {
     let user = escape(user);
     out.lines(&match drawn {
         Some(code) => format!(
-            "To approve {user}'s logins, open this link on the phone, or scan the code below:\n{link}\n{code}"
+            "To approve {user}'s logins, scan the code on a phone, or elsewhere run\n\
+             countersign approve --pair '{link}'\n{code}"
         ),
         None => format!(
-            "To approve {user}'s logins, open this link on the phone (in a larger window it is a QR code):\n\n{link}\n"
+            "To approve {user}'s logins, open this link on a phone, or elsewhere run\n\
+             countersign approve --pair '{link}'\n\
+             (A larger window shows a QR code as well.)\n"
         ),
     })
 }
@@ -75,7 +78,7 @@ fn wait_for_phone(
             // A countdown that cannot be drawn harms nobody.
             let _ = write!(
                 stdout,
-                "\rWaiting for the phone... {} ",
+                "\rWaiting for the device... {} ",
                 minutes(left.saturating_sub(SHORT).as_secs())
             );
             let _ = stdout.flush();
@@ -124,7 +127,7 @@ fn ask_code(out: Output) -> Outcome<Zeroizing<String>> {
     loop {
         if std::io::stdin().is_terminal() {
             // The prompt stays off standard output, which may be read by a program.
-            eprint!("Type the pairing code that the phone shows: ");
+            eprint!("Type the pairing code that it shows: ");
         }
         let Some(line) = read_line()? else {
             return Err(Failure::new(Exit::Refused, "no pairing code was typed: nothing was paired"));

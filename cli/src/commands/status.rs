@@ -19,24 +19,32 @@ pub(super) fn run(daemon: &mut ManageClient, out: Output) -> Outcome<ExitCode> {
 }
 
 fn words(s: &Status) -> String {
+    let logins = if s.waiting == 1 { "login" } else { "logins" };
     let mut text = format!(
-        "Host       {} ({})\nDaemon     running, version {}\n",
+        "Host       {} ({})\nDaemon     running, version {}\nDevices    {} may approve here\nWaiting    {} {logins}\n",
         escape(&s.host),
         escape(&s.host_key),
-        escape(&s.version)
+        escape(&s.version),
+        s.devices,
+        s.waiting,
     );
-    let state = if s.connected { "connected" } else { "NOT CONNECTED" };
-    text.push_str(&format!("Server     {}, {state}\n", escape(&s.server)));
-    text.push_str(&format!("Devices    {} may approve here\n", s.devices));
-    text.push_str(&format!("Waiting    {} logins\n", s.waiting));
-    if !s.connected {
+    // Without a configuration in force no server is known, and nothing else matters.
+    let configured = !s.server.is_empty();
+    if configured {
+        let state = if s.connected { "connected" } else { "NOT CONNECTED" };
+        text.push_str(&format!("Server     {}, {state}\n", escape(&s.server)));
+    }
+    if configured && !s.connected {
         let why = s.trouble.as_deref().unwrap_or("no reason is known yet");
         text.push_str(&format!("\nLogins get no push now: {}\n", escape(why)));
         text.push_str("Until it is back, recovery codes work where the policy allows them.\n");
-        text.push_str("Not registered at the server yet? countersign join --token TOKEN\n");
     }
     if !s.config_faults.is_empty() {
-        text.push_str("\nThe configuration that was read last is NOT in force:\n");
+        text.push_str(if configured {
+            "\nThe configuration that was read last is NOT in force, an earlier one is:\n"
+        } else {
+            "\nNO configuration is in force, EVERY LOGIN IS REFUSED:\n"
+        });
         for fault in &s.config_faults {
             // A fault is drawn over several lines, the place below it marked by a caret.
             for line in fault.lines() {
@@ -44,8 +52,7 @@ fn words(s: &Status) -> String {
             }
         }
         text.push_str("Correct it, then: systemctl reload countersignd\n");
-    }
-    if s.devices == 0 {
+    } else if s.devices == 0 {
         text.push_str("\nNobody can approve yet: countersign pair USER\n");
     }
     text
@@ -55,25 +62,36 @@ fn words(s: &Status) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn trouble_comes_with_what_to_do() {
-        let status = Status {
+    fn status() -> Status {
+        Status {
             version: "0.1.0".into(),
             host: "web1\x1b]0;x\x07".into(),
             host_key: "SHA256:abc".into(),
             server: "https://push.example.com".into(),
             connected: false,
             trouble: Some("no route to host".into()),
-            waiting: 0,
+            waiting: 1,
             devices: 0,
-            config_faults: vec!["countersign.toml:3:1: unknown key\n3 | foo = 1\n  | ^^^".into()],
-        };
-        let text = words(&status);
+            config_faults: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn trouble_comes_with_what_to_do() {
+        let text = words(&status());
         assert!(!text.contains('\x1b'), "{text}");
-        for part in
-            ["no route to host", "countersign join", "NOT in force", "  | ^^^\n", "countersign pair USER"]
-        {
+        for part in ["no route to host", "recovery codes", "countersign pair USER", "1 login\n"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_fault_is_told_with_its_place_and_with_what_is_in_force() {
+        let fault = vec!["countersign.toml:3:1: unknown key\n3 | foo = 1\n  | ^^^".into()];
+        let kept = words(&Status { config_faults: fault.clone(), ..status() });
+        assert!(kept.contains("an earlier one is") && kept.contains("  | ^^^\n"), "{kept}");
+        let none = words(&Status { config_faults: fault, server: String::new(), ..status() });
+        assert!(none.contains("EVERY LOGIN IS REFUSED") && none.contains("  | ^^^\n"), "{none}");
+        assert!(!none.contains("push") && !none.contains("pair USER"), "one thing at a time: {none}");
     }
 }

@@ -2,14 +2,16 @@
 
 use super::read_line;
 use crate::manage_client::ManageClient;
-use crate::output::{Exit, Outcome, Output};
+use crate::output::{Exit, Failure, Outcome, Output};
 use countersign_protocol::login::{self, Begin, Call, Continue, FIRST_REPLY_MS, Stage, Step, Verdict};
 use countersign_protocol::text::escape;
+use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 pub(super) fn run(daemon: &mut ManageClient, user: &str, service: &str, out: Output) -> Outcome<ExitCode> {
+    say_when_interrupted(out)?;
     let begin = Begin {
         version: login::VERSION,
         stage: Stage::Auth,
@@ -37,6 +39,24 @@ pub(super) fn run(daemon: &mut ManageClient, user: &str, service: &str, out: Out
         };
         step = daemon.call(&Call::Continue(carried_out), Duration::from_millis(deadline_ms))?;
     }
+}
+
+/// Ctrl-C ends the program, and the end of its connection withdraws the login; here it is said.
+fn say_when_interrupted(out: Output) -> Outcome {
+    let broken = |e: &dyn std::fmt::Display| Failure::broken("signals", e);
+    let interrupt = SigSet::from(Signal::SIGINT);
+    interrupt.thread_block().map_err(|e| broken(&e))?;
+    let wait = move || {
+        if interrupt.wait().is_ok() {
+            // The terminal has drawn ^C behind the prompt.
+            eprintln!();
+            let withdrawn = Verdict { outcome: login::Outcome::Withdrawn, text: None, token: None };
+            let _ = conclude(&withdrawn, out);
+            std::process::exit(Exit::Refused as i32);
+        }
+    };
+    std::thread::Builder::new().spawn(wait).map_err(|e| broken(&e))?;
+    Ok(())
 }
 
 fn ask(text: &str) -> Outcome<Continue> {

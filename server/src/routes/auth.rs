@@ -51,7 +51,8 @@ pub(super) async fn token(
     let (peer, role) = app.registry.find(&id).ok_or_else(|| {
         Fault::forbidden(
             "unknown-key",
-            "this key is not known here; a host joins first, a device is paired first",
+            "this key is not known here; a host joins first (countersign join), a device is paired first \
+             (countersign pair)",
         )
     })?;
     let token = app.tokens.give(Caller { peer, id, role }, Instant::now());
