@@ -54,11 +54,11 @@ pub(super) async fn join(
         Joined::NoToken => Err(Fault::forbidden("token-unknown", NO_TOKEN)),
         Joined::Used => Err(Fault::forbidden(
             "token-used",
-            "another host has used this join token; each host needs one of its own",
+            "another host has used this join token; make a new one on the server: countersign-server token",
         )),
         Joined::Expired => Err(Fault::forbidden(
             "token-expired",
-            "this join token has expired; get one with `countersign-server token`",
+            "this join token has expired; make a new one on the server: countersign-server token",
         )),
         Joined::IsDevice => {
             Err(Fault::conflict("is-device", "this key is known as a device's; make a new host key"))
@@ -66,7 +66,7 @@ pub(super) async fn join(
     }
 }
 
-const NO_TOKEN: &str = "there is no such join token; get one with `countersign-server token`";
+const NO_TOKEN: &str = "there is no such join token; make a new one on the server: countersign-server token";
 
 /// The hosts that a device is linked to.
 #[utoipa::path(
