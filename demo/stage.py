@@ -16,6 +16,7 @@ CONTROL = Path("/run/lab/control")
 LINES = """\
 A private lab: your machine's accounts, /etc and sshd are not in it.
 On the left: demo's approver. a approves, d denies, r reports.
+A click changes sides; so does Ctrl-b and an arrow.
 
   password of demo: {password}
 
