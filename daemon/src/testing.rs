@@ -1,4 +1,6 @@
-//! A daemon in a temporary folder, and devices for it.
+//! A daemon in a temporary folder, devices for it, and a push server.
+
+pub(crate) mod push;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,10 +10,11 @@ use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
 use countersign_protocol::card;
+use countersign_protocol::digest;
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
 use countersign_protocol::login::Stage;
 use countersign_protocol::message::{
-    Answer, Card, Confirm, Decision, Envelope, Kind, MessageType, Sealed, VERSION,
+    Answer, Card, Closed, Confirm, Decision, Envelope, Kind, MessageType, Request, Sealed, VERSION,
 };
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{self, SignedMessage};
@@ -103,6 +106,18 @@ pub(crate) fn facts(user: &str) -> Facts {
     }
 }
 
+/// What a device has opened.
+pub(crate) enum Heard {
+    Request(Box<Asked>),
+    Closed(Closed),
+}
+
+/// A request as its device knows it.
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    digest: String,
+}
+
 /// A device that does whatever a test wants.
 pub(crate) struct TestDevice {
     pub(crate) key: SigningKey,
@@ -123,6 +138,36 @@ impl TestDevice {
             name: "test".to_owned(),
         };
         card::verify(&card::sign(&self.key, &card).unwrap()).unwrap()
+    }
+
+    /// Opens a message of the host and verifies it.
+    pub(crate) fn hear(&self, lab: &Lab, sealed: &Sealed) -> Heard {
+        let host = &lab.app.host.public;
+        let kind = seal::peek(sealed).unwrap().message_type;
+        let opened = seal::open(kind, &self.seal_key, self.card().hash, host, sealed).unwrap();
+        let (body, signature) = (&opened.body, &opened.signature);
+        if kind == MessageType::Closed {
+            return Heard::Closed(signed::verify_message(body, signature, host).unwrap().message);
+        }
+        let request = signed::verify_message(body, signature, host).unwrap().message;
+        Heard::Request(Box::new(Asked { request, digest: digest::sha256_hex(body) }))
+    }
+
+    /// Answers what it has opened, with this code where it approves and one is wanted.
+    pub(crate) fn reply(&self, lab: &Lab, asked: &Asked, answer: Answer, code: &str) -> Sealed {
+        let wanted = answer == Answer::Approve && asked.request.confirm == Confirm::Code;
+        let message = self.sign(&Decision {
+            version: VERSION,
+            request: asked.digest.clone(),
+            decision: answer,
+            code: wanted.then(|| code.to_owned()),
+            lease: None,
+            decided_at: 1,
+            counter: 1,
+        });
+        let mut reply_key = [0; 32];
+        Base64::decode(&asked.request.reply_key, &mut reply_key).unwrap();
+        self.seal_to(lab, &asked.request.id, reply_key, &message)
     }
 
     /// What an honest device would say.
@@ -151,14 +196,18 @@ impl TestDevice {
 
     /// Anything, sealed as a decision about a request.
     pub(crate) fn seal(&self, lab: &Lab, request: &OpenRequest, message: &SignedMessage) -> Sealed {
+        self.seal_to(lab, &request.id, request.reply.public(), message)
+    }
+
+    fn seal_to(&self, lab: &Lab, id: &str, reply_key: [u8; 32], message: &SignedMessage) -> Sealed {
         let envelope = Envelope {
             version: VERSION,
             message_type: MessageType::Decision,
             from: self.key.public_key().id(),
             to: lab.app.host.public.id(),
-            id: request.id.clone(),
+            id: id.to_owned(),
         };
-        let recipient = Recipient::reply_key(request.reply.public());
+        let recipient = Recipient::reply_key(reply_key);
         seal::seal(
             MessageType::Decision,
             self.key.public_key(),

@@ -303,3 +303,6 @@ impl Login {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

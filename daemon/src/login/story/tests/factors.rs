@@ -1,0 +1,121 @@
+//! Recovery codes, and callers who are not root.
+
+use super::*;
+use crate::login::{pace, prompts};
+
+async fn codes(scene: &Scene) -> Vec<Zeroizing<String>> {
+    scene.lab.app.recovery.new_codes(USER, 3).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_recovery_code_opens_once_without_a_server() {
+    play(async {
+        let scene = Scene::offline(|_| {}).await;
+        let codes = codes(&scene).await;
+        let mut peer = scene.login(sshd());
+        let prompt = peer.prompt().await;
+        assert!(prompt.contains("cannot be reached") && prompt.contains("ecovery code"), "{prompt}");
+        peer.answer(&codes[0]).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        peer.answer(&codes[0]).await;
+        assert!(peer.prompt().await.contains("not the code"));
+        peer.answer("").await;
+        assert!(peer.prompt().await.contains("cannot be reached"));
+        peer.answer(&codes[1]).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+        assert!(scene.audit().contains("\"factor\":\"recovery\""));
+    })
+    .await;
+}
+
+/// Whoever has to look for a piece of paper takes longer than a request.
+#[tokio::test]
+async fn a_recovery_code_is_good_after_the_phones_time() {
+    play(async {
+        let mut scene = Scene::new(short).await;
+        let codes = codes(&scene).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        scene.asked().await;
+        assert_eq!(scene.closed().await, ClosedOutcome::Expired);
+        peer.answer("0000-0000-0000-0000").await;
+        assert_eq!(peer.prompt().await, prompts::EXPIRED_ASK);
+        peer.answer(&codes[0]).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_recovery_code_does_not_undo_a_denial_and_is_not_used_up() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let codes = codes(&scene).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let asked = scene.asked().await;
+        scene.answer(&asked, Answer::Deny).await;
+        peer.answer(&codes[0]).await;
+        assert_eq!(peer.outcome().await, Outcome::Denied);
+        assert_eq!(scene.lab.app.recovery.left(USER), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_recovery_code_ends_the_ringing() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let codes = codes(&scene).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        scene.asked().await;
+        peer.answer(&codes[0]).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+        assert_eq!(scene.closed().await, ClosedOutcome::Otherwise);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_at_the_deadline_brings_the_offline_prompt() {
+    play(async {
+        let mut scene = Scene::new(short).await;
+        let codes = codes(&scene).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        scene.asked().await;
+        peer.answer("").await;
+        scene.lab.app.relay.set_client(None);
+        let prompt = peer.prompt().await;
+        assert!(prompt.contains("cannot be reached"), "{prompt}");
+        peer.answer(&codes[0]).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+    })
+    .await;
+}
+
+fn stranger() -> Caller {
+    Caller { uid: 4_000_000_000, gid: 4_000_000_000, pid: None, root_socket: false }
+}
+
+#[tokio::test]
+async fn nobody_but_root_asks_about_others_and_nobody_asks_without_end() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        for _ in 0..pace::MOST {
+            assert_eq!(scene.call(stranger(), sshd()).outcome().await, Outcome::Denied);
+        }
+        let records = scene.audit().lines().count();
+        assert_eq!(scene.call(stranger(), sshd()).outcome().await, Outcome::Busy);
+        assert_eq!(scene.audit().lines().count(), records, "a flood must not fill the disk");
+        assert!(scene.audit().contains("asked by user 4000000000"));
+        scene.push.is_quiet().await;
+        // Root's logins are not counted with them.
+        scene.login(sshd()).prompt().await;
+    })
+    .await;
+}

@@ -1,0 +1,147 @@
+//! Logins where a tap is enough.
+
+use super::*;
+use crate::config::{Then, WithoutPrompt};
+use crate::login::prompts;
+use countersign_protocol::message::Confirm;
+
+#[tokio::test]
+async fn the_session_stage_waits_for_a_tap() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let answers = [
+            (Answer::Approve, Outcome::Granted),
+            (Answer::Deny, Outcome::Denied),
+            (Answer::Report, Outcome::Denied),
+        ];
+        for (answer, outcome) in answers {
+            let mut peer = scene.login(begin("sshd", Stage::Session));
+            assert!(matches!(peer.step().await, Step::Wait { .. }));
+            let asked = scene.asked().await;
+            assert_eq!(asked.request.confirm, Confirm::Tap);
+            peer.go_on(Continue::default()).await;
+            scene.answer(&asked, answer).await;
+            let verdict = peer.verdict().await;
+            assert_eq!((verdict.outcome, verdict.token), (outcome, None));
+            scene.closed().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_application_that_cannot_ask_gets_another_request() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let first = scene.asked().await;
+        peer.cannot_ask().await;
+        let mut posted = [scene.push.next().await, scene.push.next().await];
+        posted.sort_by_key(|post| !post.ring);
+        let heard = posted.map(|post| scene.phone.hear(&scene.lab, &post.messages[0]));
+        let [Heard::Request(second), Heard::Closed(closed)] = heard else { panic!("one of each") };
+        assert_eq!((&closed.id, closed.outcome), (&first.request.id, ClosedOutcome::Replaced));
+        assert_eq!((first.request.confirm, second.request.confirm), (Confirm::Code, Confirm::Tap));
+        // What is approved of the first is nothing to the second.
+        scene.push.deliver(&scene.phone.reply(&scene.lab, &first, Answer::Approve, CODE));
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(scene.state(&second), State::Posted);
+        scene.answer(&second, Answer::Approve).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_tap_where_the_policy_wants_none() {
+    play(async {
+        let mut scene = Scene::new(|rule| rule.without_prompt = WithoutPrompt::Refuse).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        scene.asked().await;
+        peer.cannot_ask().await;
+        assert_eq!(peer.outcome().await, Outcome::Denied);
+        assert_eq!(scene.closed().await, ClosedOutcome::Withdrawn);
+        assert_eq!(scene.login(begin("sshd", Stage::Session)).outcome().await, Outcome::Denied);
+        scene.push.is_quiet().await;
+    })
+    .await;
+}
+
+/// Whoever could answer one prompt can answer the next, and who breaks off a prompt at a terminal has
+/// given up: neither is a way to a tap in place of a code.
+#[tokio::test]
+async fn nobody_chooses_a_tap_by_breaking_off() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        for service in ["sudo", "su", "login"] {
+            let mut peer = scene.login(begin(service, Stage::Auth));
+            peer.prompt().await;
+            scene.asked().await;
+            peer.cannot_ask().await;
+            assert_eq!(peer.outcome().await, Outcome::Withdrawn, "{service}");
+            assert_eq!(scene.closed().await, ClosedOutcome::Withdrawn);
+        }
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        scene.asked().await;
+        peer.answer("hello").await;
+        peer.prompt().await;
+        peer.cannot_ask().await;
+        assert_eq!(peer.outcome().await, Outcome::Withdrawn);
+        assert_eq!(scene.closed().await, ClosedOutcome::Withdrawn);
+        scene.push.is_quiet().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tap_that_began_offline_comes_to_its_end() {
+    play(async {
+        let mut scene = Scene::offline(|rule| rule.confirm = Confirm::Tap).await;
+        let mut peer = scene.login(begin("swaylock", Stage::Auth));
+        assert!(peer.prompt().await.contains("cannot be reached"));
+        scene.connect().await;
+        let asked = scene.asked().await;
+        peer.answer("").await;
+        assert!(matches!(peer.step().await, Step::Say { text, .. } if text == prompts::TAP));
+        peer.go_on(Continue::default()).await;
+        scene.answer(&asked, Answer::Approve).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_asked_an_absent_server_is_said_at_once() {
+    play(async {
+        let scene = Scene::offline(|_| {}).await;
+        let began = std::time::Instant::now();
+        assert_eq!(scene.login(begin("sshd", Stage::Session)).outcome().await, Outcome::Unreachable);
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        peer.cannot_ask().await;
+        assert_eq!(peer.outcome().await, Outcome::Unreachable);
+        assert!(began.elapsed() < Duration::from_secs(2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn observing_asks_and_never_decides() {
+    play(async {
+        let mut scene = Scene::new(|rule| rule.then = Then::Observe).await;
+        for answer in [Answer::Approve, Answer::Deny] {
+            let mut peer = scene.login(begin("sshd", Stage::Session));
+            peer.step().await;
+            let asked = scene.asked().await;
+            peer.go_on(Continue::default()).await;
+            scene.answer(&asked, answer).await;
+            assert_eq!(peer.outcome().await, Outcome::Ignored);
+            scene.closed().await;
+        }
+        assert!(scene.audit().contains("\"event\":\"observed\""));
+    })
+    .await;
+}

@@ -1,0 +1,111 @@
+//! A push server that keeps no state: it shows a test what was posted, and hands on what the test gives it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use countersign_protocol::api::{Challenge, Hello, Post, Posted, Token, event};
+use countersign_protocol::message::Sealed;
+use futures_util::stream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{sleep, timeout};
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The server, as its test holds it.
+pub(crate) struct Push {
+    pub(crate) origin: String,
+    shared: Arc<Shared>,
+    posts: UnboundedReceiver<Post>,
+}
+
+struct Shared {
+    posted: UnboundedSender<Post>,
+    /// The open stream; dropping it ends the stream.
+    stream: Mutex<Option<UnboundedSender<String>>>,
+    /// Posts that are refused for a second each before one is taken.
+    refuse: AtomicUsize,
+}
+
+impl Push {
+    pub(crate) async fn start() -> Self {
+        let (posted, posts) = unbounded_channel();
+        let shared = Arc::new(Shared { posted, stream: Mutex::default(), refuse: AtomicUsize::new(0) });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new()
+            .route("/v1/auth/challenge", post(challenge))
+            .route("/v1/auth/token", post(token))
+            .route("/v1/messages", post(messages))
+            .route("/v1/stream", get(open_stream))
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { origin, shared, posts }
+    }
+
+    /// The next post, in the order of their coming.
+    pub(crate) async fn next(&mut self) -> Post {
+        timeout(PATIENCE, self.posts.recv()).await.expect("nothing was posted").unwrap()
+    }
+
+    /// Nothing is posted for a moment.
+    pub(crate) async fn is_quiet(&mut self) {
+        sleep(Duration::from_millis(200)).await;
+        assert!(self.posts.try_recv().is_err(), "something was posted");
+    }
+
+    /// Hands a decision to the host.
+    pub(crate) fn deliver(&self, decision: &Sealed) {
+        let data = serde_json::to_string(decision).unwrap();
+        let frame = format!("event: {}\ndata: {data}\n\n", event::DECISION);
+        self.shared.stream.lock().unwrap().as_ref().unwrap().send(frame).unwrap();
+    }
+
+    /// Ends the stream.
+    pub(crate) fn cut(&self) {
+        *self.shared.stream.lock().unwrap() = None;
+    }
+
+    /// Refuses the next posts as too many.
+    pub(crate) fn refuse(&self, posts: usize) {
+        self.shared.refuse.store(posts, Ordering::SeqCst);
+    }
+}
+
+async fn challenge() -> Json<Challenge> {
+    Json(Challenge { nonce: "nonce".into(), expires_at: 1 })
+}
+
+async fn token() -> Json<Token> {
+    Json(Token { token: "token".into(), expires_in: 600 })
+}
+
+async fn messages(State(shared): State<Arc<Shared>>, Json(post): Json<Post>) -> Response {
+    let refused =
+        shared.refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+    if refused {
+        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response();
+    }
+    let _ = shared.posted.send(post);
+    (StatusCode::ACCEPTED, Json(Posted { listening: 1, unknown: Vec::new() })).into_response()
+}
+
+async fn open_stream(State(shared): State<Arc<Shared>>) -> Body {
+    let (frames, came) = unbounded_channel();
+    let hello = serde_json::to_string(&Hello { server: "test".into(), epoch: "1".into() }).unwrap();
+    frames.send(format!("event: {}\ndata: {hello}\n\n", event::HELLO)).unwrap();
+    *shared.stream.lock().unwrap() = Some(frames);
+    let next = |mut came: UnboundedReceiver<String>| async move {
+        let frame = came.recv().await?;
+        Some((Ok::<_, std::io::Error>(frame), came))
+    };
+    Body::from_stream(stream::unfold(came, next))
+}
