@@ -11,6 +11,7 @@ use crate::person::{self, Person};
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
 use countersign_protocol::manage::{self, Call, Codes, CodesLeft, Devices, Joined, Status, error};
+use countersign_relay_client::RelayError;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -144,7 +145,7 @@ impl Session {
         self.root_only()?;
         let config = self.app.config().map_err(Refusal::fault)?;
         let client = self.app.relay.client().ok_or_else(pairing::no_server)?;
-        client.join(token, &self.app.host.name).await.map_err(Refusal::unreachable)?;
+        client.join(token, &self.app.host.name).await.map_err(|error| not_joined(&error))?;
         self.app.relay.reconnect();
         let joined = Joined { server: config.server.clone(), host_key: self.app.host.public.fingerprint() };
         let reason = format!("at {} by {}", joined.server, self.by());
@@ -317,6 +318,30 @@ async fn known(user: &str) -> Answer<Person> {
     found.ok_or_else(|| Refusal(error::NOT_FOUND, "there is no such user on this host".into()))
 }
 
+/// A server that says no to the token is there: another token helps, waiting does not.
+fn not_joined(error: &RelayError) -> Refusal {
+    match error {
+        RelayError::Status { status: 400..=499, .. } => Refusal(error::NOT_PERMITTED, error.to_string()),
+        _ => Refusal::unreachable(error),
+    }
+}
+
 fn no_pairing<T>() -> Answer<T> {
     Err(Refusal(error::NOT_FOUND, "no pairing is open on this connection; call Pair first".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_protocol::api::Problem;
+
+    #[test]
+    fn a_wrong_join_token_is_no_outage() {
+        let problem = Problem { code: "token-used".into(), message: "make a new one".into() };
+        let Refusal(name, text) = not_joined(&RelayError::Status { status: 403, problem: Some(problem) });
+        assert_eq!(name, error::NOT_PERMITTED);
+        assert!(text.contains("make a new one"), "{text}");
+        let Refusal(name, _) = not_joined(&RelayError::Status { status: 502, problem: None });
+        assert_eq!(name, error::UNREACHABLE);
+    }
 }
