@@ -20,16 +20,16 @@ pub mod files;
 pub mod host_key;
 pub mod listen;
 pub mod log;
+pub mod login;
 pub mod manage;
 pub mod pairing;
 pub mod person;
 pub mod privileges;
 pub mod recovery;
+pub mod relay;
 pub mod run;
 pub mod service_manager;
 pub mod sockets;
-pub mod login;
-pub mod relay;
 pub mod verify;
 
 #[cfg(test)]
