@@ -29,7 +29,7 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"output of {running.name}", running.log()[-8000:]))
         log = item.funcargs.get("syslog") if hasattr(item, "funcargs") else None
         if log:
-            report.sections.append(("system log", "\n".join(log.lines()[-60:])))
+            report.sections.append(("system log", "\n".join(log.lines(after=log.since))))
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +45,9 @@ def host(syslog):
 
 
 @pytest.fixture(autouse=True)
-def clean(host):
+def clean(host, syslog):
     """Leaves nothing running and no key or PAM service changed behind."""
+    syslog.since = syslog.mark()
     yield
     for screen in terminal.OPEN:
         screen.kill()

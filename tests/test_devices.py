@@ -5,10 +5,11 @@ import subprocess
 import time
 
 import pytest
-from lab import paths
+from lab import pam, paths
 from lab.approver import Approver
-from lab.forger import Forger, Key
-from lab.terminal import CODE, on_terminal_of
+from lab.daemon import Daemon
+from lab.forger import Forger, Key, fingerprint
+from lab.terminal import CODE, Terminal, on_terminal_of
 
 PASSWORD = "alice-password"
 
@@ -134,6 +135,34 @@ def test_a_decision_of_somebody_elses_device_does_not_open(up):
     owner.send(request, body, other.key.sign(body))
     still_waiting(run)
     opens(run, owner, request)
+
+
+def test_a_decision_for_another_host_does_not_open(up, tmp_path):
+    """One device, paired with two hosts: what it approves on one is worth nothing on the other."""
+    stack = up(confirm="tap", wait="40s")
+    other = Daemon(tmp_path / "other", stack.server.origin, suffix="-2", confirm="tap", wait="40s").start()
+    other.join(stack.server.token())
+    phone = stack.approver("alice")
+    phone.stop()
+    phone.pair("alice", run=other.run)
+    phone.stop()
+    pam.write("lab", f"auth required {paths.MODULE} socket={other.run}/pam.sock\naccount required pam_permit.so\n")
+    here, there = sudo(), Terminal(["pamtester", "lab", "alice", "authenticate"], timeout=20)
+    forger = Forger(phone.home, stack.server.origin)
+    hosts = {fingerprint(host["key"]): host["key"] for host in json.loads((phone.home / "hosts.json").read_text())}
+    asked_here = forger.request(hosts[stack.daemon.status()["host_key"]])
+    asked_there = forger.request(hosts[other.status()["host_key"]])
+    body = forger.decision(asked_there)
+    signature = forger.key.sign(body)
+    # To this host as it is, and sealed to the key of this host's own request.
+    there_key, here_key = json.loads(asked_there)["reply_key"], json.loads(asked_here)["reply_key"]
+    forger.send(asked_here, body, signature, reply_key=there_key)
+    forger.send(asked_here, body, signature, reply_key=here_key)
+    still_waiting(here)
+    forger.send(asked_there, body, signature)
+    assert there.finish() == 0
+    still_waiting(here, 0.5)
+    opens(here, forger, asked_here)
 
 
 def test_a_decision_after_the_time_does_not_open(up):

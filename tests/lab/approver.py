@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from . import paths
+from .daemon import RUN
 from .process import wait_until
 
 
@@ -23,10 +24,11 @@ class Approver:
         self._popen = None
         self._errors = self.home.parent / f"{self.home.name}.err"
 
-    def pair(self, user):
+    def pair(self, user, run=RUN):
         """Pairs with the private host for the user, typing the code that the device shows; then watches."""
+        self.events.clear()
         host = subprocess.Popen(
-            [paths.COMMAND, "pair", user, "--json"],
+            [paths.COMMAND, "--run", run, "pair", user, "--json"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:

@@ -1,7 +1,6 @@
 """countersignd, with its configuration, its sockets and its audit trail at their usual places."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -21,23 +20,30 @@ def toml(value):
 
 
 class Daemon:
-    """The daemon of the private host. Keyword arguments are the settings of `[default]`."""
+    """The daemon of the private host. Keyword arguments are the settings of `[default]`.
+
+    A `suffix` makes it another host's, with its own key, at places of its own.
+    """
 
     DEFAULTS = {"then": "approve", "confirm": "code", "wait": "20s", "without_prompt": "tap", "codes": ["recovery"]}
 
-    def __init__(self, directory, origin, ca=None, **default):
+    def __init__(self, directory, origin, ca=None, suffix="", **default):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        for place in (STATE, RUN, CONFIG.parent):
+        self.config = Path(f"{CONFIG.parent}{suffix}") / CONFIG.name
+        self.state = Path(f"{STATE}{suffix}")
+        self.run = Path(f"{RUN}{suffix}")
+        for place in (self.state, self.run, self.config.parent):
             shutil.rmtree(place, ignore_errors=True)
-        STATE.mkdir(parents=True, mode=0o700)
-        shutil.chown(STATE, "countersign", "countersign")
-        CONFIG.parent.mkdir(mode=0o755)
+        self.state.mkdir(parents=True, mode=0o700)
+        shutil.chown(self.state, "countersign", "countersign")
+        self.config.parent.mkdir(mode=0o755)
         self.origin = origin
+        self.host_name = f"lab{suffix}"
         self.ca = None
         if ca:
             # Where the daemon's own user can read it.
-            self.ca = CONFIG.parent / "server-ca.pem"
+            self.ca = self.config.parent / "server-ca.pem"
             shutil.copy(ca, self.ca)
         self.process = None
         self.configure(**default)
@@ -45,7 +51,7 @@ class Daemon:
     def configure(self, **default):
         """Writes the configuration; settings that are None are left out."""
         settings = {**self.DEFAULTS, **default}
-        text = f"server = {toml(self.origin)}\n"
+        text = f"server = {toml(self.origin)}\nhost_name = {toml(self.host_name)}\n"
         if self.ca:
             text += f"server_ca = {toml(str(self.ca))}\n"
         text += "\n[default]\n"
@@ -53,13 +59,14 @@ class Daemon:
         self.write_config(text)
 
     def write_config(self, text):
-        CONFIG.write_text(text)
-        CONFIG.chmod(0o644)
+        self.config.write_text(text)
+        self.config.chmod(0o644)
 
     def start(self, expect_ready=True):
-        argv = [paths.DAEMON, "--user", "countersign", "--config", CONFIG, "--state", STATE, "--run", RUN]
+        argv = [paths.DAEMON, "--user", "countersign", "--config", self.config]
+        argv += ["--state", self.state, "--run", self.run]
         self.process = Process("countersignd", argv, self.directory / "countersignd.log")
-        wait_until(lambda: not self.process.alive() or (RUN / "pam.sock").exists(), 5, "the daemon binds its sockets")
+        wait_until(lambda: not self.process.alive() or (self.run / "pam.sock").exists(), 5, "the daemon binds its sockets")
         if expect_ready:
             assert self.process.alive(), self.process.log()
         return self
@@ -74,7 +81,7 @@ class Daemon:
     def command(self, *words, stdin=None, check=True):
         """Runs `countersign WORDS --json` as root; returns what it printed."""
         done = subprocess.run(
-            [paths.COMMAND, *[str(word) for word in words], "--json"],
+            [paths.COMMAND, "--run", self.run, *[str(word) for word in words], "--json"],
             capture_output=True, text=True, input=stdin, timeout=30,
         )  # fmt: skip
         if check:
@@ -88,7 +95,7 @@ class Daemon:
     def audit(self):
         """The records of the audit trail, oldest first."""
         records = []
-        for file in sorted((STATE / "audit").iterdir()):
+        for file in sorted((self.state / "audit").iterdir()):
             records += [json.loads(line) for line in file.read_text().splitlines() if line.startswith("{")]
         return records
 
@@ -98,7 +105,3 @@ class Daemon:
 
     def kill(self):
         self.process.kill()
-
-
-def socket_exists():
-    return os.path.exists(RUN / "pam.sock")

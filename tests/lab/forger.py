@@ -69,6 +69,11 @@ def key_id(line):
     return base64.urlsafe_b64encode(sha256(blob_of(line))).rstrip(b"=").decode()
 
 
+def fingerprint(line):
+    """As ssh-keygen -l shows it."""
+    return "SHA256:" + base64.b64encode(sha256(blob_of(line))).rstrip(b"=").decode()
+
+
 class Key:
     """An OpenSSH key file that signs."""
 
@@ -126,7 +131,8 @@ class Forger:
         while time.monotonic() < deadline:
             polled = self._call("GET", "/v1/poll?wait=1", token=self.token)
             sealed = [event["data"] for event in polled["events"] if event["event"] == "message"]
-            sealed = [one for one in sealed if json.loads(one["envelope"])["type"] == "request"]
+            envelopes = [(json.loads(one["envelope"]), one) for one in sealed]
+            sealed = [one for about, one in envelopes if (about["type"], about["from"]) == ("request", key_id(host_key))]
             if sealed:
                 return self.open(sealed[-1], host_key)
         raise AssertionError("no request came to the device")

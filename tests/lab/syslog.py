@@ -17,6 +17,8 @@ class Syslog:
         self._socket.bind(path)
         os.chmod(path, 0o666)
         self._lines = []
+        # Where the present test began.
+        self.since = 0
         threading.Thread(target=self._collect, daemon=True).start()
 
     def _collect(self):
