@@ -77,7 +77,7 @@ deb: deps build ## build the Debian packages into .build/deb/
 
 clean: ## remove what was built
 	$(CARGO) clean
-	rm -rf $(BUILD_DIR)
+	rm -rf $(BUILD_DIR) 2>/dev/null || sudo rm -rf $(BUILD_DIR)
 
 # A plain word when Rust is missing or old, instead of a page of errors.
 rust:
