@@ -99,6 +99,30 @@ async fn a_decision_survives_a_server_that_forgets_everything() {
 }
 
 #[tokio::test]
+async fn a_decision_survives_an_approver_that_dies() {
+    let (mut server, host, mut approver) = paired().await;
+    let home = server.dir.path().join("home");
+    let asked = host.ask().await;
+    let id = approver.wait("request")["id"].as_str().unwrap().to_owned();
+    server.down();
+    approver.wait("disconnected");
+    approver.line(&format!("a {id}"));
+    let code = approver.wait("decided")["code"].as_str().unwrap().to_owned();
+    drop(approver);
+    server.up();
+    let mut again = Approver::start(&home, &[]);
+    assert_eq!(again.wait("decided")["code"], code, "the person may still have to type it");
+    let mut events = host.events().await;
+    assert_eq!(host.decision(&mut events, &asked).await.code, Some(code));
+    host.close(&asked, ClosedOutcome::Approved).await;
+    again.wait("closed");
+    again.line("q");
+    assert_eq!(again.end(), Some(0));
+    let kept = std::fs::read_to_string(home.join("decided.json")).unwrap();
+    assert_eq!(kept.trim(), "[]", "a code is kept no longer than it opens something");
+}
+
+#[tokio::test]
 async fn an_approver_that_starts_again_knows_its_hosts_and_what_was_closed() {
     let (server, host, mut approver) = paired().await;
     let asked = host.ask().await;

@@ -4,9 +4,11 @@
 //! and what happened. A request is removed by its host's signed `closed` or by its end, never by
 //! a word of the relay.
 
-pub use super::item::{Ended, Event, Item, Key, Now, Order, Phase, Verified};
+pub use super::item::{Decided, Ended, Event, Item, Key, Now, Order, Phase, Verified};
 
-use countersign_protocol::message::{Answer, ClosedOutcome, Sealed};
+use super::conflicts::conflicts;
+use super::notices::Notices;
+use countersign_protocol::message::{Answer, ClosedOutcome, Request, Sealed};
 use std::collections::{BTreeMap, VecDeque};
 use zeroize::Zeroizing;
 
@@ -18,18 +20,12 @@ const MAX_CLOSED: usize = 1000;
 const REMEMBER: u64 = 300;
 /// Longest that a request can live, for a `closed` whose request never came.
 const LONGEST: u64 = countersign_protocol::message::MAX_EXPIRES_IN as u64;
-/// Alarms that are kept to be shown.
-const MAX_ALARMS: usize = 3;
 /// Ended requests that are kept to be shown.
 const MAX_RECENT: usize = 5;
-/// How far the clocks may be apart before it is said.
-const CLOCKS_APART: u64 = 30;
 /// A selection that changed by itself takes no answer for this long: the person has not read it.
 const LOOK_FIRST_MS: u64 = 700;
 /// After a request's end its `closed` may still be on the way; so long nothing is said about it.
 const LAST_WORD_MS: u64 = 3_000;
-/// A notice goes away after this time.
-const NOTICE_MS: u64 = 10_000;
 /// Waits before a decision is sent again, in milliseconds; the last one repeats.
 const SEND_AGAIN_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 15_000];
 
@@ -45,9 +41,7 @@ pub struct Inbox {
     closed: BTreeMap<Key, u64>,
     links: BTreeMap<String, Option<String>>,
     recent: VecDeque<Ended>,
-    alarms: VecDeque<(String, u32)>,
-    /// The last notice, and since when it has stood, known from the first tick on.
-    notice: Option<(String, Option<u64>)>,
+    notices: Notices,
     events: VecDeque<Event>,
     orders: VecDeque<Order>,
 }
@@ -84,13 +78,13 @@ impl Inbox {
 
     /// Alarms and how often each came, newest first.
     pub fn alarms(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.alarms.iter().map(|(text, n)| (text.as_str(), *n))
+        self.notices.alarms()
     }
 
     /// The last notice.
     #[must_use]
     pub fn last_notice(&self) -> Option<&str> {
-        self.notice.as_ref().map(|(text, _)| text.as_str())
+        self.notices.last()
     }
 
     /// Servers, and why the stream is not open.
@@ -126,33 +120,54 @@ impl Inbox {
             }
             return;
         }
-        let request = &verified.request;
-        let ahead = i64::try_from(request.issued_at).unwrap_or(i64::MAX).saturating_sub_unsigned(now.unix);
-        // Not more than its life counts from now when the host's clock is ahead.
-        let left = request.issued_at.saturating_add(request.expires_in.into()).saturating_sub(now.unix);
-        let left = left.min(request.expires_in.into());
-        if left == 0 {
+        let item = Item::new(verified, now);
+        if item.left(now) == 0 {
+            let Request { issued_at, expires_in, .. } = item.verified.request;
             self.notice(format!(
                 "a request from {} came {} s after its end; if this happens often, compare the clocks",
-                verified.host_name,
-                ahead.unsigned_abs().saturating_sub(request.expires_in.into())
+                item.verified.host_name,
+                now.unix.saturating_sub(issued_at).saturating_sub(expires_in.into())
             ));
             return;
         }
-        if self.items.iter().filter(|i| i.verified.host == verified.host).count() >= MAX_OPEN_PER_HOST {
-            self.alarm(format!("{} asks too much at once; more is not shown", verified.host_name));
+        if self.items.iter().filter(|i| i.verified.host == key.host).count() >= MAX_OPEN_PER_HOST {
+            self.alarm(format!("{} asks too much at once; more is not shown", item.verified.host_name));
             return;
         }
-        self.items.push(Item {
-            verified,
-            phase: Phase::Asking,
-            ends_at: now.ms + left * 1000,
-            clock_apart: (ahead.unsigned_abs() > CLOCKS_APART).then_some(ahead),
-        });
+        self.items.push(item);
         if self.selected.is_none() {
             self.select(Some(key.clone()), now);
         }
         self.events.push_back(Event::Request(key));
+    }
+
+    /// A decision of an earlier run, which its host may not have heard.
+    pub fn restore(&mut self, decided: Decided, now: Now) {
+        let Decided { verified, answer, code, sealed } = decided;
+        let mut item = Item::new(verified, now);
+        let key = item.verified.key();
+        if item.left(now) == 0 || self.closed.contains_key(&key) {
+            return;
+        }
+        item.phase = Phase::Decided { answer, code, sealed, delivered: false, sent: 0, again_at: now.ms };
+        self.items.push(item);
+        if self.selected.is_none() {
+            self.select(Some(key.clone()), now);
+        }
+        self.events.push_back(Event::Decided(key));
+    }
+
+    /// The decisions that their hosts have not closed, to be stored.
+    pub fn decided(&self) -> impl Iterator<Item = Decided> {
+        self.items.iter().filter_map(|item| match &item.phase {
+            Phase::Decided { answer, code, sealed, .. } => Some(Decided {
+                verified: item.verified.clone(),
+                answer: *answer,
+                code: code.clone(),
+                sealed: sealed.clone(),
+            }),
+            Phase::Asking | Phase::Signing(_) => None,
+        })
     }
 
     /// A host's signed `closed` came.
@@ -185,7 +200,7 @@ impl Inbox {
         match self.items.iter_mut().find(|i| i.verified.key() == *key) {
             Some(item) if item.phase == Phase::Asking => {
                 item.phase = Phase::Signing(answer);
-                self.notice = None;
+                self.notices.clear();
                 self.orders.push_back(Order::Sign(key.clone(), answer));
             }
             Some(_) => self.hint("that one is answered already"),
@@ -220,7 +235,7 @@ impl Inbox {
             match result {
                 Ok(()) => {
                     *delivered = true;
-                    self.notice = None;
+                    self.notices.clear();
                 }
                 Err(why) => self.notice(format!("the answer is not sent yet: {why}")),
             }
@@ -251,20 +266,13 @@ impl Inbox {
     /// Something that must not happen.
     pub fn alarm(&mut self, text: String) {
         self.events.push_back(Event::Alarm(text.clone()));
-        if let Some(at) = self.alarms.iter().position(|(t, _)| *t == text)
-            && let Some((text, n)) = self.alarms.remove(at)
-        {
-            self.alarms.push_front((text, n.saturating_add(1)));
-        } else {
-            self.alarms.push_front((text, 1));
-            self.alarms.truncate(MAX_ALARMS);
-        }
+        self.notices.alarm(text);
     }
 
     /// Something worth knowing.
     pub fn notice(&mut self, text: String) {
         self.events.push_back(Event::Notice(text.clone()));
-        self.notice = Some((text, None));
+        self.notices.say(text);
     }
 
     /// What a key had no effect for.
@@ -293,12 +301,7 @@ impl Inbox {
             self.record(item, None, now);
         }
         self.closed.retain(|_, until| *until > now.unix);
-        if let Some((_, since)) = &mut self.notice {
-            let since = *since.get_or_insert(now.ms);
-            if since + NOTICE_MS <= now.ms {
-                self.notice = None;
-            }
-        }
+        self.notices.tick(now.ms);
         for item in &mut self.items {
             let key = item.verified.key();
             if let Phase::Decided { sealed, sent, again_at, delivered, .. } = &mut item.phase
@@ -314,35 +317,7 @@ impl Inbox {
     /// Other open requests of the same user, and in what they differ from this one.
     #[must_use]
     pub fn conflicts(&self, item: &Item) -> Vec<&'static str> {
-        let own = &item.verified;
-        let others: Vec<&Verified> = self
-            .items
-            .iter()
-            .filter(|i| i.phase == Phase::Asking)
-            .map(|i| &i.verified)
-            .filter(|v| v.key() != own.key() && v.request.user == own.request.user)
-            .collect();
-        if others.is_empty() {
-            return Vec::new();
-        }
-        let (a, differs) = (&own.request, |f: &dyn Fn(&Verified) -> bool| others.iter().any(|o| !f(o)));
-        let parts: [(&'static str, bool); 8] = [
-            ("machine", differs(&|o| o.host == own.host)),
-            ("service", differs(&|o| o.request.service == a.service)),
-            ("command", differs(&|o| o.request.command == a.command)),
-            ("action", differs(&|o| o.request.action == a.action)),
-            ("asked by", differs(&|o| o.request.requester == a.requester)),
-            (
-                "from",
-                differs(&|o| {
-                    o.request.remote.as_ref().map(|r| &r.address) == a.remote.as_ref().map(|r| &r.address)
-                }),
-            ),
-            ("terminal", differs(&|o| o.request.terminal == a.terminal)),
-            ("ssh key", differs(&|o| o.request.ssh_key == a.ssh_key)),
-        ];
-        let found: Vec<_> = parts.into_iter().filter(|(_, d)| *d).map(|(name, _)| name).collect();
-        if found.is_empty() { vec!["nothing but the time"] } else { found }
+        conflicts(&self.items, item)
     }
 
     fn end(&mut self, key: &Key, outcome: ClosedOutcome, now: Now) {

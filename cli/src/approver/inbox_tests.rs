@@ -46,6 +46,32 @@ fn a_decision_is_sent_again_until_the_host_closes() {
 }
 
 #[test]
+fn a_decision_is_taken_up_by_the_next_run_while_its_request_lives() {
+    let mut inbox = filled(&["a", "b"]);
+    inbox.answer(&key("a"), Answer::Approve);
+    inbox.signed(&key("a"), sealed("a"), Some(Zeroizing::new("123456".into())), at(1000));
+    let decided: Vec<_> = inbox.decided().collect();
+    assert_eq!(decided.len(), 1, "b is undecided");
+
+    let mut next = Inbox::new(BTreeMap::new());
+    next.restore(decided[0].clone(), at(20_000));
+    assert_eq!(next.selected().unwrap().left(at(20_000)), 40);
+    next.tick(at(20_000));
+    assert_eq!(sends(&mut next), 1);
+    // The relay brings the request again: it stays decided.
+    next.arrive(verified(request("a")), at(21_000));
+    next.answer(&key("a"), Answer::Deny);
+    assert_eq!(next.decided().collect::<Vec<_>>(), decided);
+
+    let mut late = Inbox::new(BTreeMap::new());
+    late.restore(decided[0].clone(), at(60_000));
+    assert!(late.items().is_empty());
+    let mut closed = Inbox::new(BTreeMap::from([(key("a"), u64::MAX)]));
+    closed.restore(decided[0].clone(), at(20_000));
+    assert!(closed.items().is_empty());
+}
+
+#[test]
 fn what_was_closed_does_not_come_back_and_is_forgotten_in_the_end() {
     let mut inbox = filled(&["a"]);
     inbox.close(&key("a"), &verified(request("a")).digest, ClosedOutcome::Withdrawn, "web1", at(1000));

@@ -1,7 +1,11 @@
 //! What the inbox holds, tells and wants done.
 
 use countersign_protocol::message::{Answer, ClosedOutcome, Request, Sealed};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+/// How far the clocks may be apart before it is said.
+const CLOCKS_APART: u64 = 30;
 
 /// Two clocks: one that is never set, for waiting, and the calendar's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub struct Key {
 }
 
 /// A request whose signature was verified, and what is known about it from elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
     /// The request.
     pub request: Request,
@@ -82,11 +86,40 @@ pub struct Item {
 }
 
 impl Item {
+    /// A request that comes now. Its life is counted by its host's clock, but not for longer than
+    /// `expires_in` when that clock is ahead of ours.
+    #[must_use]
+    pub fn new(verified: Verified, now: Now) -> Self {
+        let Request { issued_at, expires_in, .. } = verified.request;
+        let ahead = i64::try_from(issued_at).unwrap_or(i64::MAX).saturating_sub_unsigned(now.unix);
+        let left = issued_at.saturating_add(expires_in.into()).saturating_sub(now.unix);
+        let left = left.min(expires_in.into());
+        Self {
+            verified,
+            phase: Phase::Asking,
+            ends_at: now.ms + left * 1000,
+            clock_apart: (ahead.unsigned_abs() > CLOCKS_APART).then_some(ahead),
+        }
+    }
+
     /// Whole seconds that are left.
     #[must_use]
     pub fn left(&self, now: Now) -> u64 {
         self.ends_at.saturating_sub(now.ms).div_ceil(1000)
     }
+}
+
+/// A decision that its host has not closed, as it is kept for the next run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The request.
+    pub verified: Verified,
+    /// The answer.
+    pub answer: Answer,
+    /// The code to type at the terminal.
+    pub code: Option<Zeroizing<String>>,
+    /// What is sent.
+    pub sealed: Box<Sealed>,
 }
 
 /// A request that ended.

@@ -1,17 +1,19 @@
 //! The native approver: of equal rank with a phone.
 //!
-//! [`letter`] believes messages or raises alarms, [`inbox`] keeps what is open ([`item`]), [`screen`] and
-//! [`plain`] show it, [`run`] connects them with servers ([`listen`]), a [`terminal`] and time.
-//! [`pair`] makes a host trusted. [`store`] keeps keys and
-//! trusted hosts in a private directory ([`home`]); [`agent`] signs with keys in ssh-agent.
+//! [`letter`] believes messages or raises alarms, [`inbox`] keeps what is open ([`item`], [`conflicts`],
+//! [`notices`]), [`screen`] and [`plain`] show it, [`run`] connects them with servers ([`listen`]), a
+//! [`terminal`] and time. [`pair`] makes a host trusted. [`store`] keeps keys, trusted hosts and
+//! undelivered decisions in a private directory ([`home`]); [`agent`] signs with keys in ssh-agent.
 
 pub mod agent;
+pub mod conflicts;
 pub mod digits;
 pub mod home;
 pub mod inbox;
 pub mod item;
 pub mod letter;
 pub mod listen;
+mod notices;
 pub mod pair;
 pub mod plain;
 pub mod run;

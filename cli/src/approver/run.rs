@@ -77,9 +77,15 @@ pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer
         .spawn(move || reader(&typed))
         .map_err(|e| Failure::broken("cannot start a thread", e))?;
     let inbox = Inbox::new(store.closed()?);
+    let decided = store.decided()?;
     let device = Arc::new(device);
     let start = Instant::now();
-    Watch { store, device, inbox, clients, inputs, face, auto, start, drawn: None }.run(queue).await
+    let kept = decided.iter().map(|d| d.verified.key()).collect();
+    let mut watch = Watch { store, device, inbox, clients, inputs, face, auto, start, kept, drawn: None };
+    for decided in decided {
+        watch.inbox.restore(decided, watch.now());
+    }
+    watch.run(queue).await
 }
 
 struct Watch {
@@ -91,6 +97,8 @@ struct Watch {
     face: Face,
     auto: Option<Answer>,
     start: Instant,
+    /// The decisions that are on the disk.
+    kept: Vec<Key>,
     /// What the person sees now.
     drawn: Option<Drawn>,
 }
@@ -191,6 +199,7 @@ impl Watch {
 
     /// Does what the inbox wants done, and shows what it has become.
     fn settle(&mut self) -> Outcome {
+        self.keep_decided();
         loop {
             let events = self.inbox.take_events();
             let orders = self.inbox.take_orders();
@@ -208,6 +217,19 @@ impl Watch {
             }
         }
         self.draw()
+    }
+
+    /// Puts the open decisions on the disk before they are sent.
+    fn keep_decided(&mut self) {
+        let decided: Vec<_> = self.inbox.decided().collect();
+        let keys: Vec<Key> = decided.iter().map(|d| d.verified.key()).collect();
+        if keys != self.kept {
+            self.kept = keys;
+            // The decision itself does not depend on it.
+            if let Err(failure) = self.store.keep_decided(&decided) {
+                self.inbox.notice(failure.message);
+            }
+        }
     }
 
     fn tell(&mut self, event: &Event) -> Outcome {

@@ -2,7 +2,7 @@
 
 use super::agent::AgentKey;
 use super::home::Home;
-use super::inbox::Key;
+use super::inbox::{Decided, Key};
 use crate::output::{Exit, Failure, Outcome};
 use base64ct::{Base64, Encoding};
 use countersign_protocol::api::SignedCard;
@@ -24,6 +24,7 @@ mod file {
     pub(super) const HOSTS: &str = "hosts.json";
     pub(super) const COUNTER: &str = "counter";
     pub(super) const CLOSED: &str = "closed.json";
+    pub(super) const DECIDED: &str = "decided.json";
     pub(super) const HISTORY: &str = "history.jsonl";
 }
 
@@ -272,6 +273,22 @@ impl Store {
             .map(|(key, until)| ClosedId { host: key.host.clone(), id: key.id.clone(), until: *until })
             .collect();
         write_json(&self.home, file::CLOSED, &ids)
+    }
+
+    /// Decisions of an earlier run that no host has closed.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn decided(&self) -> Outcome<Vec<Decided>> {
+        Ok(read_json(&self.home, file::DECIDED)?.unwrap_or_default())
+    }
+
+    /// Keeps decisions, so that an end of the program does not lose them.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn keep_decided(&self, decided: &[Decided]) -> Outcome {
+        write_json(&self.home, file::DECIDED, &decided)
     }
 
     /// Adds a line to the history.
