@@ -50,7 +50,21 @@ impl Challenges {
         Challenge { nonce: Base64UrlUnpadded::encode_string(&nonce), expires_at }
     }
 
-    /// Takes back a nonce whose signature is valid.
+    /// Whether a nonce is this server's and may still be used.
+    pub(crate) fn check(
+        &self,
+        nonce: &str,
+        key: &[u8; 32],
+        expires_at: u64,
+        now: u64,
+    ) -> Result<(), BadNonce> {
+        let random = self.read(nonce, key, expires_at, now)?;
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered.contains_key(&random) { Err(BadNonce::Used) } else { Ok(()) }
+    }
+
+    /// Takes back a nonce whose signature is valid and whose key may do something here: a nonce that
+    /// is taken takes memory.
     pub(crate) fn take(
         &self,
         nonce: &str,
@@ -58,6 +72,19 @@ impl Challenges {
         expires_at: u64,
         now: u64,
     ) -> Result<(), BadNonce> {
+        let random = self.read(nonce, key, expires_at, now)?;
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered.len() >= MAX_ANSWERED {
+            return Err(BadNonce::Full);
+        }
+        match answered.insert(random, expires_at) {
+            None => Ok(()),
+            Some(_) => Err(BadNonce::Used),
+        }
+    }
+
+    /// What makes a nonce of ours different from the others.
+    fn read(&self, nonce: &str, key: &[u8; 32], expires_at: u64, now: u64) -> Result<[u8; 16], BadNonce> {
         let mut bytes = [0u8; 48];
         let bytes = Base64UrlUnpadded::decode(nonce, &mut bytes).map_err(|_| BadNonce::Unknown)?;
         let (random, tag) = bytes.split_first_chunk::<16>().ok_or(BadNonce::Unknown)?;
@@ -65,14 +92,7 @@ impl Challenges {
         if now >= expires_at {
             return Err(BadNonce::Expired);
         }
-        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        if answered.len() >= MAX_ANSWERED {
-            return Err(BadNonce::Full);
-        }
-        match answered.insert(*random, expires_at) {
-            None => Ok(()),
-            Some(_) => Err(BadNonce::Used),
-        }
+        Ok(*random)
     }
 
     /// Forgets what has expired.
@@ -103,7 +123,10 @@ mod tests {
         assert_eq!(take(&nonce, &other, expires_at, 1000), Err(BadNonce::Unknown));
         assert_eq!(take(&nonce, &key, expires_at + 600, 1000), Err(BadNonce::Unknown));
         assert_eq!(take(&nonce, &key, expires_at, expires_at), Err(BadNonce::Expired));
+        let check = || challenges.check(&nonce, &key, expires_at, 1000);
+        assert_eq!((check(), check()), (Ok(()), Ok(())), "looking uses nothing up");
         assert_eq!(take(&nonce, &key, expires_at, expires_at - 1), Ok(()));
+        assert_eq!(check(), Err(BadNonce::Used));
         assert_eq!(take(&nonce, &key, expires_at, 1000), Err(BadNonce::Used));
         for bad in ["", "AAAA", &"A".repeat(64), &nonce[..62], &format!("{nonce}A"), &"A".repeat(10_000)] {
             assert_eq!(take(bad, &key, expires_at, 1000), Err(BadNonce::Unknown), "{bad}");

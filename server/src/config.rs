@@ -98,7 +98,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 25_000,
-            connections_per_address: 2_000,
+            connections_per_address: 5_000,
             memory_mib: 256,
             messages_per_host: 12_000,
             // More than one host may have, so that no single host can fill a device's share.
@@ -109,7 +109,7 @@ impl Default for Limits {
             host_rate: 200,
             device_rate: 50,
             pair_rate: 20,
-            address_rate: 100,
+            address_rate: 500,
         }
     }
 }

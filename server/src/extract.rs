@@ -13,7 +13,10 @@ use axum::http::{StatusCode, header};
 use countersign_protocol::text;
 use serde::de::DeserializeOwned;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a body may take to arrive; until then its first part takes memory.
+const BODY: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -31,7 +34,11 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
                 "the body must be JSON with Content-Type: application/json",
             ));
         }
-        let body = Bytes::from_request(request, app).await.map_err(|rejection| match rejection.status() {
+        let body = Bytes::from_request(request, app);
+        let body = tokio::time::timeout(BODY, body).await.map_err(|_| {
+            Fault::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long to arrive")
+        })?;
+        let body = body.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is over its size limit")
             }

@@ -9,7 +9,7 @@ use crate::registry;
 use crate::tokens::Caller;
 use axum::extract::State;
 use countersign_protocol::api::{Challenge, ChallengeFor, Problem, Proof, TOKEN_LIFE, Token};
-use countersign_protocol::auth::{self, AuthError};
+use countersign_protocol::auth::{self, AuthError, Proven};
 use countersign_protocol::keys::PublicKey;
 use std::time::{Duration, Instant};
 
@@ -46,8 +46,8 @@ pub(super) async fn token(
     _: Anybody,
     Json(proof): Json<Proof>,
 ) -> Result<axum::Json<Token>, Fault> {
-    let key = check_proof(&app, &proof)?;
-    let id = KeyId(key.sha256());
+    let proven = check_proof(&app, &proof)?;
+    let id = KeyId(proven.key.sha256());
     let (peer, role) = app.registry.find(&id).ok_or_else(|| {
         Fault::forbidden(
             "unknown-key",
@@ -55,12 +55,14 @@ pub(super) async fn token(
              (countersign pair)",
         )
     })?;
+    // Only now: keys that anybody can make must not fill the memory of used nonces.
+    use_up(&app, &proven)?;
     let token = app.tokens.give(Caller { peer, id, role }, Instant::now());
     Ok(axum::Json(Token { token, expires_in: TOKEN_LIFE }))
 }
 
-/// Checks a proof and uses up its nonce.
-pub(super) fn check_proof(app: &App, proof: &Proof) -> Result<PublicKey, Fault> {
+/// Checks a proof. Whoever grants something for it uses up its nonce, too.
+pub(super) fn check_proof(app: &App, proof: &Proof) -> Result<Proven, Fault> {
     let now = registry::now();
     let proven = auth::verify(proof, &app.origin, now).map_err(|error| match error {
         AuthError::Origin => Fault::forbidden(
@@ -70,14 +72,23 @@ pub(super) fn check_proof(app: &App, proof: &Proof) -> Result<PublicKey, Fault> 
         AuthError::Expired => Fault::forbidden("bad-nonce", "the challenge has expired; ask for a new one"),
         error => Fault::forbidden("bad-proof", error.to_string()),
     })?;
-    match app.challenges.take(&proven.nonce, &proven.key.sha256(), proven.expires_at, now) {
-        Ok(()) => Ok(proven.key),
-        Err(BadNonce::Unknown | BadNonce::Expired | BadNonce::Used) => Err(Fault::forbidden(
+    let Proven { key, nonce, expires_at } = &proven;
+    app.challenges.check(nonce, &key.sha256(), *expires_at, now).map_err(bad_nonce)?;
+    Ok(proven)
+}
+
+/// Takes a proof's nonce: once.
+pub(super) fn use_up(app: &App, proven: &Proven) -> Result<(), Fault> {
+    let Proven { key, nonce, expires_at } = proven;
+    app.challenges.take(nonce, &key.sha256(), *expires_at, registry::now()).map_err(bad_nonce)
+}
+
+fn bad_nonce(bad: BadNonce) -> Fault {
+    match bad {
+        BadNonce::Unknown | BadNonce::Expired | BadNonce::Used => Fault::forbidden(
             "bad-nonce",
             "the challenge is not this server's, not this key's, expired or used; ask for a new one",
-        )),
-        Err(BadNonce::Full) => {
-            Err(Fault::limit("too many callers at once; try again", Duration::from_secs(10)))
-        }
+        ),
+        BadNonce::Full => Fault::limit("too many callers at once; try again", Duration::from_secs(10)),
     }
 }

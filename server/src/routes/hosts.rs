@@ -1,6 +1,6 @@
 //! Hosts: how they join, and what a device sees of them.
 
-use super::auth::check_proof;
+use super::auth::{check_proof, use_up};
 use crate::app::Shared;
 use crate::directory::KeyId;
 use crate::extract::{Anybody, Device, Json, KeyIdPath};
@@ -39,10 +39,15 @@ pub(super) async fn join(
     if join.token.len() > MAX_TOKEN {
         return Err(Fault::forbidden("token-unknown", NO_TOKEN));
     }
-    let key = check_proof(&app, &join.proof)?;
-    let id = KeyId(key.sha256());
+    let proven = check_proof(&app, &join.proof)?;
+    let id = KeyId(proven.key.sha256());
     let name = text::escape(&join.name).into_owned();
-    match app.registry.join(join.token, id, key.to_line(), join.name).await? {
+    let joined = app.registry.join(join.token, id, proven.key.to_line(), join.name).await?;
+    if matches!(joined, Joined::New | Joined::Again) {
+        // The same join twice is no more than once, but a proof shall serve one purpose.
+        use_up(&app, &proven)?;
+    }
+    match joined {
         Joined::New => {
             tracing::info!("host {id} ({name}) has joined");
             Ok(StatusCode::CREATED)
