@@ -333,7 +333,32 @@ fn no_pairing<T>() -> Answer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Lab, TestDevice};
     use countersign_protocol::api::Problem;
+    use countersign_protocol::keys::Signer;
+    use tokio::net::UnixStream;
+
+    /// A card is no secret: who has paired another's device as their own must not end it for both.
+    #[tokio::test]
+    async fn only_root_revokes_a_device_of_several_users() {
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("root", &device).await;
+        lab.pair("admin", &device).await;
+        let key = device.key.public_key();
+        for root_socket in [false, true] {
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            let caller = Caller { uid: 0, gid: 0, pid: None, root_socket };
+            let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+            let session = Session { app, caller, connection, pairing: None };
+            let revoked = session.revoke("root", &key.fingerprint()).await;
+            assert_eq!(
+                revoked.map_err(|refusal| refusal.0).err(),
+                (!root_socket).then_some(error::NOT_PERMITTED)
+            );
+            assert_eq!(lab.app.approvers.is_revoked(key), root_socket);
+            assert_eq!(lab.app.devices.for_user("admin").is_empty(), root_socket);
+        }
+    }
 
     #[test]
     fn a_wrong_join_token_is_no_outage() {
