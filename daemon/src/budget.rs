@@ -19,8 +19,9 @@ const SHORT: u64 = 15 * 60;
 const LONG_MOST: usize = 20;
 /// The long time in seconds.
 const LONG: u64 = 24 * 60 * 60;
-/// Users with failures in the long time; more are blocked.
-const MAX_USERS: usize = 10_000;
+/// Users with failures in the long time. With more, those who have nothing to guess are forgotten
+/// first, so that invented names cannot use up anybody's budget.
+const MAX_USERS: usize = 1_000;
 /// Longest file in bytes.
 const MAX_FILE: usize = 8 * 1024 * 1024;
 
@@ -69,12 +70,13 @@ impl Budget {
     }
 
     /// Asks for leave to compare one code that this user typed; comes back when the disk knows.
+    /// `holds` says whether a user has codes at all.
     ///
     /// # Errors
     /// When it cannot be written down: then nothing may be compared.
-    pub async fn take(&self, user: &str) -> io::Result<Result<Try, Blocked>> {
+    pub async fn take(&self, user: &str, holds: impl Fn(&str) -> bool) -> io::Result<Result<Try, Blocked>> {
         let now = self.now();
-        if let Err(blocked) = self.state.borrow_mut().take(user, now) {
+        if let Err(blocked) = self.state.borrow_mut().take(user, now, holds) {
             return Ok(Err(blocked));
         }
         self.write().await?;
@@ -105,14 +107,17 @@ impl Budget {
 }
 
 impl State {
-    fn take(&mut self, user: &str, now: u64) -> Result<(), Blocked> {
+    fn take(&mut self, user: &str, now: u64, holds: impl Fn(&str) -> bool) -> Result<(), Blocked> {
         self.high_water = self.high_water.max(now);
         self.users.retain(|_, times| {
             times.retain(|time| now.saturating_sub(*time) < LONG);
             !times.is_empty()
         });
         if self.users.len() >= MAX_USERS && !self.users.contains_key(user) {
-            return Err(Blocked { retry: Duration::from_secs(SHORT) });
+            let nobody = self.users.iter().filter(|(name, _)| !holds(name));
+            if let Some(name) = nobody.min_by_key(|(_, times)| times.last()).map(|(name, _)| name.clone()) {
+                self.users.remove(&name);
+            }
         }
         let times = self.users.entry(user.into()).or_default();
         for (most, span) in [(LONG_MOST, LONG), (SHORT_MOST, SHORT)] {
@@ -140,28 +145,34 @@ mod tests {
         let mut now = DAY;
         for round in 0..4 {
             for _ in 0..5 {
-                state.take("alice", now).unwrap();
+                state.take("alice", now, |_| true).unwrap();
             }
-            let blocked = state.take("alice", now + 1).unwrap_err();
+            let blocked = state.take("alice", now + 1, |_| true).unwrap_err();
             if round < 3 {
                 assert_eq!(blocked.retry, Duration::from_secs(SHORT - 1));
             }
-            state.take(&format!("other{round}"), now).unwrap();
+            state.take(&format!("other{round}"), now, |_| true).unwrap();
             now += SHORT;
         }
-        let blocked = state.take("alice", now).unwrap_err();
+        let blocked = state.take("alice", now, |_| true).unwrap_err();
         assert_eq!(blocked.retry, Duration::from_secs(LONG - 4 * SHORT));
-        state.take("alice", DAY + LONG).unwrap();
+        state.take("alice", DAY + LONG, |_| true).unwrap();
     }
 
     #[test]
-    fn failures_do_not_pile_up_users_for_ever() {
+    fn invented_names_neither_pile_up_nor_block_or_free_anybody() {
         let mut state = State::default();
-        for number in 0..MAX_USERS {
-            state.take(&number.to_string(), DAY).unwrap();
+        let holds = |user: &str| user == "alice" || user == "bob";
+        for _ in 0..SHORT_MOST {
+            state.take("alice", DAY, holds).unwrap();
         }
-        assert!(state.take("one more", DAY).is_err());
-        state.take("one more", DAY + LONG).unwrap();
+        for number in 0..MAX_USERS * 2 {
+            state.take(&number.to_string(), DAY + 1, holds).unwrap();
+        }
+        assert_eq!(state.users.len(), MAX_USERS);
+        assert!(state.take("alice", DAY + 2, holds).is_err(), "her failures still count");
+        state.take("bob", DAY + 2, holds).unwrap();
+        state.take("one more", DAY + 2 * LONG, holds).unwrap();
         assert_eq!(state.users.len(), 1);
     }
 
@@ -173,11 +184,11 @@ mod tests {
         for _ in 0..5 {
             // A new daemon each time: killed after the failure was counted.
             let budget = Budget::open(&path, owner).unwrap();
-            let _ = budget.take("alice").await.unwrap().unwrap();
+            let _ = budget.take("alice", |_| true).await.unwrap().unwrap();
         }
         let budget = Budget::open(&path, owner).unwrap();
-        assert!(budget.take("alice").await.unwrap().is_err());
-        assert!(budget.take("bob").await.unwrap().is_ok());
+        assert!(budget.take("alice", |_| true).await.unwrap().is_err());
+        assert!(budget.take("bob", |_| true).await.unwrap().is_ok());
     }
 
     #[tokio::test]
@@ -186,7 +197,7 @@ mod tests {
         let owner = files::Owner(nix::unistd::geteuid().as_raw());
         let budget = Budget::open(&folder.path().join("budget.json"), owner).unwrap();
         for _ in 0..50 {
-            let taken = budget.take("alice").await.unwrap().unwrap();
+            let taken = budget.take("alice", |_| true).await.unwrap().unwrap();
             budget.give_back(taken).await.unwrap();
         }
     }
@@ -201,7 +212,7 @@ mod tests {
         let state = State { high_water: ahead, users: [("alice".into(), vec![ahead; 5])].into() };
         files::replace(&path, &serde_json::to_vec(&state).unwrap()).unwrap();
         let budget = Budget::open(&path, owner).unwrap();
-        assert!(budget.take("alice").await.unwrap().is_err());
+        assert!(budget.take("alice", |_| true).await.unwrap().is_err());
     }
 
     #[test]

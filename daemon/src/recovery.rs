@@ -115,7 +115,8 @@ impl Recovery {
     /// When something could not be written down: then the answer counts as wrong.
     pub async fn check(&self, user: &str, answer: &str) -> io::Result<Checked> {
         let Some(code) = fold(answer) else { return Ok(Checked::NotACode) };
-        let taken = match self.budget.take(user).await? {
+        let holds = |user: &str| self.state.borrow().users.contains_key(user);
+        let taken = match self.budget.take(user, holds).await? {
             Ok(taken) => taken,
             Err(blocked) => return Ok(Checked::Blocked { retry: blocked.retry }),
         };
