@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 
+/// The packaged server's configuration. `token` reads it by itself, so that it finds the database of
+/// the server that runs on this machine; `serve` reads only what it is given.
+const INSTALLED: &str = "/etc/countersign/server.toml";
 /// Longest life of a join token in seconds: thirty days.
 const MAX_JOIN_LIFE: u64 = 30 * 24 * 3600;
 
@@ -36,6 +39,8 @@ enum Command {
     /// Run the server until SIGTERM; SIGHUP reads the certificate again
     Serve(Serve),
     /// Print a one-time token that lets one host join
+    ///
+    /// Without --config and --database it is for the server of /etc/countersign/server.toml.
     Token(Token),
 }
 
@@ -121,6 +126,8 @@ fn serve(file: Option<&Path>, options: Serve) -> Result<(), Failure> {
 }
 
 fn token(file: Option<&Path>, options: Token) -> Result<(), Failure> {
+    let installed = Path::new(INSTALLED);
+    let file = file.or_else(|| (options.database.is_none() && installed.exists()).then_some(installed));
     let config = Config::load(file, Overrides { database: options.database, ..Overrides::default() })?;
     let mut conn = store::connect(&config.database)?;
     let token = format!("join-{}", Base64UrlUnpadded::encode_string(&random::bytes::<24>()));
