@@ -144,7 +144,7 @@ impl Session {
     async fn join(&self, token: &str) -> Answer<Joined> {
         self.root_only()?;
         let config = self.app.config().map_err(Refusal::fault)?;
-        let client = self.app.relay.client().ok_or_else(pairing::no_server)?;
+        let client = self.app.relay.client().ok_or_else(|| pairing::no_server(&self.app))?;
         client.join(token, &self.app.host.name).await.map_err(|error| not_joined(&error))?;
         self.app.relay.reconnect();
         let joined = Joined { server: config.server.clone(), host_key: self.app.host.public.fingerprint() };

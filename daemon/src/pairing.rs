@@ -36,7 +36,7 @@ impl Pairing {
     /// Opens a mailbox, and gives the link to it.
     pub(crate) async fn open(app: &App, person: &Person) -> Answer<(Self, PairingOpened)> {
         let config = app.config().map_err(Refusal::fault)?;
-        let client = app.relay.client().ok_or_else(no_server)?;
+        let client = app.relay.client().ok_or_else(|| no_server(app))?;
         let host = Host { name: app.host.name.clone(), key: app.host.public.to_line() };
         let pairing = HostPairing::new(&config.server, host, &person.name)
             .map_err(|error| Refusal(error::BAD_CALL, error.to_string()))?;
@@ -198,7 +198,13 @@ pub(crate) async fn ask(app: &Rc<App>, person: &Person) -> Answer<()> {
     }
 }
 
-/// No server to pair through.
-pub(crate) fn no_server() -> Refusal {
-    Refusal::unreachable("no server is configured: put server = \"https://…\" into countersign.toml")
+/// Why there is no server to talk to.
+pub(crate) fn no_server(app: &App) -> Refusal {
+    match app.config() {
+        Err(faults) => Refusal::fault(format!("the configuration is faulty: {faults}")),
+        Ok(config) => Refusal::unreachable(format!(
+            "no connection to {} can be made; journalctl -u countersignd says why",
+            config.server
+        )),
+    }
 }
