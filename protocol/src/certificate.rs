@@ -29,12 +29,7 @@ pub enum CertificateError {
 
 impl From<WireError> for CertificateError {
     fn from(error: WireError) -> Self {
-        Self::Malformed(match error {
-            WireError::Short => "it ends too early",
-            WireError::Trailing => "bytes follow its end",
-            WireError::Number => "a number is encoded wrongly",
-            WireError::Text => "a text is not UTF-8",
-        })
+        Self::Malformed(error.what())
     }
 }
 

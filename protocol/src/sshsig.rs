@@ -43,12 +43,7 @@ pub enum SshSigError {
 
 impl From<WireError> for SshSigError {
     fn from(error: WireError) -> Self {
-        Self::Malformed(match error {
-            WireError::Short => "it ends too early",
-            WireError::Trailing => "bytes follow its end",
-            WireError::Number => "a number is encoded wrongly",
-            WireError::Text => "a text is not UTF-8",
-        })
+        Self::Malformed(error.what())
     }
 }
 

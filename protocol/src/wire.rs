@@ -1,16 +1,24 @@
 //! SSH's wire encoding (RFC 4251 section 5), read strictly.
 
 /// Why bytes are not what they should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WireError {
-    #[error("it ends too early")]
     Short,
-    #[error("bytes follow its end")]
     Trailing,
-    #[error("a number is not encoded in its one way")]
     Number,
-    #[error("a text is not UTF-8")]
     Text,
+}
+
+impl WireError {
+    /// What is wrong, as the end of a sentence about the thing that was read.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Short => "it ends too early",
+            Self::Trailing => "bytes follow its end",
+            Self::Number => "a number is not encoded in its one way",
+            Self::Text => "a text is not UTF-8",
+        }
+    }
 }
 
 /// Reads fields one after the other.

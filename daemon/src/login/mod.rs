@@ -224,13 +224,15 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     if ending.outcome == Outcome::Fault {
         app.log.error(&format!("login {id}: {}", ending.reason));
     }
-    let outcome = if login.observed { Outcome::Ignored } else { ending.outcome };
-    if let (true, Some(reason)) = (login.facts.silent && outcome != Outcome::Granted, &ending.text) {
+    // Who is let on anyhow must not read of a refusal.
+    let (outcome, text) =
+        if login.observed { (Outcome::Ignored, None) } else { (ending.outcome, ending.text) };
+    if let (true, Some(reason)) = (login.facts.silent && outcome != Outcome::Granted, &text) {
         login.acknowledge(reason).await;
     }
     let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
         .then(|| app.logins.issue(&id, &login.facts));
-    let verdict = Step::Verdict(Verdict { outcome, text: ending.text, token });
+    let verdict = Step::Verdict(Verdict { outcome, text, token });
     // A caller that is gone needs no verdict.
     let _ = login.connection.reply(verdict).await;
 }

@@ -138,7 +138,8 @@ async fn observing_asks_and_never_decides() {
             let asked = scene.asked().await;
             peer.go_on(Continue::default()).await;
             scene.answer(&asked, answer).await;
-            assert_eq!(peer.outcome().await, Outcome::Ignored);
+            let verdict = peer.verdict().await;
+            assert_eq!((verdict.outcome, verdict.text), (Outcome::Ignored, None));
             scene.closed().await;
         }
         assert!(scene.audit().contains("\"event\":\"observed\""));
