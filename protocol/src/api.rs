@@ -116,6 +116,34 @@ pub struct Register {
     pub card: SignedCard,
 }
 
+/// `GET /v1/app`, for anybody: what the web app has to know about the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AppInfo {
+    /// The server's version.
+    pub server: String,
+    /// The server's key for Web Push (RFC 8292): an uncompressed P-256 point in base64url without
+    /// padding.
+    pub vapid: String,
+}
+
+/// `PUT /v1/devices/self/push` by a device: 204. Where it wants to be rung (RFC 8030, RFC 8291); one
+/// a device, a later one takes its place. `DELETE /v1/devices/self/push` ends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Subscription {
+    /// The push service's address for this device, at most [`MAX_ENDPOINT`] bytes.
+    pub endpoint: String,
+    /// The device's P-256 point (65 bytes) in base64url without padding.
+    pub p256dh: String,
+    /// 16 secret bytes in base64url without padding.
+    pub auth: String,
+}
+
+/// Longest endpoint of a [`Subscription`] in bytes.
+pub const MAX_ENDPOINT: usize = 1024;
+
 /// `GET /v1/devices` by a host: the cards of the devices that it is linked to.
 /// `DELETE /v1/devices/{id}` ends the link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +172,8 @@ pub struct KnownHost {
 }
 
 /// `POST /v1/messages` by a host: 202 and [`Posted`]. A `request` is version 0 of the register
-/// (host, request id, device), a `closed` version 1; the server keeps the higher.
+/// (host, request id, device), a `closed` version 1; the server keeps the higher. A `notice` is a
+/// register of its own kind, whose latest message is kept; it does not count as waiting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -168,7 +197,7 @@ pub struct Posted {
     pub unknown: Vec<String>,
 }
 
-/// `POST /v1/decisions` by a device: 202. Kept for the host until it posts `closed` or the request
+/// `POST /v1/decisions` by a device: 202. The message is a `decision` or a `removal`. Kept for the host until it posts `closed` or the request
 /// has expired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -217,6 +246,15 @@ pub struct PolledEvent {
     pub event: String,
     /// The message.
     pub data: Sealed,
+}
+
+/// `GET /v1/mailboxes/{id}` by anybody: whose it is. For a ticket that was typed and holds no key;
+/// what the host reveals later proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MailboxInfo {
+    /// Key id of the host, which is SHA-256 of its key in base64url.
+    pub host: String,
 }
 
 /// Mailboxes, for pairing. `PUT /v1/mailboxes/{id}` by a host opens one (409 when it is another

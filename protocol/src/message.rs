@@ -24,6 +24,10 @@ pub mod namespace {
     pub const CARD: &str = "device@countersign.org";
     /// A host's [`super::Receipt`].
     pub const RECEIPT: &str = "paired@countersign.org";
+    /// A host's [`super::Notice`].
+    pub const NOTICE: &str = "notice@countersign.org";
+    /// A device's [`super::Removal`].
+    pub const REMOVAL: &str = "remove@countersign.org";
     /// An [`crate::api::AuthStatement`].
     pub const AUTH: &str = "auth@countersign.org";
 }
@@ -99,6 +103,8 @@ pub enum Kind {
     Unlock,
     /// A polkit action.
     Action,
+    /// Nothing: the host rings a device to see that it rings.
+    Test,
 }
 
 /// Where a login comes from, and who says so.
@@ -266,6 +272,86 @@ pub struct Receipt {
     pub paired_at: u64,
 }
 
+/// What a host tells a user's devices about them: after one was added or removed, and from time to
+/// time beside a [`Closed`]. Its register's id is the same for all notices of a host about a user
+/// ([`Notice::id`]), so that a newer one takes the place of an older one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// [`VERSION`].
+    pub version: u32,
+    /// First 16 bytes of SHA-256(`"countersign notice v1"` ‖ user) in hex.
+    pub id: String,
+    /// Whose devices.
+    pub user: String,
+    /// A fresh X25519 public key in base64; a [`Removal`] is sealed to it.
+    pub reply_key: String,
+    /// What has happened, when that is why it is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<DeviceEvent>,
+    /// The devices that may approve now, the last used first, as many as fit.
+    pub devices: Vec<NoticeDevice>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u32,
+    /// Seconds since 1970 by the host's clock; an older notice than the one known is passed over.
+    pub issued_at: u64,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// What happened to a user's devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceEvent {
+    /// What.
+    pub what: DeviceChange,
+    /// Key id of the device.
+    pub device: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Kinds of [`DeviceEvent`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChange {
+    /// It may approve from now on.
+    Paired,
+    /// It may no longer approve.
+    Removed,
+}
+
+/// A device in a [`Notice`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeDevice {
+    /// Its key id.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Seconds since 1970.
+    pub paired_at: u64,
+    /// When it last decided, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<u64>,
+}
+
+/// A device takes another one (or itself) from a user's devices, for good. Sealed to the `reply_key`
+/// of a [`Notice`], whose id is the envelope's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// [`VERSION`].
+    pub version: u32,
+    /// SHA-256 of the notice's bytes in hex.
+    pub notice: String,
+    /// Key id of the device that goes.
+    pub device: String,
+    /// Seconds since 1970 by the device's clock.
+    pub decided_at: u64,
+    /// Shared with the decisions.
+    pub counter: u64,
+}
+
 /// Kinds of sealed messages; part of what the seal is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -278,6 +364,10 @@ pub enum MessageType {
     Decision,
     /// [`Receipt`], host to device.
     Receipt,
+    /// [`Notice`], host to device.
+    Notice,
+    /// [`Removal`], device to host.
+    Removal,
 }
 
 impl MessageType {
@@ -289,6 +379,8 @@ impl MessageType {
             Self::Closed => "closed",
             Self::Decision => "decision",
             Self::Receipt => "receipt",
+            Self::Notice => "notice",
+            Self::Removal => "removal",
         }
     }
 
@@ -300,6 +392,8 @@ impl MessageType {
             Self::Closed => namespace::CLOSED,
             Self::Decision => namespace::DECISION,
             Self::Receipt => namespace::RECEIPT,
+            Self::Notice => namespace::NOTICE,
+            Self::Removal => namespace::REMOVAL,
         }
     }
 }

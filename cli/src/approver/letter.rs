@@ -76,7 +76,7 @@ pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str
             let (digest, outcome, host_name) = (closed.request, closed.outcome, host.name.clone());
             (closed.id, Letter::Closed { key, digest, outcome, host_name })
         }
-        MessageType::Decision | MessageType::Receipt => {
+        MessageType::Decision | MessageType::Receipt | MessageType::Notice | MessageType::Removal => {
             return Err(format!("a message of {name} of a kind that has no place here"));
         }
     };

@@ -17,6 +17,7 @@ pub fn headline(verified: &Verified) -> String {
         Kind::Command => format!("{who} wants to act as {user} by {service} on {host}"),
         Kind::Unlock => format!("{who} wants to unlock {host}"),
         Kind::Action => format!("{who} wants to do something privileged on {host}"),
+        Kind::Test => format!("{host} rings this device as a test; nothing opens"),
     }
 }
 

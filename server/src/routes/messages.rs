@@ -71,7 +71,7 @@ fn check(sealed: &Sealed, caller: &Caller) -> Result<(Version, Checked), Fault> 
     let version = match checked.message_type {
         MessageType::Request => Version::Request,
         MessageType::Closed => Version::Closed,
-        MessageType::Decision | MessageType::Receipt => {
+        MessageType::Decision | MessageType::Receipt | MessageType::Notice | MessageType::Removal => {
             return Err(Fault::bad("a host posts only messages of the types request and closed"));
         }
     };
