@@ -12,23 +12,30 @@ CARGO_DENY_VERSION := 0.20.2
 SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/rootfs tests/lab/boot tests/lab/install-test \
   packaging/install-deps packaging/check-rust debian/build demo/run demo/inside
 
-.PHONY: help deps rust build lint lint-rust lint-deny lint-scripts test-fast test test-unit test-e2e test-newer \
-  test-deb demo deb clean
+.PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts test-fast test test-unit test-web \
+  test-e2e test-newer test-deb bench screenshots demo deb clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps: ## install what building and testing need (apt-get; does nothing when all is there)
+deps: ## install what building and the demo need (apt-get; does nothing when all is there)
 	@packaging/install-deps
+
+deps-tests: ## install what the tests need beside that: browsers, their drivers, proxies
+	@packaging/install-deps --tests
 
 build: rust ## build the release binaries and the PAM module
 	$(CARGO) build --release --locked --workspace
 
-lint: lint-rust lint-scripts lint-deny ## formatting, clippy, scripts, licences and sources of dependencies
+lint: lint-rust lint-web lint-scripts lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
 
 lint-rust: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+lint-web: deps-tests
+	tests/web/node_modules/.bin/tsc -p server/web/tsconfig.json
+	node tests/web/lint.mjs
 
 lint-scripts: deps
 	shellcheck $(SCRIPTS)
@@ -41,23 +48,34 @@ $(BUILD_DIR)/cargo/bin/cargo-deny: | rust
 	@if command -v cargo-deny >/dev/null; then mkdir -p $(@D); ln -sf "$$(command -v cargo-deny)" $@; \
 	else $(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(BUILD_DIR)/cargo; fi
 
-test-fast: deps ## formatting and the unit tests (10 minutes from nothing on 2 cores)
+test-fast: deps-tests ## formatting and the unit tests (10 minutes from nothing on 2 cores)
 	$(CARGO) fmt --all --check
 	@$(MAKE) test-unit
 
 # Unit tests run unoptimised; the end-to-end tests run what is shipped. Clippy shares the former's build.
-test: deps ## everything: unit tests, release build, end-to-end tests (30 minutes from nothing)
+test: deps-tests ## everything: unit tests, release build, end-to-end tests (45 minutes from nothing)
 	@$(MAKE) test-unit
 	@$(MAKE) build
 	@$(MAKE) test-newer
 	@$(MAKE) test-deb
 	@$(MAKE) test-e2e
 
-test-unit: rust
+test-unit: rust test-web
 	$(CARGO) test --workspace --locked
+
+# Node 18 has WebCrypto behind a switch that later ones do not know.
+test-web: ## the web approver's unit tests, in node
+	@flags=--experimental-global-webcrypto; node $$flags -e 0 2>/dev/null || flags=; \
+	node $$flags --test $$(find server/web/tests -name '*.test.*js' | sort)
 
 test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
 	tests/run $(PYTEST)
+
+bench: deps-tests ## what the web approver costs: bytes, requests, and how fast a request is on the screen
+	@tests/run --program "$(CURDIR)/tests/lab/bench"
+
+screenshots: deps-tests ## take the README's pictures of the web approver again
+	tests/run -m screenshots $(PYTEST)
 
 test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	@if tests/lab/rootfs trixie; then tests/run --suite trixie -m openssh --ignore=test_devices.py $(PYTEST); \

@@ -8,13 +8,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab import accounts, pam, process, terminal  # noqa: E402
+from lab import accounts, page, pam, process, terminal  # noqa: E402
+from lab.browser import Browser  # noqa: E402
 from lab.stack import Stack  # noqa: E402
 from lab.syslog import Syslog  # noqa: E402
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "openssh: depends on the OpenSSH release; runs on the newer one too")
+    config.addinivalue_line("markers", "screenshots: takes the README's pictures; only when asked for")
     if not os.environ.get("COUNTERSIGN_LAB"):
         pytest.exit("these tests change accounts and /etc: start them with tests/run", returncode=2)
 
@@ -27,6 +29,8 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for running in process.RUNNING:
             report.sections.append((f"output of {running.name}", running.log()[-8000:]))
+        for opened in page.OPEN:
+            report.sections.append((f"page of {opened.id}", opened.said()[-8000:]))
         log = item.funcargs.get("syslog") if hasattr(item, "funcargs") else None
         if log:
             report.sections.append(("system log", "\n".join(log.lines(after=log.since))))
@@ -42,6 +46,8 @@ def host(syslog):
     """The accounts and the PAM services."""
     accounts.create()
     pam.protect()
+    yield
+    Browser.end()
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +55,7 @@ def clean(host, syslog):
     """Leaves nothing running and no key or PAM service changed behind."""
     syslog.since = syslog.mark()
     yield
+    page.close_all()
     for screen in terminal.OPEN:
         screen.kill()
     terminal.OPEN.clear()
