@@ -32,7 +32,11 @@ pub mod keys;
 #[cfg(feature = "crypto")]
 pub mod message;
 #[cfg(feature = "crypto")]
+pub mod notice;
+#[cfg(feature = "crypto")]
 pub mod pairing;
+#[cfg(feature = "crypto")]
+pub mod phone_code;
 #[cfg(feature = "crypto")]
 pub mod random;
 #[cfg(feature = "crypto")]

@@ -12,10 +12,12 @@
 mod host;
 mod phone;
 mod ticket;
+mod typed;
 
 pub use host::{CodeError, FirstError, HostPairing};
 pub use phone::{PhonePairing, Pinned, Revealed};
-pub use ticket::{Ticket, TicketError};
+pub use ticket::{Ticket, TicketError, is_origin};
+pub use typed::TypedTicket;
 
 use crate::api::MAX_MAIL;
 use crate::card::CardError;

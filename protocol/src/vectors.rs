@@ -8,10 +8,12 @@ use crate::card;
 use crate::digest::{hex, sha256, sha256_hex};
 use crate::keys::{SealKey, Signer, SigningKey};
 use crate::message::{
-    Answer, Approvals, Card, Confirm, Decision, Envelope, Host, Kind, MessageType, Remote, RemoteSource,
-    Request, namespace,
+    Answer, Approvals, Card, Confirm, Decision, DeviceChange, DeviceEvent, Envelope, Host, Kind, MessageType,
+    NoticeDevice, Remote, RemoteSource, Removal, Request, namespace,
 };
-use crate::pairing::{HostPairing, PhonePairing};
+use crate::notice;
+use crate::pairing::{HostPairing, PhonePairing, Ticket, TypedTicket};
+use crate::phone_code::{self, Challenge as PhoneChallenge};
 use crate::seal::{self, Recipient, tests::Fixed};
 use crate::signed::{self, SignedMessage};
 use crate::sshsig;
@@ -153,52 +155,153 @@ fn sshsigs() -> Value {
     })
 }
 
-fn envelope(message_type: MessageType, from: &SigningKey, to: &SigningKey) -> Envelope {
-    Envelope {
+/// A message from the host to the device, or back.
+fn sealed(ikm: u8, kind: MessageType, id: &str, message: &SignedMessage) -> Value {
+    let to_host = matches!(kind, MessageType::Decision | MessageType::Removal);
+    let (from, to) = if to_host { (device(), host()) } else { (host(), device()) };
+    let (key, hash) = if to_host {
+        (reply_key(), sha256(&reply_key().public()))
+    } else {
+        (seal_key(), card::verify(&signed_card()).unwrap().hash)
+    };
+    let envelope = Envelope {
         version: 1,
-        message_type,
+        message_type: kind,
         from: from.public_key().id(),
         to: to.public_key().id(),
-        id: ID.into(),
-    }
+        id: id.into(),
+    };
+    let sealed = seal::seal_with(
+        &mut Fixed(vec![ikm; 32]),
+        kind,
+        from.public_key(),
+        &Recipient { seal_key: key.public(), hash },
+        &envelope,
+        &message.bytes,
+        &message.signature,
+    )
+    .unwrap();
+    let opened = seal::open(kind, &key, hash, from.public_key(), &sealed).unwrap();
+    assert_eq!(opened.body, message.bytes);
+    json!({
+        "type": kind.as_str(),
+        "sender": from.public_key().to_line(),
+        "recipient_secret": hex(key.to_bytes().as_slice()),
+        "recipient_public": hex(&key.public()),
+        "recipient_hash": hex(&hash),
+        "info": hex(&seal::info(kind, from.public_key(), &hash)),
+        "ephemeral_ikm": hex(&[ikm; 32]),
+        "message": text(message),
+        "sealed": sealed,
+    })
 }
 
 fn seals() -> Value {
-    let card = card::verify(&signed_card()).unwrap();
-    let case =
-        |ikm: u8, from: &SigningKey, to: &SigningKey, key: &SealKey, hash, message: &SignedMessage, kind| {
-            let recipient = Recipient { seal_key: key.public(), hash };
-            let envelope = envelope(kind, from, to);
-            let mut random = Fixed(vec![ikm; 32]);
-            let sealed = seal::seal_with(
-                &mut random,
-                kind,
-                from.public_key(),
-                &recipient,
-                &envelope,
-                &message.bytes,
-                &message.signature,
-            )
-            .unwrap();
-            let opened = seal::open(kind, key, hash, from.public_key(), &sealed).unwrap();
-            assert_eq!(opened.body, message.bytes);
-            json!({
-                "type": kind.as_str(),
-                "sender": from.public_key().to_line(),
-                "recipient_secret": hex(key.to_bytes().as_slice()),
-                "recipient_public": hex(&key.public()),
-                "recipient_hash": hex(&hash),
-                "info": hex(&seal::info(kind, from.public_key(), &hash)),
-                "ephemeral_ikm": hex(&[ikm; 32]),
-                "message": text(message),
-                "sealed": sealed,
-            })
-        };
-    let to_host = sha256(&reply_key().public());
     json!([
-        case(0x55, &host(), &device(), &seal_key(), card.hash, &request(), MessageType::Request),
-        case(0x66, &device(), &host(), &reply_key(), to_host, &decision(), MessageType::Decision),
+        sealed(0x55, MessageType::Request, ID, &request()),
+        sealed(0x66, MessageType::Decision, ID, &decision()),
     ])
+}
+
+fn notices() -> Value {
+    let listed = |key: &SigningKey, name: &str, last_used_at| NoticeDevice {
+        id: key.public_key().id(),
+        name: name.into(),
+        paired_at: 1_800_000_020,
+        last_used_at,
+    };
+    let devices = vec![listed(&p256(), "tablet", None), listed(&device(), "phone", Some(1_800_000_030))];
+    let event =
+        DeviceEvent { what: DeviceChange::Paired, device: p256().public_key().id(), name: "tablet".into() };
+    let reply = Base64::encode_string(&reply_key().public());
+    let notice = notice::fitted("alice", reply, Some(event), devices, 1_800_000_040);
+    let id = notice.id.clone();
+    let notice = signed::sign_message(&host(), &notice).unwrap();
+    let removal = Removal {
+        version: 1,
+        notice: notice.digest(),
+        device: p256().public_key().id(),
+        decided_at: 1_800_000_050,
+        counter: 8,
+    };
+    let removal = signed::sign_message(&device(), &removal).unwrap();
+    json!({
+        "user": "alice",
+        "id": id,
+        "card": signed_card(),
+        "notice": sealed(0xbb, MessageType::Notice, &id, &notice),
+        "removal": sealed(0xcc, MessageType::Removal, &id, &removal),
+    })
+}
+
+fn phone_codes() -> Value {
+    let card = card::verify(&signed_card()).unwrap();
+    let key = host().public_key().clone();
+    let made = |reply: [u8; 32], service: &str, user: &str, address: &str| {
+        PhoneChallenge::new(&key, reply, 1_800_000_000, 120, (service, user, address)).unwrap()
+    };
+    let case = |service: &str, user: &str, address: &str| {
+        let challenge = made(reply_key().public(), service, user, address);
+        let code = phone_code::at_device(&seal_key(), &card.hash, &key, &challenge).unwrap();
+        let there = phone_code::at_host(&reply_key(), &card.hash, card.seal_key, &key, &challenge).unwrap();
+        assert_eq!(code, there);
+        let PhoneChallenge { time, ttl, service: shown, user, address: from, .. } = &challenge;
+        json!({
+            "given": { "service": service, "address": address },
+            "time": time, "ttl": ttl, "service": shown, "user": user, "address": from,
+            "challenge": hex(&challenge.to_bytes()),
+            "code": code.as_str(),
+        })
+    };
+    let good = made(reply_key().public(), "sshd", "alice", "2001:db8::1");
+    let refused = |why: &str, bytes: Vec<u8>| {
+        let parsed = PhoneChallenge::parse(&bytes);
+        assert!(
+            parsed.and_then(|c| phone_code::at_device(&seal_key(), &card.hash, &key, &c)).is_err(),
+            "{why}"
+        );
+        json!({ "why": why, "challenge": hex(&bytes) })
+    };
+    let small_order = std::array::from_fn(|at| u8::from(at == 0));
+    let with = |at: usize, byte: u8| {
+        let mut bytes = good.to_bytes();
+        *bytes.get_mut(at).unwrap() = byte;
+        bytes
+    };
+    let other = PhoneChallenge::new(
+        p256().public_key(),
+        reply_key().public(),
+        1_800_000_000,
+        120,
+        ("sshd", "alice", ""),
+    );
+    json!({
+        "host_key": key.to_line(),
+        "reply_secret": hex(reply_key().to_bytes().as_slice()),
+        "device_seal_secret": hex(seal_key().to_bytes().as_slice()),
+        "card": signed_card(),
+        "card_digest": hex(&card.hash),
+        "valid": [
+            case("sshd", "alice", "2001:db8::1"),
+            case("sudo", "alice", ""),
+            case("login", "zoë", "été.example.com"),
+            // Cut: the address first, then the service.
+            case("sshd", "alice", "a-very-long-name-of-a-machine.somewhere.example.com"),
+            case("a-service-of-a-name-that-nobody-can-want-to-read", "alice", "2001:db8::1"),
+        ],
+        "refused": [
+            refused("too short", good.to_bytes()[..50].to_vec()),
+            refused("a byte too many", [good.to_bytes(), vec![0]].concat()),
+            refused("over 106 bytes", [good.to_bytes(), vec![0; 106]].concat()),
+            refused("a later version", with(0, 2)),
+            refused("a text that is longer than the rest", with(54, 200)),
+            refused("no UTF-8", with(55, 0xff)),
+            refused("an empty service", with(54, 0)),
+            refused("another host", other.unwrap().to_bytes()),
+            refused("a reply key of zeros", made([0; 32], "sshd", "alice", "").to_bytes()),
+            refused("a reply key of small order", made(small_order, "sshd", "alice", "").to_bytes()),
+        ],
+    })
 }
 
 fn messages() -> Value {
@@ -223,11 +326,21 @@ fn pairing() -> Value {
     let receipt = host_side.receipt_with(random, &host(), 1_800_000_020).unwrap();
     let pinned = phone.receipt(&seal_key(), &receipt).unwrap();
     assert_eq!(pinned.host_key, *host().public_key());
+    let typed = host_side.ticket().typed();
+    let of_typed = TypedTicket::parse(&typed).unwrap().of_host(ORIGIN, &host().public_key().id()).unwrap();
+    assert_eq!(of_typed, *host_side.ticket());
+    let other = host_side.ticket().clone().with_app("https://approve.example.com").unwrap();
+    assert_eq!(Ticket::parse(&other.link()).unwrap().origin(), ORIGIN);
     json!({
         "n": hex(n.as_slice()),
         "host": named_host(),
         "user": "alice",
         "link": host_side.ticket().link().as_str(),
+        // Where the app has an origin of its own.
+        "link_with_server": other.link().as_str(),
+        // What is typed, and whose the server says that the mailbox is.
+        "typed": typed.as_str(),
+        "mailbox_host": host().public_key().id(),
         "mailbox": host_side.mailbox(),
         "card": signed_card(),
         "device_seal_secret": hex(seal_key().to_bytes().as_slice()),
@@ -251,6 +364,8 @@ fn committed_vectors_are_what_this_code_makes() {
         ("seal", seals()),
         ("messages", messages()),
         ("pairing", pairing()),
+        ("notice", notices()),
+        ("phone_code", phone_codes()),
     ] {
         let path = folder.join(format!("{name}.json"));
         let made = format!("{}\n", serde_json::to_string_pretty(&value).unwrap());

@@ -85,6 +85,15 @@ impl HostPairing {
         Self::from_secret(Zeroizing::new(random::bytes()), origin, host, user)
     }
 
+    /// The same with a link that leads to an app on an origin of its own.
+    ///
+    /// # Errors
+    /// [`PairingError::Ticket`] when that is none.
+    pub fn with_app(mut self, app: &str) -> Result<Self, PairingError> {
+        self.ticket = self.ticket.with_app(app)?;
+        Ok(self)
+    }
+
     pub(crate) fn from_secret(
         n: Zeroizing<[u8; 32]>,
         origin: &str,

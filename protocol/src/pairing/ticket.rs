@@ -1,7 +1,8 @@
-//! The pairing link: `ORIGIN/pair#1.T.SHA-256(host key)`, both in base64url without padding. What
-//! follows `#` never reaches a server.
+//! The pairing link: `ORIGIN/pair#1.T.SHA-256(host key)`, both in base64url without padding, and
+//! after another dot the server's origin where the link leads to an app that has its own. What follows
+//! `#` never reaches a server.
 
-use super::Secrets;
+use super::{Secrets, typed};
 use crate::digest;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use std::fmt;
@@ -20,9 +21,15 @@ pub enum TicketError {
     /// Made by a later version.
     #[error("a pairing link of a later version: update this program")]
     Version,
-    /// The server's address is none.
+    /// The server's or the app's address is none.
     #[error("the server's address must be https://NAME or http://NAME, perhaps with a port, and no path")]
     Origin,
+    /// Not 26 letters and digits of a ticket.
+    #[error("not a ticket: it has 26 letters and digits; type all of them")]
+    Typed,
+    /// Not the key id of a host.
+    #[error("the server does not say which host the ticket is of")]
+    Host,
 }
 
 /// What a pairing link says. Who knows it can try to pair: it is as secret as a password for the
@@ -30,6 +37,8 @@ pub enum TicketError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     origin: String,
+    /// Where the link leads, when that is not the server.
+    app: Option<String>,
     t: Zeroizing<[u8; 16]>,
     host_key: [u8; 32],
 }
@@ -39,7 +48,19 @@ impl Ticket {
         if !is_origin(origin) {
             return Err(TicketError::Origin);
         }
-        Ok(Self { origin: origin.to_owned(), t, host_key })
+        Ok(Self { origin: origin.to_owned(), app: None, t, host_key })
+    }
+
+    /// The same with a link that leads to an app on an origin of its own.
+    ///
+    /// # Errors
+    /// [`TicketError::Origin`] when that is none.
+    pub fn with_app(mut self, app: &str) -> Result<Self, TicketError> {
+        if !is_origin(app) {
+            return Err(TicketError::Origin);
+        }
+        self.app = (app != self.origin).then(|| app.to_owned());
+        Ok(self)
     }
 
     /// Reads a link.
@@ -56,12 +77,17 @@ impl Ticket {
             None if link.contains("/pair#") => return Err(TicketError::Version),
             None => return Err(TicketError::Malformed),
         };
-        let (t, host_key) = fragment.split_once('.').ok_or(TicketError::Malformed)?;
+        // The server's name may hold dots itself.
+        let mut fields = fragment.splitn(3, '.');
+        let (t, host_key) = fields.next().zip(fields.next()).ok_or(TicketError::Malformed)?;
         let mut secret = Zeroizing::new([0u8; 16]);
         decode(t, secret.as_mut())?;
         let mut hash = [0u8; 32];
         decode(host_key, &mut hash)?;
-        Self::new(origin, secret, hash)
+        match fields.next() {
+            Some(server) => Self::new(server, secret, hash)?.with_app(origin),
+            None => Self::new(origin, secret, hash),
+        }
     }
 
     /// The link. `Display` is left out so that it does not get into a log by accident.
@@ -69,7 +95,17 @@ impl Ticket {
     pub fn link(&self) -> Zeroizing<String> {
         let (t, host_key) = (self.t.as_slice(), &self.host_key);
         let (t, host_key) = (Base64UrlUnpadded::encode_string(t), Base64UrlUnpadded::encode_string(host_key));
-        Zeroizing::new(format!("{}{PATH}{t}.{host_key}", self.origin))
+        Zeroizing::new(match &self.app {
+            Some(app) => format!("{app}{PATH}{t}.{host_key}.{}", self.origin),
+            None => format!("{}{PATH}{t}.{host_key}", self.origin),
+        })
+    }
+
+    /// The ticket to be typed where no camera and no link is at hand: `T` alone, in Crockford's
+    /// base32, lower case, in groups.
+    #[must_use]
+    pub fn typed(&self) -> Zeroizing<String> {
+        typed::write(&self.t)
     }
 
     /// The push server's origin.
@@ -115,7 +151,8 @@ fn decode(text: &str, out: &mut [u8]) -> Result<(), TicketError> {
 
 /// Whether a text is an origin as browsers write it: scheme, lower-case name or address, perhaps a
 /// port, nothing else.
-fn is_origin(origin: &str) -> bool {
+#[must_use]
+pub fn is_origin(origin: &str) -> bool {
     let Some(authority) = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")) else {
         return false;
     };
@@ -156,6 +193,24 @@ mod tests {
     }
 
     #[test]
+    fn an_app_of_its_own_origin_is_told_the_server() {
+        let plain = ticket();
+        let ticket = ticket().with_app("https://approve.example.com").unwrap();
+        let link = ticket.link();
+        let (app, rest) = link.split_once("/pair#").unwrap();
+        assert_eq!(app, "https://approve.example.com");
+        assert!(rest.ends_with(".https://push.example.com:8443"), "{rest}");
+        let read = Ticket::parse(&link).unwrap();
+        assert_eq!((read.origin(), read.mailbox()), (plain.origin(), plain.mailbox()));
+        assert_eq!(read, ticket);
+        assert_eq!(ticket.typed(), plain.typed());
+        // The server itself needs no fourth field, and may have one.
+        assert_eq!(plain.clone().with_app(plain.origin()).unwrap().link(), plain.link());
+        assert_eq!(Ticket::parse(&format!("{}.{}", *plain.link(), plain.origin())).unwrap(), plain);
+        assert_eq!(plain.with_app("approve.example.com"), Err(TicketError::Origin));
+    }
+
+    #[test]
     fn other_texts_are_no_links() {
         let link = ticket().link();
         assert_eq!(Ticket::parse(&link.replace("#1.", "#2.")), Err(TicketError::Version));
@@ -167,6 +222,11 @@ mod tests {
             &link.replace(".Ag", "Ag"),
         ] {
             assert_eq!(Ticket::parse(bad), Err(TicketError::Malformed), "{bad}");
+        }
+        for bad in
+            [format!("{}.", *link), format!("{}.push.example.com", *link), format!("{}.https://a/b", *link)]
+        {
+            assert_eq!(Ticket::parse(&bad), Err(TicketError::Origin), "{bad}");
         }
         for bad in [
             "ftp://a",
