@@ -8,7 +8,7 @@ use countersign_protocol::api::event;
 use countersign_protocol::message::{MessageType, Sealed};
 use countersign_protocol::seal;
 
-/// A request's id.
+/// A request's or a notice's id.
 pub(crate) type RequestId = [u8; 16];
 
 /// A message whose outside is in order.
@@ -63,7 +63,7 @@ pub(crate) struct Frame {
 
 impl Frame {
     fn new(message_type: MessageType, sealed: &Sealed) -> Result<Self, Fault> {
-        let decision = message_type == MessageType::Decision;
+        let decision = matches!(message_type, MessageType::Decision | MessageType::Removal);
         let mut bytes = head(decision).as_bytes().to_vec();
         bytes.reserve_exact(sealed.sealed.len() + sealed.envelope.len() + 160);
         serde_json::to_writer(&mut bytes, sealed).map_err(|_| Fault::internal())?;
@@ -128,9 +128,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_message_in_order_is_read() {
-        for (message_type, name) in
-            [(MessageType::Request, event::MESSAGE), (MessageType::Decision, event::DECISION)]
-        {
+        for (message_type, name) in [
+            (MessageType::Request, event::MESSAGE),
+            (MessageType::Notice, event::MESSAGE),
+            (MessageType::Decision, event::DECISION),
+            (MessageType::Removal, event::DECISION),
+        ] {
             let sealed = sealed(message_type, 0xa7, 9);
             let checked = check(&sealed).unwrap();
             assert_eq!(checked.message_type, message_type);

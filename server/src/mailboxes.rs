@@ -118,6 +118,11 @@ impl Mailboxes {
         })
     }
 
+    /// Whose mailbox it is.
+    pub(crate) fn host(&self, id: &MailboxId, now: Instant) -> Result<Peer, Refusal> {
+        self.at(id, now, |mailbox| Ok(mailbox.host))
+    }
+
     /// Appends to `m1`; true when it was not there before.
     pub(crate) fn append(&self, id: &MailboxId, data: String, now: Instant) -> Result<bool, Refusal> {
         self.at(id, now, |mailbox| {

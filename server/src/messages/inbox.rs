@@ -21,9 +21,9 @@ pub(super) struct Inbox {
     /// A host's: registers that it has, and those of them that are at version `request`.
     pub(super) registers: usize,
     pub(super) open: u32,
-    /// A device's: registers that hold nothing but its decisions.
+    /// A device's: registers that hold nothing but its decisions or removals.
     pub(super) orphans: u32,
-    /// The owner's closed registers, oldest first.
+    /// The owner's closed registers and notices, oldest first.
     pub(super) closed: BTreeMap<u64, Key>,
 }
 

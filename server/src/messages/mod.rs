@@ -1,8 +1,9 @@
 //! The messages that the server holds, in memory only.
 //!
-//! A register is keyed (host, device, request id). It holds the host's message to the device, of
-//! which the higher version wins (request, then closed), and the device's decisions, which are kept
-//! for the host until `closed` comes. Both lie in their recipient's inbox, numbered in the order of
+//! A register is keyed (host, device, kind, id). That of a request holds the host's message to the
+//! device, of which the higher version wins (request, then closed), and the device's decisions, which
+//! are kept for the host until `closed` comes. That of a notice holds the newest one, and the device's
+//! removals; it never counts as waiting. Both lie in their recipient's inbox, numbered in the order of
 //! their coming; streams and polls read an inbox from a number on, so a slow reader costs nothing.
 
 mod inbox;
@@ -36,14 +37,35 @@ const MAX_POLLS: u32 = 4;
 pub(crate) struct Key {
     pub(crate) host: Peer,
     pub(crate) device: Peer,
+    pub(crate) kind: Kind,
     pub(crate) id: RequestId,
 }
 
-/// The version of a host's message.
+/// Kinds of registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// A request, then its end.
+    Request,
+    /// About a person's devices.
+    Notice,
+}
+
+/// The version of a host's message. A notice has only one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Version {
     Request,
     Closed,
+    Notice,
+}
+
+impl Version {
+    /// Which registers it belongs into.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Request | Self::Closed => Kind::Request,
+            Self::Notice => Kind::Notice,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -53,7 +75,7 @@ struct Register {
     /// Numbers in the host's inbox.
     decisions: Vec<u64>,
     expires: Instant,
-    /// Its place among the closed ones.
+    /// Its place among those that may be given up.
     closing: Option<u64>,
 }
 
@@ -102,8 +124,8 @@ pub(crate) struct Messages {
     registers: HashMap<Key, Register>,
     inboxes: HashMap<Peer, Inbox>,
     expiry: BTreeSet<(Instant, Key)>,
-    /// Closed registers, oldest first: what is given up when memory gets short. A device that has
-    /// not heard of it then sees its prompt expire.
+    /// Closed registers and notices, oldest first: what is given up when memory gets short. A device
+    /// that has not heard of a closed one then sees its prompt expire.
     closed: BTreeMap<u64, Key>,
     closings: u64,
     bytes: usize,
@@ -126,23 +148,24 @@ impl Messages {
         }
     }
 
-    /// Takes a host's message. One of a lower version than is held changes nothing.
+    /// Takes a host's message. One of a lower version than is held changes nothing, which is told by
+    /// `false`.
     pub(crate) fn put(
         &mut self,
         key: Key,
         version: Version,
         frame: &Frame,
         expires: Instant,
-    ) -> Result<(), Full> {
+    ) -> Result<bool, Full> {
         let held = self.registers.get(&key).and_then(|register| register.message);
         let same = |(old, seq): (Version, u64)| {
             old == version && self.inboxes.get(&key.device).and_then(|inbox| inbox.get(seq)) == Some(frame)
         };
         match held {
-            Some((old, _)) if old > version => return Ok(()),
+            Some((old, _)) if old > version => return Ok(false),
             Some(message) if same(message) => {
                 self.expire_at(key, |old| old.max(expires));
-                return Ok(());
+                return Ok(true);
             }
             Some((_, seq)) => self.drop_item(key.device, seq),
             None => self.make_room(key, frame.len())?,
@@ -150,7 +173,7 @@ impl Messages {
         self.open_register(key, expires);
         self.expire_at(key, |_| expires);
         let seq = self.add_item(key.device, key, frame);
-        let Some(register) = self.registers.get_mut(&key) else { return Ok(()) };
+        let Some(register) = self.registers.get_mut(&key) else { return Ok(true) };
         register.message = Some((version, seq));
         let before = held.map(|(old, _)| old);
         if before.is_none() {
@@ -161,12 +184,13 @@ impl Messages {
             match version {
                 Version::Request => self.count_open(key.host, 1),
                 Version::Closed => self.close(key, before),
+                Version::Notice => self.may_go(key),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Takes a device's decision.
+    /// Takes a device's decision or removal.
     pub(crate) fn put_decision(&mut self, key: Key, frame: &Frame, now: Instant) -> Result<(), Full> {
         let held = self.registers.get(&key);
         let known = |register: &Register| {
@@ -181,6 +205,10 @@ impl Messages {
         }
         self.make_bytes(frame.len())?;
         self.open_register(key, now + ORPHAN_LIFE);
+        if key.kind == Kind::Notice {
+            // A removal is not over with the notice that it was made from.
+            self.expire_at(key, |old| old.max(now + ORPHAN_LIFE));
+        }
         let seq = self.add_item(key.host, key, frame);
         let oldest = self.registers.get_mut(&key).and_then(|register| {
             register.decisions.push(seq);

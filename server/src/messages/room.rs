@@ -52,21 +52,27 @@ impl Messages {
         }
     }
 
-    /// What a register's first `closed` brings with it: its decisions are no longer needed, and it
-    /// may be given up when memory gets short.
+    /// What a register's first `closed` brings with it: its decisions are no longer needed.
     pub(super) fn close(&mut self, key: Key, before: Option<Version>) {
         if before == Some(Version::Request) {
             self.count_open(key.host, -1);
         }
+        self.may_go(key);
+        let Some(register) = self.registers.get_mut(&key) else { return };
+        for seq in std::mem::take(&mut register.decisions) {
+            self.drop_item(key.host, seq);
+        }
+    }
+
+    /// From now on a register may be given up when memory gets short.
+    pub(super) fn may_go(&mut self, key: Key) {
         let order = self.closings;
         self.closings += 1;
         self.closed.insert(order, key);
         self.inbox(key.host).closed.insert(order, key);
         self.inbox(key.device).closed.insert(order, key);
-        let Some(register) = self.registers.get_mut(&key) else { return };
-        register.closing = Some(order);
-        for seq in std::mem::take(&mut register.decisions) {
-            self.drop_item(key.host, seq);
+        if let Some(register) = self.registers.get_mut(&key) {
+            register.closing = Some(order);
         }
     }
 

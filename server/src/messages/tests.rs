@@ -9,7 +9,7 @@ fn peer(number: u32) -> Peer {
 }
 
 fn key(id: u8) -> Key {
-    Key { host: peer(1), device: peer(2), id: [id; 16] }
+    Key { host: peer(1), device: peer(2), kind: Kind::Request, id: [id; 16] }
 }
 
 fn store() -> Messages {
@@ -108,6 +108,50 @@ fn a_server_that_has_forgotten_the_request_keeps_the_decision() {
     messages.put(key(64), Version::Request, &request(64, 1), now + LIFE).unwrap();
     assert_eq!(messages.put_decision(key(64), &decision(64, 1), now), Ok(()));
     messages.sweep(now + ORPHAN_LIFE);
+    assert_empty(&messages);
+}
+
+#[test]
+fn of_notices_the_newest_is_held_and_nobody_waits_for_one() {
+    let (mut messages, now) = (store(), Instant::now());
+    let about = Key { kind: Kind::Notice, ..key(1) };
+    let notice = |fill| frame(MessageType::Notice, 1, fill);
+    let removal = frame(MessageType::Removal, 1, 9);
+    let (stream, _) = messages.open_stream(peer(1));
+    assert_eq!(messages.put(about, Version::Notice, &notice(2), now + LIFE), Ok(true));
+    assert_eq!(messages.put(about, Version::Notice, &notice(1), now + LIFE), Ok(true));
+    assert_eq!(held(&messages, 2), [notice(1)]);
+    assert!(matches!(messages.next(peer(1), stream, 0), Next::Nothing { busy: false }));
+    // A request of the same id is another register.
+    messages.put(key(1), Version::Closed, &closed(1, 1), now + LIFE).unwrap();
+    assert_eq!(messages.put(key(1), Version::Request, &request(1, 1), now + LIFE), Ok(false));
+    assert_eq!(held(&messages, 2), [notice(1), closed(1, 1)]);
+    // A removal stays over the next notice, and longer than the one that it was made from.
+    messages.put_decision(about, &removal, now + LIFE / 2).unwrap();
+    messages.put(about, Version::Notice, &notice(3), now + LIFE * 2).unwrap();
+    assert_eq!(held(&messages, 1), [removal]);
+    messages.sweep(now + LIFE * 2);
+    assert_empty(&messages);
+    messages.put_decision(about, &frame(MessageType::Removal, 1, 9), now).unwrap();
+    messages.sweep(now + ORPHAN_LIFE - LIFE);
+    assert_eq!(held(&messages, 1).len(), 1);
+    messages.sweep(now + ORPHAN_LIFE);
+    assert_empty(&messages);
+}
+
+#[test]
+fn notices_make_room_for_requests() {
+    let now = Instant::now();
+    let mut messages = Messages::new(Bounds { bytes: 1 << 20, per_host: 3, per_device: 3 });
+    for id in 0..9 {
+        let about = Key { kind: Kind::Notice, ..key(id) };
+        messages.put(about, Version::Notice, &frame(MessageType::Notice, id, 1), now + LIFE).unwrap();
+    }
+    for id in 0..3 {
+        messages.put(key(id), Version::Request, &request(id, 1), now + LIFE).unwrap();
+    }
+    assert_eq!(held(&messages, 2), [request(0, 1), request(1, 1), request(2, 1)]);
+    messages.sweep(now + LIFE);
     assert_empty(&messages);
 }
 
@@ -235,9 +279,15 @@ fn the_books_balance_after_anything() {
     let mut now = Instant::now();
     for _ in 0..4_000 {
         let id = random(6) as u8;
-        let key = Key { host: peer(random(2) as u32), device: peer(10 + random(3) as u32), id: [id; 16] };
+        let (host, device) = (peer(random(2) as u32), peer(10 + random(3) as u32));
+        let key = Key { host, device, kind: Kind::Request, id: [id; 16] };
+        let about = Key { kind: Kind::Notice, ..key };
         let fill = random(3) as u8;
-        match random(10) {
+        match random(12) {
+            10 => {
+                drop(messages.put(about, Version::Notice, &frame(MessageType::Notice, id, fill), now + LIFE))
+            }
+            11 => drop(messages.put_decision(about, &frame(MessageType::Removal, id, fill), now)),
             0..4 => drop(messages.put(key, Version::Request, &request(id, fill), now + LIFE)),
             4..6 => drop(messages.put(key, Version::Closed, &closed(id, fill), now + LIFE)),
             6..8 => drop(messages.put_decision(key, &decision(id, fill), now)),

@@ -8,7 +8,7 @@ use crate::problem::Fault;
 use crate::tokens::Caller;
 use axum::extract::State;
 use axum::http::StatusCode;
-use countersign_protocol::api::{MAX_MAIL, MAX_POLL, Mail, Mails, Problem};
+use countersign_protocol::api::{MAX_MAIL, MAX_POLL, Mail, MailboxInfo, Mails, Problem};
 use countersign_protocol::message::{MessageType, Sealed};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -71,6 +71,27 @@ pub(super) async fn close(
 ) -> Result<StatusCode, Fault> {
     app.mailboxes.close(&id, caller.peer, Instant::now()).map_err(refused)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells whose mailbox it is. Anybody may ask who knows the id; what the host reveals later proves it.
+#[utoipa::path(
+    get, path = "/v1/mailboxes/{id}", tag = "pairing",
+    params(("id" = String, Path, description = "32 hex digits")),
+    responses(
+        (status = 200, body = MailboxInfo),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem, description = "It is not open"),
+        (status = 429, body = Problem),
+    )
+)]
+pub(super) async fn info(
+    State(app): State<Shared>,
+    _: Anybody,
+    Mailbox(id): Mailbox,
+) -> Result<axum::Json<MailboxInfo>, Fault> {
+    let host = app.mailboxes.host(&id, Instant::now()).map_err(refused)?;
+    let host = app.registry.id(host).ok_or_else(Fault::internal)?;
+    Ok(axum::Json(MailboxInfo { host: host.to_string() }))
 }
 
 /// Appends to slot m1. Anybody may who knows the id.

@@ -1,9 +1,9 @@
 //! Messages from hosts to devices, and decisions back.
 
 use crate::app::{App, Shared};
-use crate::envelope::{self, Checked};
+use crate::envelope::{self, Checked, Frame};
 use crate::extract::{Device, Host, Json};
-use crate::messages::{Full, Key, Version};
+use crate::messages::{Full, Key, Kind, Version};
 use crate::problem::Fault;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -44,14 +44,18 @@ pub(super) async fn post(
     let mut unknown = Vec::new();
     let mut known = Vec::with_capacity(messages.len());
     for ((version, checked), device) in messages.into_iter().zip(devices) {
+        let Checked { to, id, frame, .. } = checked;
         match device {
-            Some(device) => known.push((version, checked, device)),
-            None => unknown.push(checked.to.to_string()),
+            Some(device) => {
+                let key = Key { host: caller.peer, device, kind: version.kind(), id };
+                known.push(Message { key, version, frame });
+            }
+            None => unknown.push(to.to_string()),
         }
     }
     if post.ring {
-        for (_, _, device) in known.iter().filter(|(version, ..)| *version == Version::Request) {
-            app.limits.pair(caller.peer, *device).map_err(|wait| {
+        for message in known.iter().filter(|message| message.version != Version::Closed) {
+            app.limits.pair(caller.peer, message.key.device).map_err(|wait| {
                 Fault::limit(
                     "too many requests of this host to one device; wait as long as Retry-After says",
                     wait,
@@ -59,10 +63,17 @@ pub(super) async fn post(
             })?;
         }
     }
-    let listening = hold(&app, &caller, &known, Instant::now() + Duration::from_secs(u64::from(post.ttl)))?;
+    let listening = hold(&app, &known, Instant::now() + Duration::from_secs(u64::from(post.ttl)))?;
     app.metrics.posts.inc();
     app.metrics.messages.inc_by(known.len() as u64);
     Ok((StatusCode::ACCEPTED, axum::Json(Posted { listening, unknown })))
+}
+
+/// A host's message to a device that is linked to it.
+struct Message {
+    key: Key,
+    version: Version,
+    frame: Frame,
 }
 
 /// Checks a host's message.
@@ -71,8 +82,9 @@ fn check(sealed: &Sealed, caller: &Caller) -> Result<(Version, Checked), Fault> 
     let version = match checked.message_type {
         MessageType::Request => Version::Request,
         MessageType::Closed => Version::Closed,
-        MessageType::Decision | MessageType::Receipt | MessageType::Notice | MessageType::Removal => {
-            return Err(Fault::bad("a host posts only messages of the types request and closed"));
+        MessageType::Notice => Version::Notice,
+        MessageType::Decision | MessageType::Receipt | MessageType::Removal => {
+            return Err(Fault::bad("a host posts only messages of the types request, closed and notice"));
         }
     };
     check_sender(&checked, caller)?;
@@ -87,19 +99,13 @@ fn check_sender(checked: &Checked, caller: &Caller) -> Result<(), Fault> {
 }
 
 /// Holds the messages; tells how many of the devices have a stream open.
-fn hold(
-    app: &App,
-    caller: &Caller,
-    messages: &[(Version, Checked, crate::directory::Peer)],
-    expires: Instant,
-) -> Result<u32, Fault> {
+fn hold(app: &App, messages: &[Message], expires: Instant) -> Result<u32, Fault> {
     let mut store = app.messages();
     let mut listening = BTreeSet::new();
     let (mut held, mut no_device) = (0, None);
-    for (version, checked, device) in messages {
-        let key = Key { host: caller.peer, device: *device, id: checked.id };
-        match store.put(key, *version, &checked.frame, expires) {
-            Ok(()) => held += 1,
+    for Message { key, version, frame } in messages {
+        match store.put(*key, *version, frame, expires) {
+            Ok(_) => held += 1,
             // One device that others have filled must not keep the person's other devices from it.
             Err(full @ Full::Device) => {
                 no_device = Some(full);
@@ -107,8 +113,8 @@ fn hold(
             }
             Err(full) => return Err(no_room(&full)),
         }
-        if store.listens(*device) {
-            listening.insert(*device);
+        if store.listens(key.device) {
+            listening.insert(key.device);
         }
     }
     if let (0, Some(full)) = (held, no_device) {
@@ -126,7 +132,7 @@ fn no_room(full: &Full) -> Fault {
     Fault::limit(message, Duration::from_secs(5))
 }
 
-/// Takes a device's decision.
+/// Takes a device's decision or removal.
 #[utoipa::path(
     post, path = "/v1/decisions", tag = "messages", security(("token" = [])), request_body = PostDecision,
     responses(
@@ -144,14 +150,18 @@ pub(super) async fn decide(
     Json(post): Json<PostDecision>,
 ) -> Result<StatusCode, Fault> {
     let checked = envelope::check(&post.decision)?;
-    if checked.message_type != MessageType::Decision {
-        return Err(Fault::bad("a device posts only messages of the type decision"));
-    }
+    let kind = match checked.message_type {
+        MessageType::Decision => Kind::Request,
+        MessageType::Removal => Kind::Notice,
+        MessageType::Request | MessageType::Closed | MessageType::Receipt | MessageType::Notice => {
+            return Err(Fault::bad("a device posts only messages of the types decision and removal"));
+        }
+    };
     check_sender(&checked, &caller)?;
     let host = app.registry.host_of(caller.peer, &checked.to).ok_or_else(|| {
         Fault::forbidden("not-linked", "this device is not linked to that host; pair it again")
     })?;
-    let key = Key { host, device: caller.peer, id: checked.id };
+    let key = Key { host, device: caller.peer, kind, id: checked.id };
     app.messages().put_decision(key, &checked.frame, Instant::now()).map_err(|full| no_room(&full))?;
     app.metrics.decisions.inc();
     Ok(StatusCode::ACCEPTED)

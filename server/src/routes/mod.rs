@@ -67,7 +67,7 @@ fn described() -> (Router<Shared>, Document) {
         .routes(routes!(messages::decide))
         .routes(routes!(stream::stream))
         .routes(routes!(stream::poll))
-        .routes(routes!(mailboxes::open, mailboxes::close))
+        .routes(routes!(mailboxes::open, mailboxes::info, mailboxes::close))
         .routes(routes!(mailboxes::append, mailboxes::put, mailboxes::read))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

@@ -6,7 +6,7 @@ use countersign_protocol::message::{MessageType, Sealed};
 use reqwest::{Client, Method, StatusCode};
 use std::time::{Duration, Instant};
 
-use MessageType::{Closed, Decision, Receipt, Request};
+use MessageType::{Closed, Decision, Notice, Receipt, Removal, Request};
 
 async fn trio() -> (Server, Caller, Caller) {
     let server = Server::start();
@@ -59,6 +59,32 @@ async fn a_register_keeps_its_higher_version() {
     assert_eq!(data(&poll(&device, "").await.unwrap()), std::slice::from_ref(&closed));
     let mut stream = device.stream().await;
     assert_eq!(stream.sealed().await.1, closed);
+}
+
+#[tokio::test]
+async fn a_notice_goes_down_and_a_removal_comes_up() {
+    let (server, host, device) = trio().await;
+    let mut at_device = device.stream().await;
+    let mut at_host = host.stream().await;
+    let (old, new) = (host.sealed(Notice, &device, 1, 1), host.sealed(Notice, &device, 1, 2));
+    for notice in [&old, &new] {
+        host.post(vec![notice.clone()], 60).await.unwrap();
+        assert_eq!(at_device.sealed().await, (event::MESSAGE.to_owned(), notice.clone()));
+    }
+    assert_eq!(data(&poll(&device, "").await.unwrap()), std::slice::from_ref(&new));
+    // The same id as a request's takes nothing away from it, nor does the end of that.
+    let closed = host.sealed(Closed, &device, 1, 3);
+    host.post(vec![host.sealed(Request, &device, 1, 4), closed.clone()], 60).await.unwrap();
+    assert_eq!(data(&poll(&device, "").await.unwrap()), [new, closed]);
+
+    let removal = device.sealed(Removal, &host, 1, 5);
+    assert_eq!(device.decide(removal.clone()).await.unwrap(), StatusCode::ACCEPTED);
+    assert_eq!(at_host.sealed().await, (event::DECISION.to_owned(), removal.clone()));
+    let stranger = server.device(&server.host().await).await;
+    assert_refused(stranger.decide(stranger.sealed(Removal, &host, 1, 1)).await, 403, "not-linked");
+    assert_refused(device.decide(stranger.sealed(Removal, &host, 1, 1)).await, 403, "other-key");
+    host.post(vec![old], 60).await.unwrap();
+    assert_eq!(data(&poll(&host, "").await.unwrap()), [removal], "nothing but time ends it");
 }
 
 #[tokio::test]
@@ -184,11 +210,11 @@ async fn nobody_posts_for_others_or_to_strangers() {
     assert_refused(device.decide(device.sealed(Decision, &stranger, 1, 1)).await, 403, "not-linked");
     assert!(poll(&host, "").await.unwrap().events.is_empty());
 
-    for message_type in [Decision, Receipt] {
+    for message_type in [Decision, Receipt, Removal] {
         let wrong = host.sealed(message_type, &device, 1, 1);
         assert_refused(host.post(vec![wrong], 60).await, 400, "bad-request");
     }
-    for message_type in [Request, Closed, Receipt] {
+    for message_type in [Request, Closed, Receipt, Notice] {
         let wrong = device.sealed(message_type, &host, 1, 1);
         assert_refused(device.decide(wrong).await, 400, "bad-request");
     }

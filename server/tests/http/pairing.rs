@@ -1,7 +1,7 @@
 //! Mailboxes, cards and links.
 
-use crate::common::{Caller, Server, assert_refused, base64};
-use countersign_protocol::api::{Directory, Hosts, MAX_MAIL, Mails};
+use crate::common::{Caller, Server, assert_refused, base64, http};
+use countersign_protocol::api::{Directory, Hosts, MAX_MAIL, MailboxInfo, Mails};
 use countersign_protocol::message::MessageType;
 use reqwest::{Method, StatusCode};
 use std::time::{Duration, Instant};
@@ -16,6 +16,10 @@ async fn a_mailbox_carries_a_pairing() {
     let path = format!("/v1/mailboxes/{id}");
     assert_eq!(host.send(Method::PUT, &path, &()).await.unwrap().status(), StatusCode::OK);
     assert_refused(other.send(Method::PUT, &path, &()).await, 409, "taken");
+
+    // Who has typed the ticket asks whose mailbox it is.
+    assert_eq!(http().get(format!("{}{path}", server.url)).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(phone.get::<MailboxInfo>(&path).await.unwrap(), MailboxInfo { host: host.id() });
 
     let first = base64(b"the first");
     let slot = |slot: &str| format!("{id}/{slot}");
@@ -50,6 +54,7 @@ async fn a_mailbox_carries_a_pairing() {
     assert_refused(other.delete(&path).await, 409, "taken");
     assert_eq!(host.delete(&path).await.unwrap(), StatusCode::NO_CONTENT);
     assert_refused(host.delete(&path).await, 404, "not-found");
+    assert_refused(phone.get::<MailboxInfo>(&path).await, 404, "not-found");
     assert_refused(phone.get::<Mails>(&format!("{path}/m2")).await, 404, "not-found");
     assert_refused(phone.put_mail(Method::POST, &slot("m1"), &first).await, 404, "not-found");
 }
@@ -80,6 +85,7 @@ async fn a_mailbox_takes_only_what_belongs_there() {
     for bad in ["xyz", &"A".repeat(32), &"0".repeat(34)] {
         let path = format!("/v1/mailboxes/{bad}");
         assert_refused(host.send(Method::PUT, &path, &()).await, 400, "bad-request");
+        assert_refused(device.get::<MailboxInfo>(&path).await, 400, "bad-request");
     }
     let wait = format!("/v1/mailboxes/{id}/m1?wait=26");
     assert_refused(device.get::<Mails>(&wait).await, 400, "bad-request");

@@ -277,6 +277,7 @@ async fn the_document_describes_every_route() {
         "get /v1/stream",
         "get /v1/poll",
         "put /v1/mailboxes/{id}",
+        "get /v1/mailboxes/{id}",
         "delete /v1/mailboxes/{id}",
         "get /v1/mailboxes/{id}/{slot}",
         "post /v1/mailboxes/{id}/{slot}",
