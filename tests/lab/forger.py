@@ -52,7 +52,7 @@ def _cipher(shared, enc, recipient, info):
     return AESGCM(_expand(SUITE, secret, b"key", context, 16)), _expand(SUITE, secret, b"base_nonce", context, 12)
 
 
-def _raw(public):
+def raw(public):
     return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
@@ -95,19 +95,43 @@ class Key:
         return subprocess.run(argv, check=True, capture_output=True, input=data).stdout.decode()
 
 
-class Forger:
-    """Takes over the home directory of a `countersign approve` that was stopped."""
+def seal(kind, sender, recipient, recipient_hash, about, body, signature):
+    """A sealed message: `recipient` is a raw X25519 key, `about` the envelope's own bytes."""
+    plaintext = struct.pack(">H", len(body)) + body + struct.pack(">H", len(signature)) + signature.encode()
+    plaintext = plaintext.ljust(PADDED, b"\0")
+    ephemeral = X25519PrivateKey.from_private_bytes(os.urandom(32))
+    enc = raw(ephemeral.public_key())
+    shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(recipient))
+    cipher, nonce = _cipher(shared, enc, recipient, _info(kind, blob_of(sender), recipient_hash))
+    ciphertext = cipher.encrypt(nonce, plaintext, about.encode())
+    return {"envelope": about, "sealed": base64.b64encode(enc + ciphertext).decode()}
 
-    def __init__(self, home, origin):
-        home = Path(home)
+
+def unseal(kind, private, sender, recipient_hash, sealed):
+    """The body of a message and its signature, whoever signed."""
+    content = base64.b64decode(sealed["sealed"])
+    enc, ciphertext = content[:32], content[32:]
+    shared = private.exchange(X25519PublicKey.from_public_bytes(enc))
+    cipher, nonce = _cipher(shared, enc, raw(private.public_key()), _info(kind, blob_of(sender), recipient_hash))
+    plaintext = cipher.decrypt(nonce, ciphertext, sealed["envelope"].encode())
+    length = struct.unpack(">H", plaintext[:2])[0]
+    rest = plaintext[2 + length :]
+    signed = struct.unpack(">H", rest[:2])[0]
+    return plaintext[2 : 2 + length], rest[2 : 2 + signed].decode()
+
+
+def envelope(kind, sender_id, recipient_id, number):
+    return json.dumps({"version": 1, "type": kind, "from": sender_id, "to": recipient_id, "id": number})
+
+
+class Relay:
+    """The server's calls, by somebody who holds a key."""
+
+    def __init__(self, origin, key):
         self.origin = origin
-        self.key = Key(home / "id_ed25519")
-        self.seal_key = X25519PrivateKey.from_private_bytes(base64.b64decode((home / "seal_key").read_text()))
-        card = json.loads((home / "identity.json").read_text())["card"]["card"]
-        self.card_hash = sha256(card.encode())
-        self.token = self._token()
+        self.key = key
 
-    def _call(self, method, path, body=None, token=None):
+    def call(self, method, path, body=None, token=None):
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         if token:
@@ -117,19 +141,34 @@ class Forger:
             content = answer.read()
         return json.loads(content) if content else None
 
-    def _token(self):
-        challenge = self._call("POST", "/v1/auth/challenge", {"key": self.key.line})
+    def proof(self):
+        challenge = self.call("POST", "/v1/auth/challenge", {"key": self.key.line})
         statement = json.dumps(
             {"origin": self.origin, "key": self.key.line, "nonce": challenge["nonce"], "expires_at": challenge["expires_at"]}
         )  # fmt: skip
-        signature = self.key.sign(statement.encode(), "auth@countersign.org")
-        return self._call("POST", "/v1/auth/token", {"statement": statement, "signature": signature})["token"]
+        return {"statement": statement, "signature": self.key.sign(statement.encode(), "auth@countersign.org")}
+
+    def token(self):
+        return self.call("POST", "/v1/auth/token", self.proof())["token"]
+
+
+class Forger:
+    """Takes over the home directory of a `countersign approve` that was stopped."""
+
+    def __init__(self, home, origin):
+        home = Path(home)
+        self.key = Key(home / "id_ed25519")
+        self.seal_key = X25519PrivateKey.from_private_bytes(base64.b64decode((home / "seal_key").read_text()))
+        card = json.loads((home / "identity.json").read_text())["card"]["card"]
+        self.card_hash = sha256(card.encode())
+        self.relay = Relay(origin, self.key)
+        self.token = self.relay.token()
 
     def request(self, host_key, seconds=10):
         """The newest open request from the host: its exact bytes."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            polled = self._call("GET", "/v1/poll?wait=1", token=self.token)
+            polled = self.relay.call("GET", "/v1/poll?wait=1", token=self.token)
             sealed = [event["data"] for event in polled["events"] if event["event"] == "message"]
             envelopes = [(json.loads(one["envelope"]), one) for one in sealed]
             sealed = [one for about, one in envelopes if (about["type"], about["from"]) == ("request", key_id(host_key))]
@@ -138,14 +177,8 @@ class Forger:
         raise AssertionError("no request came to the device")
 
     def open(self, sealed, host_key):
-        content = base64.b64decode(sealed["sealed"])
-        enc, ciphertext = content[:32], content[32:]
-        shared = self.seal_key.exchange(X25519PublicKey.from_public_bytes(enc))
-        info = _info("request", blob_of(host_key), self.card_hash)
-        cipher, nonce = _cipher(shared, enc, _raw(self.seal_key.public_key()), info)
-        plaintext = cipher.decrypt(nonce, ciphertext, sealed["envelope"].encode())
-        length = struct.unpack(">H", plaintext[:2])[0]
-        return plaintext[2 : 2 + length]
+        body, _ = unseal("request", self.seal_key, host_key, self.card_hash, sealed)
+        return body
 
     def decision(self, over, **fields):
         """The bytes of an approval of the request; fields replace or (None) remove its own."""
@@ -164,19 +197,10 @@ class Forger:
         parsed = json.loads(request)
         recipient = base64.b64decode(reply_key or parsed["reply_key"])
         sender = sender or self.key.line
-        envelope = json.dumps(
-            {"version": 1, "type": "decision", "from": key_id(sender), "to": key_id(parsed["host"]["key"]), "id": parsed["id"]}
-        )  # fmt: skip
-        plaintext = struct.pack(">H", len(body)) + body + struct.pack(">H", len(signature)) + signature.encode()
-        plaintext = plaintext.ljust(PADDED, b"\0")
-        ephemeral = X25519PrivateKey.from_private_bytes(os.urandom(32))
-        enc = _raw(ephemeral.public_key())
-        shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(recipient))
-        cipher, nonce = _cipher(shared, enc, recipient, _info("decision", blob_of(sender), sha256(recipient)))
-        ciphertext = cipher.encrypt(nonce, plaintext, envelope.encode())
-        sealed = {"envelope": envelope, "sealed": base64.b64encode(enc + ciphertext).decode()}
+        about = envelope("decision", key_id(sender), key_id(parsed["host"]["key"]), parsed["id"])
+        sealed = seal("decision", sender, recipient, sha256(recipient), about, body, signature)
         try:
-            self._call("POST", "/v1/decisions", {"decision": sealed}, token=self.token)
+            self.relay.call("POST", "/v1/decisions", {"decision": sealed}, token=self.token)
         except urllib.error.HTTPError:
             return False
         return True
