@@ -64,6 +64,12 @@ struct Serve {
     /// A proxy in front speaks TLS and sets X-Forwarded-For
     #[arg(long)]
     behind_proxy: bool,
+    /// Serve the API only, not the web app
+    #[arg(long)]
+    no_web: bool,
+    /// Another origin from which the web app may call; may be given more than once
+    #[arg(long = "app-origin", value_name = "URL")]
+    app_origins: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -118,8 +124,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn serve(file: Option<&Path>, options: Serve) -> Result<(), Failure> {
-    let Serve { listen, origin, database, tls_cert, tls_key, behind_proxy } = options;
-    let over = Overrides { listen, origin, database, tls_cert, tls_key, behind_proxy };
+    let Serve { listen, origin, database, tls_cert, tls_key, behind_proxy, no_web, app_origins } = options;
+    let over = Overrides { listen, origin, database, tls_cert, tls_key, behind_proxy, no_web, app_origins };
     let config = Config::load(file, over)?;
     log_to_stderr(config.log);
     Ok(serve::run(&config)?)

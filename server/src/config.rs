@@ -26,6 +26,10 @@ pub(crate) struct Config {
     pub(crate) database: PathBuf,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) behind_proxy: bool,
+    /// Whether the web app is served.
+    pub(crate) web: bool,
+    /// Other origins from which the web app may call.
+    pub(crate) app_origins: Vec<String>,
     pub(crate) log: LogLevel,
     pub(crate) limits: Limits,
 }
@@ -39,6 +43,8 @@ pub(crate) struct Overrides {
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) behind_proxy: bool,
+    pub(crate) no_web: bool,
+    pub(crate) app_origins: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +56,9 @@ struct File {
     tls: Option<TlsFiles>,
     #[serde(default)]
     behind_proxy: bool,
+    web: Option<bool>,
+    #[serde(default)]
+    app_origins: Vec<String>,
     #[serde(default)]
     log: LogLevel,
     #[serde(default)]
@@ -92,6 +101,7 @@ pub(crate) struct Limits {
     pub(crate) device_rate: u32,
     pub(crate) pair_rate: u32,
     pub(crate) address_rate: u32,
+    pub(crate) file_rate: u32,
 }
 
 impl Default for Limits {
@@ -110,12 +120,13 @@ impl Default for Limits {
             device_rate: 50,
             pair_rate: 20,
             address_rate: 500,
+            file_rate: 500,
         }
     }
 }
 
 impl Limits {
-    fn all(&self) -> [(&'static str, u32); 12] {
+    fn all(&self) -> [(&'static str, u32); 13] {
         [
             ("connections", self.connections),
             ("connections_per_address", self.connections_per_address),
@@ -129,6 +140,7 @@ impl Limits {
             ("device_rate", self.device_rate),
             ("pair_rate", self.pair_rate),
             ("address_rate", self.address_rate),
+            ("file_rate", self.file_rate),
         ]
     }
 }
@@ -151,6 +163,8 @@ impl Config {
             database: over.database.or(file.database).unwrap_or_else(|| DATABASE.into()),
             tls,
             behind_proxy: over.behind_proxy || file.behind_proxy,
+            web: !over.no_web && file.web.unwrap_or(true),
+            app_origins: if over.app_origins.is_empty() { file.app_origins } else { over.app_origins },
             log: file.log,
             limits: file.limits,
         };
@@ -166,8 +180,11 @@ impl Config {
                 self.listen
             )));
         }
+        for origin in &self.app_origins {
+            check_origin("app_origins", origin)?;
+        }
         if let Some(origin) = &self.origin {
-            check_origin(origin)?;
+            check_origin("origin", origin)?;
         } else if self.behind_proxy || self.listen.ip().is_unspecified() {
             return Err(ConfigError(
                 "--origin is missing: the address that hosts and phones use, for example https://push.example.com"
@@ -188,7 +205,7 @@ impl Config {
 }
 
 /// An origin is compared byte by byte with what clients sign, so there must be one way to write it.
-fn check_origin(origin: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_origin(setting: &str, origin: &str) -> Result<(), ConfigError> {
     let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
     let plain = |host: &str| {
         !host.is_empty()
@@ -198,7 +215,7 @@ fn check_origin(origin: &str) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(ConfigError(format!(
-        "origin {origin:?} is not of the form https://push.example.com (lower case, no path, no slash at the end)"
+        "{setting}: {origin:?} is not of the form https://push.example.com (lower case, no path, no slash at the end)"
     )))
 }
 
@@ -286,7 +303,7 @@ mod tests {
     #[test]
     fn origins_have_one_spelling() {
         for good in ["https://push.example.com", "http://127.0.0.1:8443", "https://[::1]:8443"] {
-            assert!(check_origin(good).is_ok(), "{good}");
+            assert!(check_origin("origin", good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -298,7 +315,7 @@ mod tests {
             "ftp://a",
             "https://a b",
         ] {
-            assert!(check_origin(bad).is_err(), "{bad}");
+            assert!(check_origin("origin", bad).is_err(), "{bad}");
         }
     }
 }

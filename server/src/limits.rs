@@ -20,6 +20,7 @@ pub(crate) struct Limits {
     devices: Buckets<Peer>,
     pairs: Buckets<(Peer, Peer)>,
     addresses: Buckets<IpAddr>,
+    files: Buckets<IpAddr>,
 }
 
 impl Limits {
@@ -29,6 +30,7 @@ impl Limits {
             devices: Buckets::new(limits.device_rate, usize::MAX),
             pairs: Buckets::new(limits.pair_rate, usize::MAX),
             addresses: Buckets::new(limits.address_rate, MAX_ADDRESSES),
+            files: Buckets::new(limits.file_rate, MAX_ADDRESSES),
         }
     }
 
@@ -52,12 +54,18 @@ impl Limits {
         self.addresses.take(network(address), 1, Instant::now())
     }
 
+    /// A file of the web app. Loading a page takes from nobody's calls.
+    pub(crate) fn file(&self, address: IpAddr) -> Result<(), Duration> {
+        self.files.take(network(address), 1, Instant::now())
+    }
+
     /// Forgets buckets that are full again.
     pub(crate) fn sweep(&self, now: Instant) {
         self.hosts.sweep(now);
         self.devices.sweep(now);
         self.pairs.sweep(now);
         self.addresses.sweep(now);
+        self.files.sweep(now);
     }
 }
 

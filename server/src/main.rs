@@ -25,6 +25,7 @@ mod store;
 mod streams;
 mod tls;
 mod tokens;
+mod web;
 
 fn main() -> std::process::ExitCode {
     cli::run()

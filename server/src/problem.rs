@@ -45,6 +45,11 @@ impl Fault {
         Self::new(StatusCode::NOT_FOUND, "not-found", message)
     }
 
+    /// No route and no file.
+    pub(crate) fn nothing_here() -> Self {
+        Self::not_found("there is nothing at this path; see /openapi.json")
+    }
+
     pub(crate) fn conflict(code: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }

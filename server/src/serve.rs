@@ -85,7 +85,7 @@ async fn serve(
 
     let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
     let handle = Handle::new();
-    let service = routes::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let service = routes::router(app, config).into_make_service_with_connect_info::<SocketAddr>();
     let server = bounded(axum_server::from_tcp(listener)?).handle(handle.clone());
     let gate = (&config.limits, config.behind_proxy);
     let serving = match &tls {

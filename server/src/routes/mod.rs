@@ -9,7 +9,9 @@ mod messages;
 mod stream;
 
 use crate::app::Shared;
+use crate::config::Config;
 use crate::problem::Fault;
+use crate::web;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -20,6 +22,7 @@ use countersign_protocol::api::{MAX_BODY, MAX_POLL, MAX_POST};
 use std::any::Any;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -28,6 +31,8 @@ use utoipa_axum::routes;
 
 /// Longest time from a request's head to its answer's head.
 const ANSWER: Duration = Duration::from_secs(MAX_POLL as u64 + 10);
+/// How long a browser may remember what another origin's page may call. Browsers allow two hours.
+const PREFLIGHT: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(OpenApi)]
 #[openapi(
@@ -53,9 +58,9 @@ impl Modify for Bearer {
     }
 }
 
-/// All described routes with their document.
-fn described() -> (Router<Shared>, Document) {
-    OpenApiRouter::with_openapi(Api::openapi())
+/// All described routes with their document. Pages of `app_origins` may call those of hosts and devices.
+fn described(app_origins: &[String]) -> (Router<Shared>, Document) {
+    let (mut calls, mut document) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(auth::challenge))
         .routes(routes!(auth::token))
         .routes(routes!(hosts::join, hosts::list))
@@ -69,27 +74,53 @@ fn described() -> (Router<Shared>, Document) {
         .routes(routes!(stream::poll))
         .routes(routes!(mailboxes::open, mailboxes::info, mailboxes::close))
         .routes(routes!(mailboxes::append, mailboxes::put, mailboxes::read))
+        .split_for_parts();
+    // Before the layer, which answers OPTIONS: a method that no route takes.
+    calls = calls.method_not_allowed_fallback(wrong_method);
+    if !app_origins.is_empty() {
+        calls = calls.layer(cors(app_origins));
+    }
+    let (health, more) = OpenApiRouter::new()
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
-        .split_for_parts()
+        .split_for_parts();
+    document.merge(more);
+    (calls.merge(health), document)
+}
+
+async fn wrong_method() -> Fault {
+    Fault::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method",
+        "this path does not take this method; see /openapi.json",
+    )
+}
+
+/// Lets pages of exactly these origins call.
+fn cors(app_origins: &[String]) -> CorsLayer {
+    let origins = app_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(PREFLIGHT)
 }
 
 /// The whole service.
-pub(crate) fn router(app: Shared) -> Router {
-    let (router, document) = described();
+pub(crate) fn router(app: Shared, config: &Config) -> Router {
+    let (router, document) = described(&config.app_origins);
     let document = axum::body::Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let router = router.route("/openapi.json", get(move || async move { (json, document) }));
+    let router = if config.web {
+        router.fallback(web::answer)
+    } else {
+        router.fallback(async || Fault::nothing_here())
+    };
     router
-        .route("/openapi.json", get(move || async move { (json, document) }))
-        .fallback(async || Fault::not_found("there is nothing at this path; see /openapi.json"))
-        .method_not_allowed_fallback(async || {
-            Fault::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method",
-                "this path does not take this method; see /openapi.json",
-            )
-        })
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), every_request))
@@ -114,10 +145,18 @@ async fn every_request(
         Err(_) => Fault::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the request took too long to arrive")
             .into_response(),
     };
+    let page = response.extensions().get::<web::Page>().is_some();
     let headers = response.headers_mut();
+    if page {
+        web::headers::add(headers);
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if app.origin.starts_with("https://") {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(web::headers::HSTS));
+    }
+    let other = if page { web::ROUTE } else { "other" };
+    let route = route.as_ref().map_or(other, MatchedPath::as_str);
     app.metrics.answered(method, route, response.status().as_u16());
     response
 }

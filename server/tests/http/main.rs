@@ -7,3 +7,4 @@ mod messages;
 mod pairing;
 mod running;
 mod tls;
+mod web;
