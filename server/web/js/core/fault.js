@@ -1,0 +1,25 @@
+// Why something did not work, by a code that `text/` has a sentence for.
+
+/** @typedef {import('../engine/types.js').FaultCode} FaultCode */
+
+export class Fault extends Error {
+  /**
+   * @param {FaultCode} code
+   * @param {string} [detail] for the console only
+   * @param {number} [retryAfter] seconds that the server asks to wait
+   */
+  constructor(code, detail, retryAfter) {
+    super(detail ? `${code}: ${detail}` : code);
+    this.name = 'Fault';
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {Fault} the error itself when it is one
+ */
+export function asFault(error) {
+  return error instanceof Fault ? error : new Fault('unexpected', String(error));
+}
