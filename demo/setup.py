@@ -1,4 +1,4 @@
-"""What the demo's two forms share: the private host with the user `demo` and a paired device."""
+"""What the demo's two forms share: the private host with the user `demo`."""
 
 from pathlib import Path
 
@@ -19,8 +19,10 @@ def host():
     return log
 
 
-def stack():
+def stack(port=None):
+    """Server, daemon; the server at http://localhost:PORT, which browsers take for as safe as https."""
     directory = Path("/run/lab/demo")
     directory.mkdir(parents=True)
     directory.chmod(0o755)
-    return Stack(directory, wait="60s", offline=["recovery"])
+    server = {"port": port, "name": "localhost"}
+    return Stack(directory, server=server, wait="60s", offline=["recovery"])

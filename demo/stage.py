@@ -1,28 +1,35 @@
-"""`make demo`: the lab on a split terminal: left the approver, right a shell with the lines to type."""
+"""`make demo`: the lab on a split terminal: left the pairing, right a shell with the lines to type.
+
+stage.py SOCKET PORT: the server is at http://localhost:PORT for the person's browser, too, through SOCKET (forward.py).
+"""
 
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import setup
 from lab import accounts, paths
-from lab.process import RUNNING
+from lab.process import RUNNING, Process
 
 TMUX = ["tmux", "-S", "/run/lab/tmux", "-f", "/dev/null"]
 CONTROL = Path("/run/lab/control")
 
+HERE = Path(__file__).parent
+
 LINES = """\
 A private lab: your machine's accounts, /etc and sshd are not in it.
-On the left: demo's approver. a approves, d denies, r reports.
+On the left: a link. Open it in a browser on this machine: that is demo's phone
+from then on. (Elsewhere: ssh -L {web}:localhost:{web} to this machine first.)
 A click changes sides; so does Ctrl-b and an arrow.
 
   password of demo: {password}
 
-  ssh -p {port} demo@127.0.0.1       approve on the left, type its code here
+  ssh -p {port} demo@127.0.0.1       approve in the browser, type its code here
   ssh -p {port} -o PreferredAuthentications=publickey demo@127.0.0.1 date
-                                    with a key alone: one key press on the left
+                                    with a key alone: one tap
   sudo -k id                        the same for sudo
   lab server stop                   then ssh again: recovery code
                                       {code}
@@ -34,6 +41,12 @@ A click changes sides; so does Ctrl-b and an arrow.
 """
 
 
+def terminal_approver(stack):
+    """Pairs the approver that runs in a terminal, and leaves it to the person."""
+    stack.approver(setup.USER, "terminal").stop()
+    (stack.directory / "terminal-paired").touch()
+
+
 def control(stack):
     """Stops and starts the parts, as the script `lab` asks."""
     actions = {
@@ -41,6 +54,7 @@ def control(stack):
         "server start": stack.server.start,
         "daemon stop": stack.daemon.stop,
         "daemon start": stack.daemon.start,
+        "terminal": lambda: terminal_approver(stack),
     }
     while True:
         with open(CONTROL) as asked:
@@ -70,7 +84,10 @@ def prepare(stack):
     # Without this ssh would use the key at once, and never ask for password and code.
     (ssh / "config").write_text("Host *\n  PreferredAuthentications keyboard-interactive,publickey\n")
     codes = stack.daemon.command("codes", setup.USER, "--recovery")["codes"]
-    words = {"password": setup.PASSWORD, "port": sshd.port, "code": codes[0], "rescue": accounts.PASSWORDS["rescue"]}
+    words = {
+        "password": setup.PASSWORD, "port": sshd.port, "web": stack.server.port, "code": codes[0],
+        "rescue": accounts.PASSWORDS["rescue"],
+    }  # fmt: skip
     welcome = accounts.HOMES / setup.USER / ".bashrc"
     welcome.write_text(f"PS1='lab$ '\nPATH=/run/lab/bin:$PATH\ncat <<'LINES'\n{LINES.format(**words)}LINES\n")
 
@@ -80,16 +97,15 @@ def tmux(*words, **options):
 
 
 def main():
+    door, port = sys.argv[1], sys.argv[2]
     setup.host()
-    stack = setup.stack()
-    phone = stack.approver(setup.USER, "demo-phone")
+    stack = setup.stack(port=int(port))
+    Process("forward", ["/usr/bin/python3", HERE / "forward.py", "inside", door, port], stack.directory / "forward.log")
     prepare(stack)
-    # It has paired; from here on a person has it on the left.
-    phone.stop()
-    approve = f"{paths.COMMAND} approve --home {phone.home}"
-    approve = f"while :; do {approve}; echo 'The approver has ended. Enter starts it again.'; read -r _; done"
+    home = stack.directory / f"{setup.USER}-terminal"
+    pairing = f"{HERE / 'pairing'} {setup.USER} {home} {stack.directory / 'terminal-paired'}"
     shell = " ".join(accounts.as_user_argv(setup.USER, "TERM=screen", "bash"))
-    tmux("new-session", "-d", "-s", "lab", "-x", "160", "-y", "40", approve)
+    tmux("new-session", "-d", "-s", "lab", "-x", "160", "-y", "40", pairing)
     tmux("set-option", "-g", "mouse", "on", ";", "set-option", "-g", "status", "off")
     tmux("split-window", "-h", "-t", "lab", "-l", "60%", "-c", str(accounts.HOMES / setup.USER), shell)
     # The shell's end is the lab's end.

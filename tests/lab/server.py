@@ -8,21 +8,25 @@ from .process import Process, accepts, free_port, wait_until
 
 
 class Server:
-    """A push server on a free port of loopback; plain HTTP unless a certificate is given."""
+    """A push server on a port of loopback, a free one unless told; plain HTTP unless a certificate is given.
 
-    def __init__(self, directory, certificate=None, key=None):
+    `options` go to its command line.
+    """
+
+    def __init__(self, directory, certificate=None, key=None, port=None, name="127.0.0.1", options=()):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.database = self.directory / "server.sqlite"
-        self.port = free_port()
+        self.port = port or free_port()
+        self.options = options
         self.tls = ["--tls-cert", certificate, "--tls-key", key] if certificate else []
-        self.origin = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self.origin = f"{'https' if certificate else 'http'}://{name}:{self.port}"
         self.process = None
         self.start()
 
     def start(self):
         argv = [paths.SERVER, "serve", "--listen", f"127.0.0.1:{self.port}", "--origin", self.origin]
-        argv += ["--database", self.database, *self.tls]
+        argv += ["--database", self.database, *self.tls, *self.options]
         self.process = Process("countersign-server", argv, self.directory / "server.log")
         wait_until(lambda: not self.process.alive() or accepts(self.port), 10, "the server listens")
         assert self.process.alive(), self.process.log()

@@ -9,13 +9,16 @@ from .sshd import Sshd
 
 
 class Stack:
-    """Server, daemon, and what a test asks for beside them. Keyword arguments are settings of `[default]`."""
+    """Server, daemon, and what a test asks for beside them.
 
-    def __init__(self, directory, tls=None, **default):
+    Keyword arguments are settings of `[default]`; `server` holds arguments of the Server.
+    """
+
+    def __init__(self, directory, tls=None, server=None, **default):
         self.directory = directory
         certificate, key, ca = tls or (None, None, None)
         self.ca = ca
-        self.server = Server(directory / "server", certificate, key)
+        self.server = Server(directory / "server", certificate, key, **(server or {}))
         self.daemon = Daemon(directory / "daemon", self.server.origin, ca=ca, **default).start()
         self.daemon.join(self.server.token())
         self._approvers = []
