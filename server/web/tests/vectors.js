@@ -5,8 +5,9 @@ import { prove } from '../js/core/auth.js';
 import { signCard, verifyCard } from '../js/core/card.js';
 import { deriveSecret } from '../js/core/hpke.js';
 import { PublicKey, SigningKey } from '../js/core/keys.js';
-import { digest, signMessage, verifyMessage } from '../js/core/messages.js';
+import { digest, noticeId, signMessage, verifyMessage } from '../js/core/messages.js';
 import { PhonePairing } from '../js/core/pairing.js';
+import { phoneCode, readChallenge } from '../js/core/phone_code.js';
 import { open, seal, sealInfo } from '../js/core/seal.js';
 import * as sshsig from '../js/core/sshsig.js';
 import { derive, mailboxId, parseTicket } from '../js/core/ticket.js';
@@ -104,7 +105,8 @@ const CASES = {
   },
 
   async 'opening sealed messages'(load) {
-    for (const c of await load('seal')) {
+    const { notice, removal } = await load('notice');
+    for (const c of [...(await load('seal')), notice, removal]) {
       const sender = await PublicKey.fromLine(c.sender);
       const [own, hash] = [await sealKey(c.recipient_secret), bytes.fromHex(c.recipient_hash)];
       same(bytes.hex(own.publicKey), c.recipient_public);
@@ -120,7 +122,8 @@ const CASES = {
   },
 
   async 'sealing messages'(load) {
-    for (const c of await load('seal')) {
+    const { notice, removal } = await load('notice');
+    for (const c of [...(await load('seal')), notice, removal]) {
       const { to, id } = JSON.parse(c.sealed.envelope);
       const made = await seal(
         await PublicKey.fromLine(c.sender),
@@ -145,6 +148,30 @@ const CASES = {
     await refuses(other, 'another signer');
   },
 
+  async 'notice and removal'(load) {
+    const [keys, { notice, removal, id, user }] = [await load('keys'), await load('notice')];
+    const host = await PublicKey.fromLine(notice.sender);
+    const read = await verifyMessage('notice', bytes.utf8(notice.message.body), notice.message.signature, host);
+    same(read, JSON.parse(notice.message.body));
+    same([read.id, await noticeId(user)], [id, id]);
+    const made = await signMessage(await signingKey(keys[1].seed), 'removal', JSON.parse(removal.message.body));
+    same([bytes.fromUtf8(made.body), made.signature], [removal.message.body, removal.message.signature]);
+  },
+
+  async 'phone codes'(load) {
+    const c = await load('phone_code');
+    const [host, card, own] = [await PublicKey.fromLine(c.host_key), bytes.fromHex(c.card_digest), await sealKey(c.device_seal_secret)];
+    for (const { challenge, code, service, user, address, time, ttl } of c.valid) {
+      const read = readChallenge(bytes.fromHex(challenge));
+      same([read.service, read.user, read.address, read.issuedAt, read.ttl], [service, user, address, time, ttl]);
+      same(await phoneCode(own.secret, card, host.hash, read), code);
+    }
+    for (const { challenge, why } of c.refused) {
+      const code = async () => phoneCode(own.secret, card, host.hash, readChallenge(bytes.fromHex(challenge)));
+      await refuses(code(), why);
+    }
+  },
+
   async 'device card'(load) {
     const [keys, { card, card_digest }] = [await load('keys'), await load('messages')];
     const read = await verifyCard(card);
@@ -163,6 +190,9 @@ const CASES = {
     const c = await load('pairing');
     const ticket = parseTicket(c.link);
     same(ticket.server, new URL(c.link).origin);
+    same(parseTicket(c.link_with_server), ticket);
+    same(bytes.hex(parseTicket(c.typed).secret), bytes.hex(ticket.secret));
+    same(c.mailbox_host, (await PublicKey.fromLine(c.host.key)).id);
     const secrets = await derive(ticket.secret);
     same(mailboxId(secrets), c.mailbox);
     const host = await PublicKey.fromLine(c.host.key);

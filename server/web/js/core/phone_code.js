@@ -36,6 +36,7 @@ export function readChallenge(bytes) {
   const text = () => fromUtf8(reader.take(reader.u8()));
   const [service, user, address] = [text(), text(), text()];
   reader.end();
+  if (service === '' || user === '') throw new TypeError('no service or user');
   return { bytes: concat(bytes), host, replyKey, issuedAt, ttl, service, user, address };
 }
 
@@ -55,6 +56,7 @@ export function isOf(challenge, hostHash) {
  * @returns {Promise<string>} eight digits
  */
 export async function phoneCode(secret, cardHash, hostHash, challenge) {
+  if (!isOf(challenge, hostHash)) throw new TypeError("another host's challenge");
   const shared = await agree(secret, challenge.replyKey);
   const key = await hkdf(shared, concat(LABEL, cardHash, hostHash), 32);
   return decimal((await hmac(key, challenge.bytes)).slice(0, 8), DIGITS);
