@@ -3,6 +3,7 @@
 from . import accounts
 from .approver import Approver
 from .daemon import Daemon
+from .phone import Phone
 from .server import Server
 from .ssh import Client
 from .sshd import Sshd
@@ -28,6 +29,10 @@ class Stack:
         approver = Approver(self.directory / f"{user}-{name}", name, server_ca=self.ca)
         self._approvers.append(approver)
         return approver.pair(user)
+
+    def phone(self, user="alice", name="phone", **options):
+        """The web approver in a browser, paired for the user and watching."""
+        return Phone(self.server.origin, name, **options).pair(user)
 
     def sshd(self, **options):
         return Sshd(self.directory / "sshd", **options)

@@ -7,9 +7,10 @@
 // whose profile outlives it.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { chromium } from 'playwright-core';
+import encodeQR from 'qr';
 
 const LAUNCH = {
   executablePath: '/usr/bin/chromium',
@@ -46,7 +47,8 @@ class Phone {
       isMobile: viewport.width < 800, hasTouch: viewport.width < 800, deviceScaleFactor: 1, reducedMotion: this.options.motion,
     };
     if (directory) {
-      this.context = await chromium.launchPersistentContext(directory, { ...LAUNCH, ...context });
+      const args = [...LAUNCH.args, ...(this.options.args ?? [])];
+      this.context = await chromium.launchPersistentContext(directory, { ...LAUNCH, args, ...context });
     } else {
       shared ??= await chromium.launch(LAUNCH);
       this.context = await shared.newContext(context);
@@ -87,11 +89,12 @@ class Phone {
     }
   }
 
-  /** The element meant: {role, name}, {label}, {text} or {css}, inside {within}. */
-  find({ role, name, label, text, css, exact = true, within, nth }) {
+  /** The element meant: {id} (of the page's own names for tests), {role, name}, {label}, {text} or {css}, inside {within}. */
+  find({ id, role, name, label, text, css, exact = true, within, nth }) {
     const root = within ? this.find(within) : this.page;
     let found;
-    if (role) found = root.getByRole(role, name === undefined ? {} : { name, exact });
+    if (id) found = root.getByTestId(id);
+    else if (role) found = root.getByRole(role, name === undefined ? {} : { name, exact });
     else if (label) found = root.getByLabel(label, { exact });
     else if (text) found = root.getByText(text, { exact });
     else found = root.locator(css);
@@ -111,7 +114,7 @@ const ACTIONS = {
   newPage: async (phone) => { phone.page = await phone.context.newPage(); },
   evaluate: (phone, { script, argument }) => phone.evaluate(script, argument),
   click: (phone, { target }) => phone.find(target).click(),
-  tap: (phone, { target }) => (phone.context._options?.hasTouch ? phone.find(target).tap() : phone.find(target).click()),
+  uncheck: (phone, { target }) => phone.find(target).uncheck(),
   fill: (phone, { target, text }) => phone.find(target).fill(text),
   press: (phone, { key }) => phone.page.keyboard.press(key),
   type: (phone, { text }) => phone.page.keyboard.type(text),
@@ -157,6 +160,13 @@ const ACTIONS = {
   },
 };
 
+/** A QR code of any bytes, as a picture. */
+async function drawQR({ hex, file }) {
+  const text = Array.from(Buffer.from(hex, 'hex'), (byte) => String.fromCharCode(byte)).join('');
+  const textEncoder = (latin) => Uint8Array.from(latin, (character) => character.charCodeAt(0));
+  await writeFile(file, encodeQR(text, 'gif', { encoding: 'byte', ecc: 'low', scale: 8, border: 4, textEncoder }));
+}
+
 async function obey({ id, phone: name, do: action, ...rest }) {
   try {
     let value = null;
@@ -164,6 +174,8 @@ async function obey({ id, phone: name, do: action, ...rest }) {
       const phone = new Phone(name, rest);
       await phone.open();
       phones.set(name, phone);
+    } else if (action === 'drawQR') {
+      await drawQR(rest);
     } else {
       const phone = phones.get(name);
       if (!phone) throw new Error(`no phone ${name}`);
