@@ -46,7 +46,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Serve {
-    /// Where to listen [default: 127.0.0.1:8443]
+    /// Where to listen [default: 127.0.0.1:8443; with --domain: port 443 of all addresses]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     /// The server's address as hosts and phones know it [default: from --listen]
@@ -55,6 +55,13 @@ struct Serve {
     /// SQLite database, made if it does not exist
     #[arg(long, value_name = "FILE")]
     database: Option<PathBuf>,
+    /// Get a certificate for this name from Let's Encrypt, agreeing to its terms; may be given more
+    /// than once
+    #[arg(long = "domain", value_name = "NAME")]
+    domains: Vec<String>,
+    /// Where that authority may write to you
+    #[arg(long, value_name = "MAIL ADDRESS")]
+    acme_contact: Option<String>,
     /// Certificate chain, PEM
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -101,7 +108,7 @@ impl Failure {
         match self {
             Self::Config(_) => 2,
             Self::Store(_) | Self::Serve(ServeError::Store(_)) => 3,
-            Self::Serve(ServeError::Tls(_)) => 4,
+            Self::Serve(ServeError::Tls(_) | ServeError::Acme(_)) => 4,
             Self::Serve(_) | Self::TooManyTokens | Self::Print(_) => 1,
         }
     }
@@ -124,8 +131,18 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn serve(file: Option<&Path>, options: Serve) -> Result<(), Failure> {
-    let Serve { listen, origin, database, tls_cert, tls_key, behind_proxy, no_web, app_origins } = options;
-    let over = Overrides { listen, origin, database, tls_cert, tls_key, behind_proxy, no_web, app_origins };
+    let over = Overrides {
+        listen: options.listen,
+        origin: options.origin,
+        database: options.database,
+        domains: options.domains,
+        acme_contact: options.acme_contact,
+        tls_cert: options.tls_cert,
+        tls_key: options.tls_key,
+        behind_proxy: options.behind_proxy,
+        no_web: options.no_web,
+        app_origins: options.app_origins,
+    };
     let config = Config::load(file, over)?;
     log_to_stderr(config.log);
     Ok(serve::run(&config)?)

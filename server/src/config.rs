@@ -2,13 +2,19 @@
 //! shown in `countersign-server.example.toml`.
 
 use serde::Deserialize;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Longest configuration file in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 /// Where the server listens when nothing is said.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
+/// The same with a domain: HTTPS, on all addresses of both families.
+const LISTEN_HTTPS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
+/// Who issues certificates when nothing is said.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// Most names in one certificate.
+const MAX_DOMAINS: usize = 32;
 /// Where the database is when nothing is said.
 const DATABASE: &str = "/var/lib/countersign-server/countersign-server.db";
 
@@ -25,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) origin: Option<String>,
     pub(crate) database: PathBuf,
     pub(crate) tls: Option<TlsFiles>,
+    pub(crate) acme: Option<Acme>,
     pub(crate) behind_proxy: bool,
     /// Whether the web app is served.
     pub(crate) web: bool,
@@ -43,6 +50,8 @@ pub(crate) struct Overrides {
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) behind_proxy: bool,
+    pub(crate) domains: Vec<String>,
+    pub(crate) acme_contact: Option<String>,
     pub(crate) no_web: bool,
     pub(crate) app_origins: Vec<String>,
 }
@@ -54,6 +63,11 @@ struct File {
     origin: Option<String>,
     database: Option<PathBuf>,
     tls: Option<TlsFiles>,
+    #[serde(default)]
+    domain: Vec<String>,
+    acme_contact: Option<String>,
+    acme_directory: Option<String>,
+    acme_ca: Option<PathBuf>,
     #[serde(default)]
     behind_proxy: bool,
     web: Option<bool>,
@@ -71,6 +85,18 @@ struct File {
 pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+}
+
+/// Certificates by ACME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Acme {
+    /// All in one certificate; the first is the server's.
+    pub(crate) domains: Vec<String>,
+    /// A URL, for example `mailto:admin@example.com`.
+    pub(crate) contact: Option<String>,
+    pub(crate) directory: String,
+    /// The only roots that are believed for `directory`, PEM.
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// How much is logged.
@@ -157,11 +183,26 @@ impl Config {
             (None, None) => file.tls,
             _ => return Err(ConfigError("--tls-cert and --tls-key belong together: give both".to_owned())),
         };
+        let domains = if over.domains.is_empty() { file.domain } else { over.domains };
+        let contact = over.acme_contact.or(file.acme_contact);
+        if domains.is_empty()
+            && (contact.is_some() || file.acme_directory.is_some() || file.acme_ca.is_some())
+        {
+            return Err(ConfigError("acme_... is set, but no domain to get a certificate for".to_owned()));
+        }
+        let acme = (!domains.is_empty()).then(|| Acme {
+            domains,
+            contact: contact.map(|mail| format!("mailto:{mail}")),
+            directory: file.acme_directory.unwrap_or_else(|| LETS_ENCRYPT.to_owned()),
+            ca: file.acme_ca,
+        });
+        let listen = if acme.is_some() { LISTEN_HTTPS } else { LISTEN };
         let config = Self {
-            listen: over.listen.or(file.listen).unwrap_or(LISTEN),
+            listen: over.listen.or(file.listen).unwrap_or(listen),
             origin: over.origin.or(file.origin),
             database: over.database.or(file.database).unwrap_or_else(|| DATABASE.into()),
             tls,
+            acme,
             behind_proxy: over.behind_proxy || file.behind_proxy,
             web: !over.no_web && file.web.unwrap_or(true),
             app_origins: if over.app_origins.is_empty() { file.app_origins } else { over.app_origins },
@@ -173,10 +214,20 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if self.tls.is_none() && !self.behind_proxy && !self.listen.ip().is_loopback() {
+        if let Some(acme) = &self.acme {
+            acme.check()?;
+            if self.tls.is_some() || self.behind_proxy {
+                return Err(ConfigError(
+                    "a domain, certificate files and behind_proxy are three ways to HTTPS: choose one"
+                        .to_owned(),
+                ));
+            }
+        }
+        let tls = self.tls.is_some() || self.acme.is_some();
+        if !tls && !self.behind_proxy && !self.listen.ip().is_loopback() {
             return Err(ConfigError(format!(
-                "will not listen on {} in plain HTTP: give a certificate (--tls-cert, --tls-key), listen on \
-                 127.0.0.1, or say --behind-proxy when a TLS proxy stands in front",
+                "will not listen on {} in plain HTTP: get a certificate (--domain) or give one (--tls-cert, \
+                 --tls-key), listen on 127.0.0.1, or say --behind-proxy when a TLS proxy stands in front",
                 self.listen
             )));
         }
@@ -185,7 +236,7 @@ impl Config {
         }
         if let Some(origin) = &self.origin {
             check_origin("origin", origin)?;
-        } else if self.behind_proxy || self.listen.ip().is_unspecified() {
+        } else if self.acme.is_none() && (self.behind_proxy || self.listen.ip().is_unspecified()) {
             return Err(ConfigError(
                 "--origin is missing: the address that hosts and phones use, for example https://push.example.com"
                     .to_owned(),
@@ -197,11 +248,56 @@ impl Config {
         }
     }
 
+    /// Where what outlives a restart is: beside the database.
+    pub(crate) fn state(&self) -> &Path {
+        self.database.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."))
+    }
+
     /// The origin that signed statements must name, for a server that listens on `bound`.
     pub(crate) fn origin_for(&self, bound: SocketAddr) -> String {
+        let domain = self.acme.as_ref().and_then(|acme| acme.domains.first());
+        if let (None, Some(domain)) = (&self.origin, domain) {
+            // Whatever the port here: the authority has reached it at 443, so others do.
+            return format!("https://{domain}");
+        }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         self.origin.clone().unwrap_or_else(|| format!("{scheme}://{bound}"))
     }
+}
+
+impl Acme {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(bad) = self.domains.iter().find(|domain| !is_domain(domain)) {
+            return Err(ConfigError(format!(
+                "domain: {bad:?} is not of the form push.example.com (lower case, no https://, no port, no *)"
+            )));
+        }
+        if self.domains.len() > MAX_DOMAINS {
+            return Err(ConfigError(format!("domain: more than {MAX_DOMAINS} names")));
+        }
+        if !self.directory.starts_with("https://") {
+            return Err(ConfigError(format!("acme_directory: {:?} is not an https:// URL", self.directory)));
+        }
+        match &self.contact {
+            Some(contact) if !contact.contains('@') || contact.contains(char::is_whitespace) => Err(
+                ConfigError("acme_contact is not a mail address, for example admin@example.com".to_owned()),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an authority may certify it: a name with a dot, as DNS has it.
+fn is_domain(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let named = name.rsplit('.').next().is_some_and(|top| !top.bytes().all(|b| b.is_ascii_digit()));
+    name.len() <= 253 && name.contains('.') && named && name.split('.').all(label)
 }
 
 /// An origin is compared byte by byte with what clients sign, so there must be one way to write it.
@@ -252,13 +348,16 @@ mod tests {
         let example = include_str!("../countersign-server.example.toml");
         let defaults = Config::load(None, Overrides::default()).unwrap();
         assert_eq!(load(example, Overrides::default()).unwrap(), defaults);
-        // What is commented out must be valid as well.
-        let all: String = example
-            .lines()
-            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
-            .fold(String::new(), |text, line| text + line + "\n");
-        let all = load(&all, Overrides::default()).unwrap();
-        assert!(all.tls.is_some() && all.origin.is_some());
+        // What is commented out must be valid as well; of the ways to HTTPS one at a time.
+        let without = |ours: fn(&str) -> bool| {
+            let lines = example.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line));
+            load(&lines.filter(|line| !ours(line)).collect::<Vec<_>>().join("\n"), Overrides::default())
+                .unwrap()
+        };
+        let all = without(|line| line.starts_with("domain") || line.starts_with("acme_"));
+        assert!(all.tls.is_some() && all.origin.is_some() && all.app_origins.len() == 1);
+        let all = without(|line| ["[tls]", "certificate", "key"].iter().any(|word| line.starts_with(word)));
+        assert!(all.acme.is_some_and(|acme| acme.contact.is_some() && acme.ca.is_some()));
         for (name, _) in Limits::default().all() {
             assert!(example.contains(&format!("\n{name} = ")), "{name} is not in the example");
         }
@@ -298,6 +397,60 @@ mod tests {
         assert!(load(origin, listen("[::1]:80")).is_ok());
         assert!(load(origin, Overrides { behind_proxy: true, ..listen("192.0.2.1:80") }).is_ok());
         assert!(load("behind_proxy = true", listen("192.0.2.1:80")).unwrap_err().contains("--origin"));
+    }
+
+    #[test]
+    fn a_domain_brings_https() {
+        let domain = |more: &str| {
+            load(&format!("domain = ['push.example.com', 'b.example']\n{more}"), Overrides::default())
+        };
+        let config = domain("acme_contact = 'admin@example.com'").unwrap();
+        assert_eq!(config.listen, "[::]:443".parse().unwrap());
+        assert_eq!(config.origin_for("[::]:8443".parse().unwrap()), "https://push.example.com");
+        let acme = config.acme.unwrap();
+        assert_eq!(acme.domains, ["push.example.com", "b.example"]);
+        assert_eq!(acme.contact.as_deref(), Some("mailto:admin@example.com"));
+        assert_eq!(acme.directory, LETS_ENCRYPT);
+        let config = domain("origin = 'https://other.example'\nlisten = '0.0.0.0:8443'").unwrap();
+        assert_eq!(config.origin_for(config.listen), "https://other.example");
+        let over = Overrides { domains: vec!["c.example".to_owned()], ..Overrides::default() };
+        assert_eq!(load("domain = ['b.example']", over).unwrap().acme.unwrap().domains, ["c.example"]);
+        for (more, why) in [
+            ("behind_proxy = true", "choose one"),
+            ("[tls]\ncertificate = '/c'\nkey = '/k'", "choose one"),
+            ("acme_directory = 'http://acme.example'", "acme_directory"),
+            ("acme_contact = 'admin'", "acme_contact"),
+        ] {
+            let fault = domain(more).unwrap_err();
+            assert!(fault.contains(why), "{fault}");
+        }
+        assert_eq!(load("", Overrides::default()).unwrap().acme, None);
+    }
+
+    #[test]
+    fn domains_are_names_that_dns_may_hold() {
+        for good in ["push.example.com", "a-1.example", "xn--bcher-kva.example", "1.example"] {
+            assert!(is_domain(good), "{good}");
+        }
+        let long = format!("{}.example", "a".repeat(64));
+        for bad in [
+            "",
+            "localhost",
+            "192.0.2.1",
+            "Push.example.com",
+            "*.example.com",
+            "https://a.example",
+            "a.example:443",
+            "a..example",
+            ".example",
+            "a.example.",
+            "-a.example",
+            "a b.example",
+            "[::1]",
+            &long,
+        ] {
+            assert!(!is_domain(bad), "{bad}");
+        }
     }
 
     #[test]

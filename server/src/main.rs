@@ -4,6 +4,7 @@
 //! told, and may forget every message at any time.
 #![forbid(unsafe_code)]
 
+mod acme;
 mod app;
 mod challenges;
 mod cli;

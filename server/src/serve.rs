@@ -1,5 +1,6 @@
 //! Starting, serving, stopping.
 
+use crate::acme::{AcmeError, Keeper};
 use crate::app::{App, Shared};
 use crate::config::Config;
 use crate::gate::{Gate, HEADERS};
@@ -11,10 +12,11 @@ use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -40,7 +42,9 @@ pub(crate) enum ServeError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("cannot listen on {0}: {1}")]
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
+    #[error("cannot listen on {0}: {1}{hint}", hint = listen_hint(.1))]
     Listen(SocketAddr, io::Error),
     #[error("cannot serve: {0}")]
     Io(#[from] io::Error),
@@ -48,10 +52,9 @@ pub(crate) enum ServeError {
 
 /// Runs the server until SIGTERM or SIGINT.
 pub(crate) fn run(config: &Config) -> Result<(), ServeError> {
-    let tls = match &config.tls {
-        Some(files) => Some((RustlsConfig::from_config(tls::load(files)?), files.clone())),
-        None => None,
-    };
+    // For calls to others; there is one provider only, so nothing is lost if it is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = Tls::load(config)?;
     raise_file_limit(config.limits.connections);
     let limits = &config.limits;
     let (registry, thread) =
@@ -64,14 +67,42 @@ pub(crate) fn run(config: &Config) -> Result<(), ServeError> {
     served
 }
 
-async fn serve(
-    config: &Config,
-    tls: Option<(RustlsConfig, TlsFiles)>,
-    registry: Registry,
-) -> Result<(), ServeError> {
+/// Where the certificate comes from.
+enum Source {
+    Files(TlsFiles),
+    Acme(Arc<Keeper>),
+}
+
+/// TLS with a certificate that may change.
+struct Tls {
+    rustls: RustlsConfig,
+    source: Source,
+}
+
+impl Tls {
+    fn load(config: &Config) -> Result<Option<Self>, ServeError> {
+        if let Some(files) = &config.tls {
+            let rustls = RustlsConfig::from_config(tls::load(files)?);
+            return Ok(Some(Self { rustls, source: Source::Files(files.clone()) }));
+        }
+        let Some(acme) = &config.acme else { return Ok(None) };
+        let keeper = Keeper::open(acme, config.state())?;
+        Ok(Some(Self { rustls: RustlsConfig::from_config(keeper.tls()?), source: Source::Acme(keeper) }))
+    }
+
+    /// What SIGHUP asks for.
+    fn reload(&self) {
+        match &self.source {
+            Source::Files(files) => tls::reload(&self.rustls, files),
+            Source::Acme(keeper) => keeper.wake(),
+        }
+    }
+}
+
+async fn serve(config: &Config, tls: Option<Tls>, registry: Registry) -> Result<(), ServeError> {
     let at = |error| ServeError::Listen(config.listen, error);
     let signals = Signals::new()?;
-    let listener = TcpListener::bind(config.listen).map_err(at)?;
+    let listener = listen(config.listen).map_err(at)?;
     listener.set_nonblocking(true).map_err(at)?;
     let bound = listener.local_addr().map_err(at)?;
     let origin = config.origin_for(bound);
@@ -89,8 +120,8 @@ async fn serve(
     let server = bounded(axum_server::from_tcp(listener)?).handle(handle.clone());
     let gate = (&config.limits, config.behind_proxy);
     let serving = match &tls {
-        Some((rustls, _)) => {
-            let gate = Gate::new(RustlsAcceptor::new(rustls.clone()), gate.0, gate.1);
+        Some(tls) => {
+            let gate = Gate::new(RustlsAcceptor::new(tls.rustls.clone()), gate.0, gate.1);
             tokio::spawn(server.acceptor(gate).serve(service))
         }
         None => {
@@ -98,11 +129,15 @@ async fn serve(
             tokio::spawn(server.acceptor(gate).serve(service))
         }
     };
+    let keeping = match &tls {
+        Some(Tls { source: Source::Acme(keeper), .. }) => Some(tokio::spawn(Arc::clone(keeper).keep())),
+        _ => None,
+    };
     notify(NotifyState::Ready);
     signals
         .until_stop(|| {
-            if let Some((rustls, files)) = &tls {
-                tls::reload(rustls, files);
+            if let Some(tls) = &tls {
+                tls.reload();
             }
         })
         .await;
@@ -113,8 +148,35 @@ async fn serve(
     handle.graceful_shutdown(Some(GRACE));
     let served = serving.await.map_err(io::Error::other)?;
     sweeper.abort();
+    if let Some(keeping) = keeping {
+        keeping.abort();
+    }
     tracing::info!("stopped");
     Ok(served?)
+}
+
+/// Listens; where the kernel has no IPv6, all addresses are those of IPv4.
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(at) {
+        Err(error)
+            if at.ip() == Ipv6Addr::UNSPECIFIED
+                && error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32) =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port()))
+        }
+        bound => bound,
+    }
+}
+
+/// What helps against the commonest faults.
+fn listen_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE, which the packaged unit gives"
+        }
+        io::ErrorKind::AddrInUse => "; another program listens there",
+        _ => "",
+    }
 }
 
 /// Bounds what a connection may do to the HTTP machinery.
