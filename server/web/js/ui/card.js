@@ -1,0 +1,141 @@
+// One request as a slip: what is asked above the tear line, the answer below it.
+
+import { duration, t } from '../text/index.js';
+import { h } from './dom.js';
+import { outside } from './escape.js';
+import { icon } from './icons.js';
+import { steadyNow, timeLeft } from './time.js';
+import { askedAt, details, fingerprint, headline, headlineText, moment, outcomeText } from './words.js';
+
+/** @typedef {import('./types.js').Item} Item */
+/** @typedef {import('./types.js').Context} Context */
+/** @typedef {import('./types.js').Answer} Answer */
+
+/** After cards have moved no answer is taken for so long: what has just come under a finger was not meant. */
+const SETTLE_MS = 700;
+/** Leases to choose from, below what the rule allows. */
+const LEASES = [900, 3600, 14_400, 28_800];
+
+/** Whether an item still asks for something, or for its code to be typed. @param {Item} item */
+export const shown = (item) => item.phase !== 'closed';
+
+/** @param {Item} item @param {Context} context @param {{full?: boolean}} [options] */
+export function card(item, context, { full = false } = {}) {
+  const id = `card-${item.digest.slice(0, 16)}`;
+  const differs = new Set(item.phase === 'closed' ? [] : item.conflicts.flatMap((conflict) => conflict.differs));
+  return h('article', {
+    class: `card ${item.phase}`, 'data-key': item.key, 'data-testid': 'card', 'data-request': item.key, 'data-phase': item.phase,
+    'data-kind': item.request.kind, 'data-outcome': item.outcome, 'aria-labelledby': id,
+  },
+  h('div', { class: 'kicker' }, icon(item.request.kind === 'test' ? 'bell' : item.request.kind), h('span', null, t(`kind.${item.request.kind}`)),
+    h('time', { 'data-testid': 'asked-at', datetime: new Date(item.request.issued_at * 1000).toISOString() }, askedAt(item))),
+  h('h2', { id, class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'headline' }, headline(item)),
+  item.phase === 'closed' && !full ? null : rows(item, differs, full),
+  item.phase === 'closed' ? ended(item) : [tear(item), answerPart(item, context)]);
+}
+
+/** @param {Item} item @param {Set<string>} differs @param {boolean} full */
+function rows(item, differs, full) {
+  const list = details(item);
+  if (differs.has('machine') && !list.some((row) => row.name === 'machine')) list.unshift({ name: 'machine', value: outside(item.machine.name) });
+  for (const name of differs) if (!list.some((row) => row.name === name)) list.push({ name, value: t('row.none') });
+  if (full) list.push({ name: 'fingerprint', value: fingerprint(item.machine.fingerprint) }, { name: 'digest', value: h('code', { class: 'fingerprint' }, item.digest) });
+  return h('dl', { class: 'rows' }, list.map(({ name, value, code }) => {
+    const marked = differs.has(name);
+    return h('div', { class: marked ? 'row differs' : 'row', 'data-key': name, 'data-testid': marked ? 'differs' : null, 'data-differs': marked ? name : null },
+      h('dt', null, t(`row.${name}`), marked && h('span', { class: 'flag' }, t('conflict.differs'))),
+      h('dd', { 'data-testid': name.replace('_', '-'), class: code ? 'typed' : null, tabindex: code ? '0' : null }, value));
+  }));
+}
+
+/** The tear line, which is also the time that is left. @param {Item} item */
+const tear = (item) => h('div', { class: 'tear' },
+  timeLeft(item.endsAt, { total: item.request.expires_in * 1000, subject: headlineText(item) }));
+
+/** @param {Item} item @param {Context} context */
+function answerPart(item, context) {
+  if (item.phase === 'decided') return decided(item, context);
+  const busy = item.phase === 'signing';
+  const { kind, lease_max } = item.request;
+  if (kind === 'test') return h('div', { class: 'answers' }, button(item, context, 'approve', busy ? 'answer.signing' : 'answer.rang', 'primary'));
+  return h('div', { class: 'answers' },
+    lease_max ? leaseChoice(item, lease_max) : null,
+    button(item, context, 'deny', 'answer.deny', 'deny'),
+    button(item, context, 'approve', busy ? 'answer.signing' : 'answer.approve', 'approve'),
+    button(item, context, 'report', 'answer.report', 'report'));
+}
+
+/** @param {Item} item @param {Context} context @param {Answer} answer @param {string} words @param {string} style */
+function button(item, context, answer, words, style) {
+  const waits = performance.now() - context.settledAt() < SETTLE_MS;
+  if (waits) wake(context);
+  return h('button', {
+    type: 'button', class: style, 'data-testid': answer, 'aria-disabled': waits || item.phase === 'signing' ? 'true' : null,
+    onclick: (event) => {
+      if (performance.now() - context.settledAt() < SETTLE_MS || item.phase === 'signing' || steadyNow() > item.endsAt) return;
+      const lease = answer === 'approve' ? chosenLease(event.currentTarget) : 0;
+      context.engine.decide(item.key, answer, lease ? { lease } : {}).catch(context.fail);
+    },
+  }, STYLE_ICONS[style] && icon(STYLE_ICONS[style] ?? ''), h('span', null, t(words)));
+}
+
+/** @type {Record<string, string>} */
+const STYLE_ICONS = { approve: 'check', primary: 'check', deny: 'cross', report: 'alarm' };
+
+/** @type {ReturnType<typeof setTimeout>|undefined} */
+let waking;
+/** Draws once more when the cards have settled. @param {Context} context */
+function wake(context) {
+  waking ??= setTimeout(() => { waking = undefined; context.refresh(); }, Math.max(50, SETTLE_MS + 20 - (performance.now() - context.settledAt())));
+}
+
+/** @param {Item} item @param {number} most seconds */
+function leaseChoice(item, most) {
+  const choices = [0, ...LEASES.filter((seconds) => seconds < most), most];
+  return h('fieldset', { class: 'lease' }, h('legend', null, t('lease.title')),
+    h('div', { class: 'chips' }, choices.map((seconds) => h('label', null,
+      h('input', { type: 'radio', name: `lease-${item.key}`, value: String(seconds), checked: seconds === 0, 'data-testid': 'lease' }),
+      h('span', null, seconds ? duration(seconds) : t('lease.none'))))),
+    h('p', { class: 'hint' }, t('lease.hint')));
+}
+
+/** @param {Element} pressed */
+function chosenLease(pressed) {
+  const chosen = pressed.closest('.card')?.querySelector('.lease input:checked');
+  return chosen instanceof HTMLInputElement ? Number(chosen.value) : 0;
+}
+
+/** @param {Item} item @param {Context} context */
+function decided(item, context) {
+  const { code, answer } = item;
+  const approved = answer === 'approve';
+  return h('div', { class: 'answered' },
+    code ? [
+      h('p', { class: 'say' }, t('card.code.type')),
+      digits(code, 3, 'code'),
+      h('p', { class: 'hint' }, t('card.code.hint')),
+    ] : h('p', { class: `verdict ${answer}` }, icon(approved ? 'check' : answer === 'report' ? 'alarm' : 'cross'), t(`answered.${item.request.kind === 'test' ? 'test' : answer}`)),
+    item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
+    h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(Boolean(item.delivered)) },
+      h('span', { class: item.delivered ? 'dot good' : 'dot busy' }), t(item.delivered ? 'card.delivered' : 'card.sending')),
+    approved && item.request.kind !== 'test' ? h('div', { class: 'after' }, button(item, context, 'deny', 'answer.deny.after', 'plain')) : null);
+}
+
+/** Digits in groups, large. Their text is the digits alone. @param {string} code @param {number} group @param {string} testid */
+export function digits(code, group, testid) {
+  const groups = code.match(new RegExp(`.{1,${group}}`, 'g')) ?? [];
+  return h('output', { class: `digits of-${group}`, 'data-testid': testid }, groups.map((part) => h('span', null, part)));
+}
+
+/** @param {Item} item */
+function ended(item) {
+  const outcome = item.outcome ?? 'over';
+  return h('p', { class: `outcome ${outcome}`, 'data-testid': 'outcome' }, icon(outcomeIcon(outcome)),
+    h('span', null, outcomeText(outcome, item.answer), item.endedAt ? [' · ', moment(item.endedAt)] : null));
+}
+
+/** @param {string} outcome */
+export function outcomeIcon(outcome) {
+  if (outcome === 'approved') return 'check';
+  return ['denied', 'withdrawn', 'replaced'].includes(outcome) ? 'cross' : ['reported', 'failed'].includes(outcome) ? 'alarm' : 'history';
+}

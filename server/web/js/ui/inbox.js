@@ -1,0 +1,71 @@
+// What waits for an answer.
+
+import { t, tt } from '../text/index.js';
+import { alarmCard, newsCard } from './alerts.js';
+import { card, shown } from './card.js';
+import { h } from './dom.js';
+import { outside } from './escape.js';
+import { icon, mark } from './icons.js';
+import { heading } from './parts.js';
+import { health } from './health.js';
+
+/** @typedef {import('./types.js').Item} Item */
+/** @typedef {import('./types.js').Context} Context */
+
+/** @param {Context} context @returns {import('./types.js').Page} */
+export function inboxPage(context) {
+  const { engine } = context;
+  return {
+    title: () => t('inbox.title'),
+    view: () => {
+      const open = engine.items.filter(shown);
+      const closed = engine.items.filter((item) => !shown(item));
+      const quiet = !open.length && !engine.alarms.length;
+      return [
+        heading(t('inbox.title')),
+        engine.alarms.map((alarm) => alarmCard(alarm, context)),
+        engine.news.map((news) => newsCard(news, context)),
+        groups(open).map((group) => (group.length > 1 ? conflict(group, context) : h('div', { class: 'cards', 'data-key': `one ${group[0]?.key}` }, group.map((item) => card(item, context))))),
+        quiet ? empty(context) : null,
+        closed.length ? h('section', { class: 'closed', 'data-key': 'closed' }, h('h2', { class: 'section' }, t('inbox.closed')),
+          h('div', { class: 'cards small' }, closed.map((item) => card(item, context)))) : null,
+        h('p', { class: 'more', 'data-key': 'more' }, h('a', { href: '#/history' }, icon('history'), t('inbox.history'))),
+      ];
+    },
+  };
+}
+
+/** Items that are in each other's way stand together. @param {Item[]} items @returns {Item[][]} */
+export function groups(items) {
+  /** @type {Item[][]} */
+  const out = [];
+  const left = new Set(items);
+  for (const first of items) {
+    if (!left.delete(first)) continue;
+    const group = [first];
+    for (const item of group) {
+      for (const other of [...left]) {
+        const meet = item.conflicts.some((c) => c.key === other.key) || other.conflicts.some((c) => c.key === item.key);
+        if (meet && left.delete(other)) group.push(other);
+      }
+    }
+    out.push(group);
+  }
+  return out;
+}
+
+/** @param {Item[]} group @param {Context} context */
+function conflict(group, context) {
+  const differs = group.some((item) => item.conflicts.some((c) => c.differs.length > 0));
+  const user = group[0]?.request.user ?? '';
+  return h('section', { class: 'conflict', 'data-testid': 'conflict', 'data-key': `many ${group.map((item) => item.key).join(' ')}`, 'aria-labelledby': 'conflict-title' },
+    h('div', { class: 'conflict-head', role: 'alert' }, icon('alarm'),
+      h('div', null, h('h2', { id: 'conflict-title' }, tt('conflict.title', { n: String(group.length), user: outside(user) })),
+        h('p', null, t(differs ? 'conflict.text' : 'conflict.same')))),
+    h('div', { class: 'cards pair' }, group.map((item) => card(item, context))));
+}
+
+/** @param {Context} context */
+const empty = (context) => h('section', { class: 'empty', 'data-testid': 'empty', 'data-key': 'empty' },
+  h('div', { class: 'calm' }, mark(), h('p', { class: 'calm-title' }, t('inbox.empty')), h('p', null, t('inbox.empty.more'))),
+  health(context));

@@ -1,0 +1,20 @@
+// The typed ticket: 26 characters of Crockford's base32, in groups of 5-5-5-5-6.
+
+const LENGTH = 26;
+const GROUPS = [5, 5, 5, 5, 6];
+
+/** Its characters alone, what is easily mistaken folded. @param {string} text */
+const fold = (text) => text.toLowerCase().replace(/[\s-]/g, '').replace(/o/g, '0').replace(/[il]/g, '1');
+
+/** In groups, as the terminal shows it. @param {string} text */
+export function formatTicket(text) {
+  const clean = fold(text).replace(/[^0-9a-z]/g, '').slice(0, LENGTH);
+  const groups = [];
+  let at = 0;
+  for (const size of GROUPS) {
+    if (at >= clean.length) break;
+    groups.push(clean.slice(at, at + size));
+    at += size;
+  }
+  return groups.join('-');
+}

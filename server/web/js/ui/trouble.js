@@ -1,0 +1,28 @@
+// When there is nothing to approve with: keys that vanished, and browsers that cannot.
+
+import { t, tt } from '../text/index.js';
+import { h } from './dom.js';
+import { icon } from './icons.js';
+import { heading, steps, typed } from './parts.js';
+
+/** @param {import('./types.js').Context} context @returns {import('./types.js').Page} */
+export const lostPage = (context) => ({
+  title: () => t('lost.title'),
+  view: () => [
+    h('div', { class: 'hero' }, icon('alarm'), heading(t('lost.title')), h('p', { class: 'lead' }, t('lost.text'))),
+    h('section', { class: 'panel' }, h('h2', null, t('lost.do')),
+      steps([tt('lost.remove', { command: typed('countersign revoke USER DEVICE') }), tt('lost.pair', { command: typed('countersign pair USER') }), t('lost.keep')]),
+      h('button', { type: 'button', class: 'primary wide', 'data-testid': 'start-over', onclick: () => context.engine.startOver().then(() => context.go('#/'), context.fail) }, t('lost.button'))),
+  ],
+});
+
+/** @returns {import('./types.js').Page} */
+export const unsupportedPage = () => ({
+  title: () => t('unsupported.title'),
+  view: () => [
+    h('div', { class: 'hero' }, icon('alarm'), heading(t('unsupported.title')), h('p', { class: 'lead' }, t(isSecureContext ? 'unsupported.text' : 'unsupported.insecure'))),
+    h('section', { class: 'panel' }, h('h2', null, t('unsupported.do')),
+      isSecureContext ? h('ul', { class: 'plain-list' }, ['chrome', 'firefox', 'safari'].map((name) => h('li', null, t(`unsupported.${name}`))))
+        : h('p', null, tt('unsupported.https', { https: typed('https://'), localhost: typed('http://localhost') }))),
+  ],
+});

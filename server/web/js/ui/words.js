@@ -1,0 +1,96 @@
+// A request in words that are read at a glance. All that a host says is escaped here.
+
+import { clock, duration, list, number, t, tt, when } from '../text/index.js';
+import { h } from './dom.js';
+import { escape, outside } from './escape.js';
+
+/** @typedef {import('../engine/types.js').Request} Request */
+/** @typedef {{machine: {name: string}|string, request: Request}} Asked an item, or a line of the history */
+
+/** @param {Asked} asked */
+const machineOf = ({ machine }) => (typeof machine === 'string' ? machine : machine.name);
+
+/** The sentence for a request, and what goes into it. @param {Asked} asked @returns {[string, Record<string, string>]} */
+function sentence(asked) {
+  const { request } = asked;
+  const who = request.requester ?? request.user;
+  const as = who !== request.user && (request.kind === 'login' || request.kind === 'command');
+  const service = request.kind === 'command' && request.service.startsWith('sudo') ? 'sudo' : request.service;
+  return [`ask.${request.kind}${as ? '.as' : ''}`, { who, user: request.user, machine: machineOf(asked), service }];
+}
+
+/** Who wants what, on which machine: one sentence. @param {Asked} asked */
+export function headline(asked) {
+  const [key, values] = sentence(asked);
+  const nodes = Object.entries(values).map(([name, text]) => [name, h('strong', { 'data-testid': TEST_IDS[name] }, outside(text))]);
+  return tt(key, Object.fromEntries(nodes));
+}
+
+/** @type {Record<string, string>} */
+const TEST_IDS = { who: 'who', user: 'user', machine: 'machine', service: 'service-name' };
+
+/** The same as text. @param {Asked} asked */
+export function headlineText(asked) {
+  const [key, values] = sentence(asked);
+  return t(key, Object.fromEntries(Object.entries(values).map(([name, text]) => [name, escape(text)])));
+}
+
+/**
+ * The rest, as rows: a name (of `row.…` and of Conflict.differs), and nodes.
+ * @param {Asked} asked
+ * @returns {{name: string, value: import('./dom.js').Child, code?: boolean}[]}
+ */
+export function details(asked) {
+  const { request: r } = asked;
+  /** @type {{name: string, value: import('./dom.js').Child, code?: boolean}[]} */
+  const rows = [];
+  if (r.command !== undefined) rows.push({ name: 'command', value: outside(r.command), code: true });
+  if (r.action !== undefined) rows.push({ name: 'action', value: outside(r.action), code: true });
+  if (r.kind !== 'test') rows.push({ name: 'from', value: from(asked) });
+  if (r.requester !== undefined && r.requester !== r.user) rows.push({ name: 'requester', value: outside(r.requester) });
+  rows.push({ name: 'service', value: outside(r.service) });
+  if (r.terminal !== undefined) rows.push({ name: 'terminal', value: outside(r.terminal) });
+  if (r.ssh_key) rows.push({ name: 'ssh_key', value: [outside(r.ssh_key.fingerprint, 'code'), ' (', outside(r.ssh_key.type), ')'] });
+  if (r.host.name !== machineOf(asked)) rows.push({ name: 'machine', value: tt('row.machine.renamed', { name: outside(r.host.name) }) });
+  if (r.kind === 'unlock') rows.push({ name: 'note', value: tt('row.note.unlock', { user: outside(r.user) }) });
+  if (r.approvals.needed > 1) rows.push({ name: 'approvals', value: approvals(r) });
+  return rows;
+}
+
+/** When it was asked, and how far the machine's clock is off. @param {{request: Request, clockApart?: number}} item */
+export function askedAt({ request, clockApart }) {
+  const at = clock(request.issued_at * 1000);
+  if (!clockApart) return at;
+  return t(clockApart > 0 ? 'row.time.ahead' : 'row.time.behind', { at, apart: duration(Math.abs(clockApart)) });
+}
+
+/** @param {Request} r */
+function approvals(r) {
+  const from = list(r.approvals.from.map(escape));
+  return t(from ? 'row.approvals.from' : 'row.approvals.any', { n: number(r.approvals.needed), from });
+}
+
+/** Where from, and whose word that is. @param {Asked} asked */
+function from(asked) {
+  const { remote, service } = asked.request;
+  if (!remote) return tt('from.here', { machine: outside(machineOf(asked)) });
+  const address = h('strong', null, outside(remote.address));
+  const where = remote.port === undefined ? [address] : tt('from.port', { address, port: String(remote.port) });
+  return [where, ' ', h('span', { class: 'word' }, tt(`from.${remote.source}`, { service: outside(service) }))];
+}
+
+/** How it ended. @param {string} outcome @param {string} [answer] given here */
+export function outcomeText(outcome, answer) {
+  const elsewhere = !answer && ['approved', 'denied', 'reported'].includes(outcome);
+  return t(elsewhere ? `outcome.${outcome}.elsewhere` : `outcome.${outcome}`);
+}
+
+/** A fingerprint, in pieces that a person can compare. @param {string} fingerprint @param {string} [testid] */
+export function fingerprint(fingerprint, testid) {
+  const [, kind = '', rest = fingerprint] = /^(SHA256:)(.*)$/.exec(fingerprint) ?? [];
+  const pieces = escape(rest).match(/.{1,8}/gs) ?? [];
+  return h('code', { class: 'fingerprint', 'data-testid': testid }, kind, pieces.map((piece) => [h('wbr', null), h('span', null, piece)]));
+}
+
+/** @param {number} ms since 1970 */
+export const moment = (ms) => h('time', { datetime: new Date(ms).toISOString() }, when(ms));
