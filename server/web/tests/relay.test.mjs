@@ -88,6 +88,8 @@ test('faults are told apart', async (t) => {
   assert.equal(await code(), 'not-linked');
   answer = problem(403, 'unknown-key');
   assert.equal(await code(), 'unknown-key');
+  answer = problem(403, 'wrong-origin');
+  assert.equal(await code(), 'version');
   answer = (_, response) => response.writeHead(302, { Location: '/elsewhere' }).end();
   assert.equal(await code(), 'network');
   answer = (_, response) => response.end('not json');

@@ -6,12 +6,13 @@ export class Fault extends Error {
   /**
    * @param {FaultCode} code
    * @param {string} [detail] for the console only
-   * @param {number} [retryAfter] seconds that the server asks to wait
+   * @param {{status?: number, retryAfter?: number}} [answer] of the server: HTTP status, and seconds to wait
    */
-  constructor(code, detail, retryAfter) {
+  constructor(code, detail, { status, retryAfter } = {}) {
     super(detail ? `${code}: ${detail}` : code);
     this.name = 'Fault';
     this.code = code;
+    this.status = status;
     this.retryAfter = retryAfter;
   }
 }

@@ -134,6 +134,7 @@
  * @property {Answer} [answer] given here
  * @property {Outcome|'over'} outcome
  * @property {number} at ms since 1970
+ * @property {number} [late] seconds after its end that it came here: this device was away, or the clocks differ
  */
 
 /**
@@ -172,6 +173,8 @@
  * @property {string} [code] six digits
  * @property {{id: string, name: string, fingerprint: string}} [host] from `code` on
  * @property {string} [user] from `code` on
+ * @property {{id: string, fingerprint: string}} [sameName] another machine that is paired under the host's name: a new
+ *   installation, or somebody who wants to be taken for it
  * @property {FaultCode} [fault]
  * @property {number} endsAt ms since 1970
  */

@@ -136,7 +136,6 @@ async function read(response, limit) {
 /** @param {Response} response @returns {Promise<Fault>} */
 async function refusal(response) {
   const { status } = response;
-  if (status === 429) return new Fault('limit', 'status 429', retryAfter(response));
   let code = '';
   try {
     const problem = JSON.parse(fromUtf8(await read(response, MAX_PROBLEM)));
@@ -144,9 +143,9 @@ async function refusal(response) {
   } catch {
     // Then the status says it.
   }
-  const detail = `status ${status} ${code}`;
+  const [detail, answer] = [`status ${status} ${code}`, { status, retryAfter: retryAfter(response) }];
   if (status === 401) return new Unauthorized(detail);
-  return new Fault(status >= 500 ? 'server' : (CODES[code] ?? byStatus(status, code)), detail);
+  return new Fault(CODES[code] ?? byStatus(status, code), detail, answer);
 }
 
 /**
@@ -155,15 +154,17 @@ async function refusal(response) {
  * @returns {FaultCode}
  */
 function byStatus(status, code) {
-  if (status === 404) return 'mailbox-closed';
+  if (status === 429) return 'limit';
+  if (status >= 500) return 'server';
   if (status === 403 && code === 'limit') return 'mailbox-full';
-  return 'server';
+  // It does not understand the call, or knows itself under another address.
+  return 'version';
 }
 
 /** @param {Response} response */
 function retryAfter(response) {
-  const seconds = Number(response.headers.get('Retry-After') ?? Number.NaN);
-  return seconds > 0 ? Math.min(seconds, MAX_RETRY_AFTER) : 1;
+  const seconds = Number(response.headers.get('Retry-After') ?? 0);
+  return seconds > 0 ? Math.min(seconds, MAX_RETRY_AFTER) : 0;
 }
 
 /** The token is not good (any more). */

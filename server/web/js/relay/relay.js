@@ -76,7 +76,7 @@ export class Relay {
   async unlinkHost(host) {
     await this.#call('DELETE', `/v1/hosts/${host}`).catch((/** @type {unknown} */ error) => {
       // No such link: that is what was wanted.
-      if (!(error instanceof Fault && error.code === 'mailbox-closed')) throw error;
+      if (!(error instanceof Fault && error.status === 404)) throw error;
     });
   }
 
@@ -99,7 +99,7 @@ export class Relay {
    * @returns {Promise<string>} the host's key id
    */
   async mailboxHost(mailbox) {
-    return shaped(MAILBOX, await this.#open('GET', `/v1/mailboxes/${mailbox}`)).host;
+    return shaped(MAILBOX, await atMailbox(this.#open('GET', `/v1/mailboxes/${mailbox}`))).host;
   }
 
   /**
@@ -107,7 +107,7 @@ export class Relay {
    * @param {string} data
    */
   async postFirst(mailbox, data) {
-    await this.#open('POST', `/v1/mailboxes/${mailbox}/m1`, { data });
+    await atMailbox(this.#open('POST', `/v1/mailboxes/${mailbox}/m1`, { data }));
   }
 
   /**
@@ -118,8 +118,8 @@ export class Relay {
    */
   async mail(mailbox, slot, signal) {
     const url = `${this.origin}/v1/mailboxes/${mailbox}/${slot}?wait=${MAX_POLL_S}`;
-    const answer = await whole(this.fetch, { method: 'GET', url, signal }, SHORT_MS + MAX_POLL_S * 1000);
-    return shaped(MAILS, answer).mails[0];
+    const answer = whole(this.fetch, { method: 'GET', url, signal }, SHORT_MS + MAX_POLL_S * 1000);
+    return shaped(MAILS, await atMailbox(answer)).mails[0];
   }
 
   /**
@@ -204,6 +204,16 @@ export class Relay {
   #open(method, path, body) {
     return whole(this.fetch, { method, url: this.origin + path, body });
   }
+}
+
+/**
+ * @param {Promise<unknown>} answer
+ * @returns {Promise<unknown>}
+ */
+async function atMailbox(answer) {
+  return answer.catch((error) => {
+    throw error instanceof Fault && error.status === 404 ? new Fault('mailbox-closed') : error;
+  });
 }
 
 /**

@@ -1,0 +1,637 @@
+// What the pages use: the approver's state, and what can be done with it.
+
+import { clip, fromBase64url } from '../core/bytes.js';
+import { asFault, Fault } from '../core/fault.js';
+import { generateSealKey } from '../core/hpke.js';
+import { MAX_DEVICE_NAME } from '../core/messages.js';
+import { isOf, phoneCode, readChallenge } from '../core/phone_code.js';
+import { parseTicket } from '../core/ticket.js';
+import { pause } from '../relay/listener.js';
+import { Relay } from '../relay/relay.js';
+import { makeClock } from './clock.js';
+import { Database, isMarked, mark, unmark } from './db.js';
+import { createDevice, loadDevice, makeRemoval, renamed } from './device.js';
+import { Line } from './line.js';
+import { PairingSession } from './pairing.js';
+import * as push from './push.js';
+import { Store } from './store.js';
+import { selfView, View } from './view.js';
+
+/** @typedef {import('./types.js').Answer} Answer */
+/** @typedef {import('./types.js').Challenge} Challenge */
+/** @typedef {import('./types.js').Connection} Connection */
+/** @typedef {import('./types.js').HistoryEntry} HistoryEntry */
+/** @typedef {import('./types.js').Item} Item */
+/** @typedef {import('./types.js').Sealed} Sealed */
+/** @typedef {import('./types.js').Status} Status */
+/** @typedef {import('./device.js').Device} Device */
+/** @typedef {import('./machines.js').MachineRecord} MachineRecord */
+
+export { Fault, PairingSession };
+
+/** Tabs and the service worker tell each other of changes by this name. */
+export const CHANNEL = 'countersign';
+const TICK_MS = 1_000;
+/** A page that nobody sees keeps its stream this long. */
+const HIDDEN_MS = 60_000;
+/** After so long out of sight a phone may have dropped the connection without a word. */
+const STALE_MS = 10_000;
+/** Messages of a host that is being paired just now. */
+const MAX_PARKED = 16;
+/** Saying goodbye to the server takes no longer. */
+const GOODBYE_MS = 5_000;
+/** A host hears of a removal before the server ends the link. */
+const PARTING_MS = 1_000;
+
+/**
+ * @param {object} [options]
+ * @param {string} [options.server] origin of the API
+ * @param {import('../relay/http.js').Fetch} [options.fetch]
+ * @param {IDBFactory} [options.indexedDB]
+ * @param {() => number} [options.now] ms since 1970
+ * @returns {Promise<Engine>} never rejects: look at `status`
+ */
+export async function openEngine({ server = globalThis.location?.origin ?? '', fetch, indexedDB, now } = {}) {
+  const clock = makeClock(now);
+  const relay = new Relay(server, fetch ? { fetch } : {});
+  try {
+    const db = await supported(indexedDB ?? globalThis.indexedDB);
+    const engine = new Engine(relay, clock, db);
+    await engine.open();
+    return engine;
+  } catch (error) {
+    return new Engine(relay, clock, undefined, asFault(error));
+  }
+}
+
+/**
+ * @param {IDBFactory|undefined} factory
+ * @returns {Promise<Database>} throws a Fault when this browser cannot be an approver
+ */
+async function supported(factory) {
+  if (globalThis.isSecureContext === false || !globalThis.crypto?.subtle) throw new Fault('insecure');
+  if (!factory) throw new Fault('browser', 'no IndexedDB');
+  await generateSealKey().catch((error) => {
+    throw new Fault('browser', `no X25519: ${error}`);
+  });
+  return Database.open(factory).catch((error) => {
+    throw new Fault('storage', String(error));
+  });
+}
+
+export class Engine extends EventTarget {
+  #relay;
+  #clock;
+  #view;
+  /** @type {Store|undefined} */
+  #maybeStore;
+  /** @type {Device|undefined} */
+  #device;
+  /** @type {MachineRecord[]} */
+  #records = [];
+  /** @type {BroadcastChannel|undefined} */
+  #channel;
+  #line;
+  #isDirty = false;
+  /** @type {Promise<void>|undefined} */
+  #loading;
+  #isTold = false;
+  /** @type {Set<string>|undefined} keys of the requests that the pages know of */
+  #known;
+  #isWanted = false;
+  #isExpected = false;
+  #isHidden = false;
+  #hiddenSince = 0;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  #hiding;
+  /** @type {ReturnType<typeof setInterval>|undefined} */
+  #ticking;
+  #isSweeping = false;
+  /** @type {Sealed[]} */
+  #parked = [];
+  /** @type {WeakMap<Challenge, import('../core/phone_code.js').PhoneChallenge>} */
+  #challenges = new WeakMap();
+
+  /**
+   * @param {Relay} relay
+   * @param {import('./clock.js').Clock} clock
+   * @param {Database|undefined} db
+   * @param {Fault} [fault] why this browser cannot be an approver
+   */
+  constructor(relay, clock, db, fault) {
+    super();
+    this.#relay = relay;
+    this.#clock = clock;
+    this.#view = new View(clock);
+    this.#line = new Line(relay, {
+      connected: () => this.#connected(),
+      message: (sealed) => this.#hear(sealed),
+      state: (connection) => this.#setConnection(connection, true),
+    });
+    if (db) this.#maybeStore = new Store(db, clock, () => this.#changed());
+    /** @type {Status} */
+    this.status = fault ? 'unsupported' : 'new';
+    /** @type {import('./types.js').Self|undefined} */
+    this.self = undefined;
+    /** @type {Connection} */
+    this.connection = fault ? { state: 'idle', reason: fault.code } : { state: 'idle' };
+    /** @type {import('./types.js').Machine[]} */
+    this.machines = [];
+    /** @type {Item[]} */
+    this.items = [];
+    /** @type {import('./types.js').Alarm[]} */
+    this.alarms = [];
+    /** @type {import('./types.js').DeviceNews[]} */
+    this.news = [];
+    /** @type {import('./types.js').PushState} */
+    this.push = { state: 'off' };
+    /** @type {{server: string, vapid: string}|undefined} */
+    this.appInfo = undefined;
+  }
+
+  get #store() {
+    if (!this.#maybeStore) throw new Fault(this.connection.reason ?? 'browser');
+    return this.#maybeStore;
+  }
+
+  /** Reads what is kept. */
+  async open() {
+    if (globalThis.BroadcastChannel) {
+      this.#channel = new BroadcastChannel(CHANNEL);
+      this.#channel.onmessage = ({ data }) => this.#told(data);
+      // Under node it would keep the process alive.
+      /** @type {{unref?: () => void}} */ (this.#channel).unref?.();
+    }
+    this.appInfo = await this.#store.meta('app');
+    await this.#refresh();
+    this.push = await push.state(this.#store);
+    await this.#store.tick();
+  }
+
+  /** Listens to the server, for as long as the page is looked at. */
+  start() {
+    if (this.#isWanted || !this.#maybeStore) return;
+    this.#isWanted = true;
+    globalThis.document?.addEventListener('visibilitychange', this.#looked);
+    globalThis.addEventListener?.('online', this.#online);
+    this.#channel?.postMessage({ type: 'who' });
+    this.#adjust();
+    this.#quietly(this.#learn());
+  }
+
+  stop() {
+    this.#isWanted = false;
+    clearTimeout(this.#hiding);
+    globalThis.document?.removeEventListener('visibilitychange', this.#looked);
+    globalThis.removeEventListener?.('online', this.#online);
+    this.#adjust();
+  }
+
+  /**
+   * @param {string} key
+   * @param {Answer} answer
+   * @param {{lease?: number}} [options] seconds
+   * @returns {Promise<Item>} throws a Fault
+   */
+  async decide(key, answer, { lease } = {}) {
+    const { item, sealed } = await this.#store.decide(key, answer, this.#own(), lease);
+    this.#quietly(this.#post(key, sealed));
+    await this.#refresh();
+    const found = this.items.find((one) => one.key === item.key);
+    if (!found) throw new Fault('expired');
+    return found;
+  }
+
+  /**
+   * @param {string} linkOrTicket
+   * @returns {Promise<PairingSession>} throws a Fault
+   */
+  async pair(linkOrTicket) {
+    const store = this.#store;
+    if (this.status === 'lost') throw new Fault('keys');
+    const ticket = parseTicket(linkOrTicket);
+    if (ticket.server !== undefined && ticket.server !== this.#relay.origin) throw new Fault('other-server');
+    return new PairingSession(ticket, {
+      server: this.#relay.origin,
+      relay: this.#relay,
+      store,
+      deviceNamed: (name) => this.#deviceNamed(name),
+      askPermission: push.askPermission,
+      subscribe: () => this.#subscribe(),
+      registered: () => {
+        this.#isExpected = true;
+        this.start();
+        this.#adjust();
+      },
+      pinned: () => this.#pinned(),
+    });
+  }
+
+  /** To be called in a tap: the browser asks the person. */
+  async enablePush() {
+    const asked = push.askPermission();
+    try {
+      await asked;
+      await this.#subscribe();
+    } catch (error) {
+      const fault = asFault(error);
+      const { state } = await push.state(this.#store);
+      this.#setPush(state === 'off' ? { state: 'failed', reason: fault.code } : { state, reason: fault.code });
+      throw fault;
+    }
+  }
+
+  async disablePush() {
+    await push.unsubscribe(this.#store, this.#relay).finally(async () => {
+      this.#setPush(await push.state(this.#store));
+    });
+  }
+
+  /** @param {string} name */
+  async rename(name) {
+    const clipped = clip(name.trim(), MAX_DEVICE_NAME);
+    if (clipped === '' || clipped === this.#own().name) return;
+    await this.#store.changeDevice(await renamed(this.#own(), clipped));
+    await this.#refresh();
+    await this.#putCard();
+  }
+
+  /**
+   * @param {string} machineId
+   * @param {string} user
+   * @param {string} deviceId
+   */
+  async removeDevice(machineId, user, deviceId) {
+    await this.#store.remove(machineId, user, deviceId);
+    await this.#refresh();
+    await this.#sweep();
+  }
+
+  /** @param {string} id */
+  async forgetMachine(id) {
+    const machine = await this.#store.machine(id);
+    if (!machine) return;
+    await this.#partFrom(machine).catch(() => undefined);
+    await this.#store.forgetMachine(id);
+    await this.#refresh();
+    // If this fails it is tried again at the next connection.
+    await this.#relay.unlinkHost(id).catch(() => undefined);
+  }
+
+  /** Ends everything here and, as far as it is reached, at the server. */
+  async forgetEverything() {
+    const goodbye = (async () => {
+      await push.unsubscribe(this.#store, this.#relay).catch(() => undefined);
+      for (const { id } of this.#records) await this.#relay.unlinkHost(id).catch(() => undefined);
+    })();
+    await Promise.race([goodbye, pause(GOODBYE_MS, new AbortController().signal)]);
+    await this.startOver();
+  }
+
+  /** From `lost`, or on purpose: this browser is a new device from now on. */
+  async startOver() {
+    this.#line.stop();
+    await this.#store.forgetEverything();
+    await unmark();
+    this.#isExpected = false;
+    await this.#refresh();
+    this.#setPush(await push.state(this.#store));
+  }
+
+  /** @returns {Promise<HistoryEntry[]>} newest first */
+  history() {
+    return this.#store.history();
+  }
+
+  clearHistory() {
+    return this.#store.clear('history');
+  }
+
+  /** @param {string} id */
+  dismissAlarm(id) {
+    return this.#store.dismiss('alarms', id);
+  }
+
+  /** @param {string} id */
+  dismissNews(id) {
+    return this.#store.dismiss('news', id);
+  }
+
+  /**
+   * @param {Uint8Array} bytes
+   * @returns {Promise<Challenge>} throws a Fault
+   */
+  async readChallenge(bytes) {
+    const challenge = parsed(bytes);
+    const machine = this.machines.find(({ id }) => isOf(challenge, fromBase64url(id)));
+    if (!machine) throw new Fault('unknown-host');
+    const { user, service, address } = challenge;
+    const issuedAt = challenge.issuedAt * 1000;
+    const endsAt = issuedAt + challenge.ttl * 1000;
+    const shown = { machine, user, service, address, issuedAt, endsAt, expired: endsAt <= this.#clock.wall() };
+    this.#challenges.set(shown, challenge);
+    return shown;
+  }
+
+  /**
+   * The host decides whether it is in time: its clock counts.
+   * @param {Challenge} shown
+   * @returns {Promise<string>} eight digits
+   */
+  async phoneCode(shown) {
+    const challenge = this.#challenges.get(shown);
+    const { sealKey, cardHashes } = this.#own();
+    if (!challenge || !cardHashes[0]) throw new Fault('not-a-challenge');
+    const host = fromBase64url(shown.machine.id);
+    const code = await phoneCode(sealKey.secret, cardHashes[0], host, challenge).catch((error) => {
+      throw new Fault('not-a-challenge', String(error));
+    });
+    await this.#store.used(shown.machine.id);
+    return code;
+  }
+
+  #own() {
+    if (!this.#device) throw new Fault('keys');
+    return this.#device;
+  }
+
+  // What is on the screen.
+
+  /** Something was written here: other tabs are told, and this one looks again. */
+  #changed() {
+    this.#channel?.postMessage({ type: 'changed' });
+    this.#quietly(this.#refresh());
+  }
+
+  /** @param {{type?: string, connection?: Connection}} data another tab's or the worker's word */
+  #told({ type, connection }) {
+    if (type === 'changed') this.#quietly(this.#refresh());
+    if (type === 'who' && this.#line.isOurs) this.#channel?.postMessage({ type: 'connection', connection: this.connection });
+    if (type === 'connection' && connection && !this.#line.isOurs && this.#line.isStarted) this.#setConnection(connection, false);
+  }
+
+  /** @returns {Promise<void>} when all that was written before is on the screen */
+  #refresh() {
+    this.#isDirty = true;
+    this.#loading ??= this.#load();
+    return this.#loading;
+  }
+
+  async #load() {
+    try {
+      while (this.#isDirty) {
+        this.#isDirty = false;
+        await this.#loadOnce();
+      }
+    } finally {
+      this.#loading = undefined;
+    }
+  }
+
+  async #loadOnce() {
+    const [record, { machines, items, alarms, news }] = [await this.#store.meta('device'), await this.#store.snapshot()];
+    await this.#useDevice(record);
+    this.#records = machines;
+    this.machines = this.#device ? this.#view.machines(machines, this.#device.id) : [];
+    this.items = this.#view.items(items, this.machines);
+    this.alarms = alarms.sort((a, b) => b.at - a.at);
+    this.news = news.sort((a, b) => b.at - a.at);
+    const before = this.#known;
+    this.#known = new Set(this.items.map((item) => item.key));
+    this.#adjust();
+    this.#announce();
+    for (const item of this.items) {
+      const isNew = item.phase === 'open' && before && !before.has(item.key);
+      if (isNew) this.dispatchEvent(new CustomEvent('arrived', { detail: item }));
+    }
+  }
+
+  /** @param {import('./device.js').DeviceRecord|undefined} record */
+  async #useDevice(record) {
+    if (record && record.card.card === this.#device?.card.card) {
+      Object.assign(this.#device, { isCardPut: record.isCardPut, persisted: record.persisted });
+    } else {
+      this.#device = record && (await loadDevice(record).catch(() => undefined));
+      this.#relay.use(this.#device?.key);
+    }
+    const isLost = !this.#device && (record !== undefined || (await isMarked()));
+    this.status = this.#device ? 'ready' : isLost ? 'lost' : 'new';
+    this.self = this.#device && selfView(this.#device, this.#relay.origin);
+  }
+
+  /** One event for all that changed at once. */
+  #announce() {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    queueMicrotask(() => {
+      this.#isTold = false;
+      this.dispatchEvent(new Event('change'));
+    });
+  }
+
+  /** @param {Connection} connection @param {boolean} isOurs */
+  #setConnection(connection, isOurs) {
+    this.connection = connection;
+    if (isOurs) this.#channel?.postMessage({ type: 'connection', connection });
+    this.#announce();
+  }
+
+  /** @param {import('./types.js').PushState} state */
+  #setPush(state) {
+    this.push = state;
+    this.#announce();
+  }
+
+  // When to listen.
+
+  /** Starts and stops what runs by itself, as the state asks for it. */
+  #adjust() {
+    const hasHosts = this.status === 'ready' && (this.#records.length > 0 || this.#isExpected);
+    if (this.#isWanted && hasHosts && !this.#isHidden) {
+      if (!this.#line.isStarted) this.#setConnection({ state: 'connecting' }, false);
+      this.#line.start();
+    } else if (this.#line.isStarted) {
+      this.#line.stop();
+      this.#setConnection({ state: 'idle' }, false);
+    }
+    const hasWork =
+      this.items.some((item) => item.phase !== 'closed') ||
+      this.#records.some((m) => Object.values(m.notices).some((n) => Object.keys(n.removals).length > 0));
+    if (this.#isWanted && hasWork) {
+      this.#ticking ??= setInterval(() => this.#quietly(this.#tick()), TICK_MS);
+    } else {
+      clearInterval(this.#ticking);
+      this.#ticking = undefined;
+    }
+  }
+
+  async #tick() {
+    await this.#store.tick();
+    if (this.#line.isOurs) await this.#sweep();
+  }
+
+  #online = () => this.#line.wake();
+
+  #looked = () => {
+    clearTimeout(this.#hiding);
+    if (document.visibilityState === 'hidden') {
+      this.#hiddenSince = this.#clock.wall();
+      this.#hiding = setTimeout(() => {
+        this.#isHidden = true;
+        this.#adjust();
+      }, HIDDEN_MS);
+      return;
+    }
+    this.#isHidden = false;
+    if (this.#clock.wall() - this.#hiddenSince > STALE_MS) this.#line.stop();
+    else this.#line.wake();
+    this.#quietly(this.#refresh());
+    this.#quietly(this.#takeOver());
+  };
+
+  /** What the worker needs and the server says; the new version of the app waits for a quiet moment. */
+  async #learn() {
+    const language = globalThis.document?.documentElement.lang;
+    if (language && language !== (await this.#store.meta('language'))) await this.#store.setMeta('language', language);
+    const persisted = await globalThis.navigator?.storage?.persisted?.();
+    if (persisted && this.#device && !this.#device.persisted) await this.#store.changeDevice({ persisted });
+    await this.#takeOver();
+    const app = await this.#relay.app();
+    this.appInfo = app;
+    await this.#store.setMeta('app', app);
+  }
+
+  /** A new service worker waits as long as a request is open. */
+  async #takeOver() {
+    const registration = await globalThis.navigator?.serviceWorker?.getRegistration?.();
+    const isBusy = this.items.some((item) => item.phase !== 'closed');
+    if (!isBusy) registration?.waiting?.postMessage({ type: 'take-over' });
+  }
+
+  // What comes and goes.
+
+  #connected() {
+    this.#quietly(
+      (async () => {
+        await this.#store.sendAllAgain();
+        await this.#sweep();
+        if (!this.#device?.isCardPut) await this.#putCard().catch(() => undefined);
+        await this.#endLinks().catch(() => undefined);
+        await push.renew(this.#store, this.#relay).catch(() => undefined);
+      })(),
+    );
+  }
+
+  /** @param {Sealed} sealed */
+  async #hear(sealed) {
+    const { kind } = await this.#store.receive(sealed, this.#own());
+    if (kind === 'parked' && this.#parked.length < MAX_PARKED) this.#parked.push(sealed);
+  }
+
+  async #pinned() {
+    const parked = this.#parked;
+    this.#parked = [];
+    for (const sealed of parked) await this.#hear(sealed);
+    await this.#refresh();
+  }
+
+  /** Sends what is due. */
+  async #sweep() {
+    if (this.#isSweeping || !this.#device) return;
+    this.#isSweeping = true;
+    try {
+      const [due, removals] = [await this.#store.takeDue(), await this.#store.takeRemovals(this.#device)];
+      await Promise.all([
+        ...due.map(({ key, sealed }) => this.#post(key, sealed)),
+        ...removals.map((sealed) => this.#relay.postDecision(sealed).catch(() => undefined)),
+      ]);
+    } finally {
+      this.#isSweeping = false;
+    }
+  }
+
+  /** A failure is no matter: it goes again. @param {string} key @param {Sealed} sealed */
+  async #post(key, sealed) {
+    const isSent = await this.#relay.postDecision(sealed).then(
+      () => true,
+      () => false,
+    );
+    if (isSent) await this.#store.delivered(key);
+  }
+
+  async #putCard() {
+    const { card } = this.#own();
+    await this.#relay.putCard(card);
+    if (card.card === this.#device?.card.card) await this.#store.changeDevice({ isCardPut: true });
+  }
+
+  /** Ends the links to machines that were forgotten while the server was out of reach. */
+  async #endLinks() {
+    const [forgotten, pairing] = [await this.#store.meta('forgotten'), await this.#store.meta('pairing')];
+    const ids = Object.entries(forgotten ?? {}).filter(([id, until]) => until > this.#clock.wall() && id !== pairing?.host);
+    for (const [id] of ids) await this.#relay.unlinkHost(id);
+  }
+
+  /** Takes this device from the lists of a machine that is about to be forgotten. @param {MachineRecord} machine */
+  async #partFrom(machine) {
+    const own = this.#own();
+    const lists = Object.entries(machine.notices).filter(([, notice]) => notice.devices.some(({ id }) => id === own.id));
+    for (const [user] of lists) await this.#store.remove(machine.id, user, own.id);
+    if (lists.length === 0) return;
+    await this.#sweep();
+    await pause(PARTING_MS, new AbortController().signal);
+  }
+
+  /**
+   * @param {string} name
+   * @returns {Promise<Device>} this device: made anew, or given this name
+   */
+  async #deviceNamed(name) {
+    if (this.#device) {
+      if (name !== '' && name !== this.#device.name) await this.#store.changeDevice(await renamed(this.#device, name));
+    } else {
+      await this.#store.keepDevice(
+        await createDevice(name || 'Browser', this.#clock.wall(), false).catch((error) => {
+          throw new Fault('keys', String(error));
+        }),
+      );
+    }
+    await this.#refresh();
+    await mark(this.#own().id);
+    this.#quietly(this.#persist());
+    return this.#own();
+  }
+
+  /** Some browsers ask the person; nothing waits for that. */
+  async #persist() {
+    const persisted = await globalThis.navigator?.storage?.persist?.();
+    if (persisted) await this.#store.changeDevice({ persisted });
+  }
+
+  async #subscribe() {
+    try {
+      await push.subscribe(this.#store, this.#relay);
+      this.#setPush({ state: 'on' });
+    } catch (error) {
+      const fault = asFault(error);
+      this.#setPush({ state: 'failed', reason: fault.code });
+      throw fault;
+    }
+  }
+
+  /** For what runs by itself: its failure is shown elsewhere, or tried again. @param {Promise<unknown>} work */
+  #quietly(work) {
+    work.catch((error) => {
+      if (!(error instanceof Fault)) console.error(error);
+    });
+  }
+}
+
+/** @param {Uint8Array} bytes */
+function parsed(bytes) {
+  try {
+    return readChallenge(bytes);
+  } catch (error) {
+    throw new Fault('not-a-challenge', String(error));
+  }
+}

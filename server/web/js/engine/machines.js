@@ -1,0 +1,173 @@
+// Paired machines, and what they say about a user's devices: records, without I/O or clock.
+
+/** @typedef {import('./types.js').Machine} Machine */
+/** @typedef {import('./types.js').DeviceNews} DeviceNews */
+/** @typedef {import('./types.js').Sealed} Sealed */
+/** @typedef {import('../core/messages.js').Notice} Notice */
+/** @typedef {import('../core/messages.js').NoticeDevice} NoticeDevice */
+
+/**
+ * A removal on its way: sent until a notice no longer lists the device.
+ * @typedef {object} RemovalRecord
+ * @property {string} [digest] of the notice that `sealed` answers
+ * @property {Sealed} [sealed]
+ * @property {number} sent how often
+ * @property {number} againAt
+ * @property {number} until
+ */
+
+/**
+ * What a machine's last notice about a user says.
+ * @typedef {object} NoticeRecord
+ * @property {string} id of the notices about that user
+ * @property {string} digest
+ * @property {string} replyKey
+ * @property {number} issuedAt seconds, the host's clock
+ * @property {number} heardAt
+ * @property {NoticeDevice[]} devices
+ * @property {number} more
+ * @property {Record<string, RemovalRecord>} removals by device
+ */
+
+/**
+ * @typedef {object} MachineRecord
+ * @property {string} id key id
+ * @property {string} name
+ * @property {string} line its public key
+ * @property {string} fingerprint
+ * @property {string[]} users
+ * @property {number} pairedAt ms since 1970, as all times here
+ * @property {number} [lastUsedAt]
+ * @property {Record<string, NoticeRecord>} notices by user
+ */
+
+/** Most users of one machine that notices are kept of. */
+const MAX_USERS = 16;
+/** How long a removal is tried. */
+const REMOVAL_MS = 24 * 3_600_000;
+/** Waits before it is sent again; the last one repeats. */
+const AGAIN_MS = [1_000, 4_000, 15_000, 60_000];
+
+/**
+ * @param {MachineRecord} machine
+ * @param {Notice} notice
+ * @param {string} digest
+ * @param {{self: string, now: number}} at
+ * @returns {{machine: MachineRecord, news?: DeviceNews}|undefined} nothing when it is an old one
+ */
+export function heard(machine, notice, digest, { self, now }) {
+  const known = machine.notices[notice.user];
+  if (known && (known.issuedAt > notice.issued_at || known.digest === digest)) return undefined;
+  if (!known && Object.keys(machine.notices).length >= MAX_USERS) return undefined;
+  const isListed = (/** @type {string} */ id) => notice.devices.some((device) => device.id === id);
+  /** @type {NoticeRecord} */
+  const record = {
+    id: notice.id,
+    digest,
+    replyKey: notice.reply_key,
+    issuedAt: notice.issued_at,
+    heardAt: now,
+    devices: notice.devices,
+    more: notice.more ?? 0,
+    removals: Object.fromEntries(Object.entries(known?.removals ?? {}).filter(([id]) => isListed(id))),
+  };
+  const changed = { ...machine, notices: { ...machine.notices, [notice.user]: record } };
+  const { event } = notice;
+  if (!event || event.device === self) return { machine: changed };
+  const id = `${machine.id}/${digest}`;
+  const news = { id, at: now, what: event.what, machine: machine.name, user: notice.user, device: event.name };
+  return { machine: changed, news };
+}
+
+/**
+ * @param {MachineRecord} machine
+ * @param {string} user
+ * @param {(notice: NoticeRecord) => NoticeRecord} change
+ * @returns {MachineRecord|undefined} nothing without a notice about that user
+ */
+function changed(machine, user, change) {
+  const notice = machine.notices[user];
+  return notice && { ...machine, notices: { ...machine.notices, [user]: change(notice) } };
+}
+
+/**
+ * A device is to be removed.
+ * @param {MachineRecord} machine
+ * @param {string} user
+ * @param {string} device
+ * @param {number} now
+ */
+export function removing(machine, user, device, now) {
+  if (!machine.notices[user]?.devices.some((listed) => listed.id === device)) return undefined;
+  return changed(machine, user, (notice) => ({
+    ...notice,
+    removals: { ...notice.removals, [device]: { sent: 0, againAt: now, until: now + REMOVAL_MS } },
+  }));
+}
+
+/**
+ * @typedef {{machine: string, user: string, device: string, notice: string, digest: string, replyKey: string, sealed?: Sealed}} DueRemoval
+ * `sealed` only when it answers the last notice
+ */
+
+/**
+ * @param {MachineRecord} machine
+ * @param {number} now
+ * @returns {DueRemoval[]} what is to be sent now
+ */
+export function dueRemovals(machine, now) {
+  return Object.entries(machine.notices).flatMap(([user, { id, digest, replyKey, removals }]) =>
+    Object.entries(removals)
+      .filter(([, removal]) => removal.until > now && (removal.againAt <= now || removal.digest !== digest))
+      .map(([device, { sealed, digest: answered }]) => ({
+        machine: machine.id,
+        user,
+        device,
+        notice: id,
+        digest,
+        replyKey,
+        ...(answered === digest && sealed && { sealed }),
+      })),
+  );
+}
+
+/**
+ * A removal was signed and goes out.
+ * @param {MachineRecord} machine
+ * @param {DueRemoval} due
+ * @param {Sealed} sealed
+ * @param {number} now
+ */
+export function removalSent(machine, due, sealed, now) {
+  return changed(machine, due.user, (notice) => {
+    const removal = notice.removals[due.device];
+    if (!removal) return notice;
+    const wait = AGAIN_MS[Math.min(removal.sent, AGAIN_MS.length - 1)] ?? 0;
+    const sent = { ...removal, digest: due.digest, sealed, sent: removal.sent + 1, againAt: now + wait };
+    return { ...notice, removals: { ...notice.removals, [due.device]: sent } };
+  });
+}
+
+/**
+ * @param {MachineRecord} machine
+ * @param {string} self
+ * @param {number} now
+ * @returns {Machine} for the pages
+ */
+export function machineView(machine, self, now) {
+  const { notices, line, ...rest } = machine;
+  /** @type {Machine['devices']} */
+  const devices = {};
+  for (const [user, notice] of Object.entries(notices)) {
+    const peers = notice.devices.map((device) => ({
+      id: device.id,
+      name: device.name,
+      self: device.id === self,
+      pairedAt: device.paired_at * 1000,
+      ...(device.last_used_at !== undefined && { lastUsedAt: device.last_used_at * 1000 }),
+      ...((notice.removals[device.id]?.until ?? 0) > now && { removing: true }),
+    }));
+    devices[user] = { peers, more: notice.more, heardAt: notice.heardAt };
+  }
+  return { ...rest, devices };
+}

@@ -1,0 +1,546 @@
+// What happens to the records, each in one transaction, so that tabs and the service worker agree; and whoever
+// looks at them is told.
+
+import { Fault } from '../core/fault.js';
+import { peek } from '../core/seal.js';
+import * as device from './device.js';
+import * as inbox from './inbox.js';
+import { Alarming, readLetter } from './letter.js';
+import * as machines from './machines.js';
+
+/** @typedef {import('./db.js').Database} Database */
+/** @typedef {import('./db.js').Tables} Tables */
+/** @typedef {import('./clock.js').Clock} Clock */
+/** @typedef {import('./inbox.js').ItemRecord} ItemRecord */
+/** @typedef {import('./machines.js').MachineRecord} MachineRecord */
+/** @typedef {import('./machines.js').DueRemoval} DueRemoval */
+/** @typedef {import('./device.js').Device} Device */
+/** @typedef {import('./device.js').DeviceRecord} DeviceRecord */
+/** @typedef {import('./letter.js').Letter} Letter */
+/** @typedef {import('./types.js').Alarm} Alarm */
+/** @typedef {import('./types.js').Answer} Answer */
+/** @typedef {import('./types.js').DeviceNews} DeviceNews */
+/** @typedef {import('./types.js').HistoryEntry} HistoryEntry */
+/** @typedef {import('./types.js').Outcome} Outcome */
+/** @typedef {import('./types.js').Sealed} Sealed */
+
+/**
+ * What a message has led to. `known`: nothing new. `parked`: of a host that is being paired just now.
+ * @typedef {{kind: 'request', item: ItemRecord} | {kind: 'closed', key: string, outcome: Outcome, item?: ItemRecord}
+ *   | {kind: 'notice', news?: DeviceNews} | {kind: 'alarm', alarm: Alarm}
+ *   | {kind: 'late'} | {kind: 'known', key?: string} | {kind: 'parked'}} Received
+ */
+
+/** What is kept in `meta`, by its key. */
+/**
+ * @typedef {object} Meta
+ * @property {DeviceRecord} device
+ * @property {number} counter of decisions and removals
+ * @property {{host: string, until: number}} pairing
+ * @property {Record<string, number>} forgotten machines that are not to be heard any more, and until when
+ * @property {{endpoint: string, vapid: string, at: number}} push
+ * @property {{server: string, vapid: string}} app
+ * @property {string} language
+ */
+
+const MAX_HISTORY = 500;
+const MAX_ALARMS = 20;
+const MAX_NEWS = 50;
+/** How long messages of a machine that was forgotten are passed over. */
+const FORGOTTEN_MS = 3_600_000;
+
+export class Store {
+  /**
+   * @param {Database} db
+   * @param {Clock} clock
+   * @param {() => void} changed is told after each change
+   */
+  constructor(db, clock, changed) {
+    this.db = db;
+    this.clock = clock;
+    this.changed = changed;
+  }
+
+  /**
+   * @template {keyof Meta} K
+   * @param {K} key
+   * @returns {Promise<Meta[K]|undefined>}
+   */
+  meta(key) {
+    return this.db.run(['meta'], 'readonly', ({ meta }) => meta.get(key));
+  }
+
+  /**
+   * @template {keyof Meta} K
+   * @param {K} key
+   * @param {Meta[K]|undefined} value nothing takes it away
+   */
+  async setMeta(key, value) {
+    await this.db.run(['meta'], 'readwrite', async ({ meta }) => {
+      await (value === undefined ? meta.delete(key) : meta.put(value, key));
+    });
+    this.changed();
+  }
+
+  /** @returns {Promise<Device|undefined>} throws a Fault when its keys are unusable */
+  async device() {
+    const record = await this.meta('device');
+    try {
+      return record && (await device.loadDevice(record));
+    } catch (error) {
+      throw new Fault('keys', String(error));
+    }
+  }
+
+  /** @returns {Promise<MachineRecord[]>} */
+  machines() {
+    return this.db.run(['machines'], 'readonly', (tables) => tables.machines.all());
+  }
+
+  /** @param {string} id @returns {Promise<MachineRecord|undefined>} */
+  machine(id) {
+    return this.db.run(['machines'], 'readonly', (tables) => tables.machines.get(id));
+  }
+
+  /** @returns {Promise<ItemRecord[]>} */
+  items() {
+    return this.db.run(['items'], 'readonly', (tables) => tables.items.all());
+  }
+
+  /** @param {string} key @returns {Promise<ItemRecord|undefined>} */
+  item(key) {
+    return this.db.run(['items'], 'readonly', (tables) => tables.items.get(key));
+  }
+
+  /** @returns {Promise<{machines: MachineRecord[], items: ItemRecord[], alarms: Alarm[], news: DeviceNews[]}>} */
+  snapshot() {
+    return this.db.run(['machines', 'items', 'alarms', 'news'], 'readonly', async (tables) => {
+      const [all, items, alarms, news] = [tables.machines.all(), tables.items.all(), tables.alarms.all(), tables.news.all()];
+      return { machines: await all, items: await items, alarms: await alarms, news: await news };
+    });
+  }
+
+  /**
+   * A message came from the server.
+   * @param {Sealed} sealed
+   * @param {Device} own
+   * @returns {Promise<Received>}
+   */
+  async receive(sealed, own) {
+    /** @type {Letter} */
+    let letter;
+    try {
+      letter = await readLetter(sealed, own, await this.machines());
+    } catch (error) {
+      if (!(error instanceof Alarming)) throw error;
+      return (await this.#expected(error, sealed)) ?? { kind: 'alarm', alarm: await this.alarm(error.reason, error.who) };
+    }
+    const result = await this.#take(letter, own.id);
+    if (!('kind' in result)) {
+      const who = { machine: letter.machineName, keyId: letter.machine };
+      return { kind: 'alarm', alarm: await this.alarm(result.alarm, who) };
+    }
+    if (result.kind !== 'known') this.changed();
+    return result;
+  }
+
+  /**
+   * A host that is not known is no surprise while it is being paired, or just after it was forgotten.
+   * @param {Alarming} alarming
+   * @param {Sealed} sealed
+   * @returns {Promise<Received|undefined>}
+   */
+  async #expected(alarming, sealed) {
+    if (alarming.reason !== 'unknown-host') return undefined;
+    const [{ from }, now] = [peek(sealed), this.clock.wall()];
+    const pairing = await this.meta('pairing');
+    if (pairing?.host === from && pairing.until > now) return { kind: 'parked' };
+    const forgotten = await this.meta('forgotten');
+    return (forgotten?.[from] ?? 0) > now ? { kind: 'known' } : undefined;
+  }
+
+  /**
+   * @param {Letter} letter
+   * @param {string} self
+   * @returns {Promise<Received|{alarm: inbox.Reason}>}
+   */
+  #take(letter, self) {
+    const now = this.clock.wall();
+    return this.db.run(['machines', 'items', 'closed', 'news', 'history'], 'readwrite', async (tables) => {
+      if (letter.type === 'notice') return takeNotice(tables, letter, self, now);
+      return letter.type === 'request' ? takeRequest(tables, letter, now) : takeClosed(tables, letter, now);
+    });
+  }
+
+  /**
+   * Something that must not happen.
+   * @param {inbox.Reason} reason
+   * @param {{machine?: string, keyId?: string}} who
+   * @returns {Promise<Alarm>}
+   */
+  async alarm(reason, who) {
+    const id = [reason, who.machine ?? '', who.keyId ?? ''].join('|');
+    const alarm = await this.db.run(['alarms'], 'readwrite', async ({ alarms }) => {
+      const times = ((await alarms.get(id))?.times ?? 0) + 1;
+      const record = { id, at: this.clock.wall(), reason, ...who, times };
+      await alarms.put(record);
+      await keepNewest(alarms, MAX_ALARMS);
+      return record;
+    });
+    this.changed();
+    return alarm;
+  }
+
+  /**
+   * The person answers: signs, seals and keeps the decision. Sending it is the caller's.
+   * @param {string} key
+   * @param {Answer} answer
+   * @param {Device} own
+   * @param {number} [lease] seconds
+   * @returns {Promise<{item: ItemRecord, sealed: Sealed}>} throws a Fault
+   */
+  async decide(key, answer, own, lease) {
+    const [item, counter] = await this.db.run(['items', 'meta'], 'readwrite', async ({ items, meta }) => {
+      const record = inbox.answered(await items.get(key), answer, this.clock.wall());
+      await items.put(record);
+      return [record, await nextCounter(meta)];
+    });
+    this.changed();
+    try {
+      const now = this.clock.wall();
+      const decision = await device.makeDecision(own, item, { answer, counter, now, ...(lease !== undefined && { lease }) });
+      const record = await this.#kept(item, decision);
+      return { item: record, sealed: decision.sealed };
+    } catch (error) {
+      await this.#change(key, (record) => inbox.notSigned(record));
+      throw error instanceof Fault ? error : new Fault('keys', String(error));
+    }
+  }
+
+  /**
+   * @param {ItemRecord} item
+   * @param {{sealed: Sealed, code?: string, leaseUntil?: number}} decision
+   */
+  async #kept(item, decision) {
+    const now = this.clock.wall();
+    const record = await this.db.run(['items', 'machines'], 'readwrite', async (tables) => {
+      const signed = inbox.signed(await tables.items.get(item.key), decision, now);
+      if (!signed) throw new Fault('expired');
+      await tables.items.put(signed);
+      const machine = await tables.machines.get(item.machine);
+      if (machine) await tables.machines.put({ ...machine, lastUsedAt: now });
+      return signed;
+    });
+    this.changed();
+    return record;
+  }
+
+  /** The server has the decision. @param {string} key */
+  delivered(key) {
+    return this.#change(key, (record) => (record?.phase === 'decided' ? { ...record, delivered: true } : undefined));
+  }
+
+  /**
+   * @param {string} key
+   * @param {(record: ItemRecord|undefined) => ItemRecord|undefined} change
+   */
+  async #change(key, change) {
+    await this.db.run(['items'], 'readwrite', async ({ items }) => {
+      const record = change(await items.get(key));
+      if (record) await items.put(record);
+    });
+    this.changed();
+  }
+
+  /** The server may have forgotten everything: all that is undecided for its hosts goes again. */
+  async sendAllAgain() {
+    const now = this.clock.wall();
+    await this.db.run(['items'], 'readwrite', async ({ items }) => {
+      for (const record of await items.all()) {
+        if (record.phase === 'decided') await items.put({ ...record, againAt: now });
+      }
+    });
+  }
+
+  /**
+   * The decisions that are to be sent now; the next time of each is noted.
+   * @returns {Promise<{key: string, sealed: Sealed}[]>}
+   */
+  async takeDue() {
+    const now = this.clock.wall();
+    return this.db.run(['items'], 'readwrite', async ({ items }) => {
+      const due = (await items.all()).filter((record) => inbox.isDue(record, now));
+      for (const record of due) await items.put(inbox.sentAgain(record, now));
+      return due.map(({ key, sealed }) => ({ key, sealed }));
+    });
+  }
+
+  /** Time passes: ends what has ended, and forgets what was kept long enough. */
+  async tick() {
+    const now = this.clock.wall();
+    const changes = await this.db.run(['items', 'closed', 'history'], 'readwrite', async (tables) => {
+      let changes = 0;
+      for (const record of await tables.items.all()) {
+        const next = inbox.tick(record, now);
+        if (next === 'unchanged') continue;
+        changes += 1;
+        if (next === 'forget') {
+          await tables.items.delete(record.key);
+          continue;
+        }
+        await tables.items.put(next);
+        if (next.phase === 'closed') await remember(tables, next);
+      }
+      for (const { key, until } of await tables.closed.all()) {
+        if (until <= now) await tables.closed.delete(key);
+      }
+      return changes;
+    });
+    if (changes > 0) this.changed();
+  }
+
+  /**
+   * Trusts a machine whose receipt was verified.
+   * @param {{id: string, name: string, line: string, fingerprint: string}} host
+   * @param {string} user
+   */
+  async pin(host, user) {
+    const now = this.clock.wall();
+    await this.db.run(['machines', 'meta'], 'readwrite', async ({ machines, meta }) => {
+      const known = await machines.get(host.id);
+      const users = [...new Set([...(known?.users ?? []), user])];
+      await machines.put({ notices: {}, ...known, ...host, users, pairedAt: now });
+      const forgotten = { ...(await meta.get('forgotten')) };
+      delete forgotten[host.id];
+      await meta.put(forgotten, 'forgotten');
+      await meta.delete('pairing');
+    });
+    this.changed();
+  }
+
+  /** @param {string} id */
+  async forgetMachine(id) {
+    const now = this.clock.wall();
+    await this.db.run(['machines', 'items', 'meta'], 'readwrite', async ({ machines, items, meta }) => {
+      await machines.delete(id);
+      for (const record of await items.all()) if (record.machine === id) await items.delete(record.key);
+      const old = Object.entries((await meta.get('forgotten')) ?? {}).filter(([, until]) => until > now);
+      await meta.put({ ...Object.fromEntries(old), [id]: now + FORGOTTEN_MS }, 'forgotten');
+    });
+    this.changed();
+  }
+
+  /**
+   * A device is to be taken from a user's devices.
+   * @param {string} id the machine's
+   * @param {string} user
+   * @param {string} peer
+   */
+  async remove(id, user, peer) {
+    await this.#changeMachine(id, (machine) => machines.removing(machine, user, peer, this.clock.wall()), 'not-linked');
+  }
+
+  /**
+   * The removals that are to be sent now, signed.
+   * @param {Device} own
+   * @returns {Promise<Sealed[]>}
+   */
+  async takeRemovals(own) {
+    const now = this.clock.wall();
+    /** @type {Sealed[]} */
+    const out = [];
+    const due = (await this.machines()).flatMap((machine) => machines.dueRemovals(machine, now));
+    for (const one of due) {
+      const sealed = one.sealed ?? (await this.#signRemoval(own, one));
+      await this.#changeMachine(one.machine, (machine) => machines.removalSent(machine, one, sealed, now));
+      out.push(sealed);
+    }
+    return out;
+  }
+
+  /**
+   * @param {Device} own
+   * @param {DueRemoval} due
+   */
+  async #signRemoval(own, due) {
+    const counter = await this.db.run(['meta'], 'readwrite', ({ meta }) => nextCounter(meta));
+    return device.makeRemoval(own, due, { device: due.device, counter, now: this.clock.wall() });
+  }
+
+  /**
+   * @param {string} id
+   * @param {(machine: MachineRecord) => MachineRecord|undefined} change
+   * @param {import('../core/fault.js').FaultCode} [otherwise] the fault when there is nothing to change
+   */
+  async #changeMachine(id, change, otherwise) {
+    await this.db.run(['machines'], 'readwrite', async (tables) => {
+      const machine = await tables.machines.get(id);
+      const changed = machine && change(machine);
+      if (changed) await tables.machines.put(changed);
+      else if (otherwise) throw new Fault(otherwise);
+    });
+    this.changed();
+  }
+
+  /** The machine was used without a request. @param {string} id */
+  async used(id) {
+    await this.#changeMachine(id, (machine) => ({ ...machine, lastUsedAt: this.clock.wall() }));
+  }
+
+  /** Keeps a new device, unless another tab has made one already. @param {DeviceRecord} record */
+  async keepDevice(record) {
+    await this.db.run(['meta'], 'readwrite', async ({ meta }) => {
+      if ((await meta.get('device')) === undefined) await meta.put(record, 'device');
+    });
+    this.changed();
+  }
+
+  /** @param {Partial<DeviceRecord>} change */
+  async changeDevice(change) {
+    await this.db.run(['meta'], 'readwrite', async ({ meta }) => {
+      const record = await meta.get('device');
+      if (record) await meta.put({ ...record, ...change }, 'device');
+    });
+    this.changed();
+  }
+
+  /** @returns {Promise<HistoryEntry[]>} newest first */
+  async history() {
+    const all = await this.db.run(['history'], 'readonly', ({ history }) => history.all());
+    return all.map(({ n, ...entry }) => entry).sort((a, b) => b.at - a.at);
+  }
+
+  /** @param {'history'|'alarms'|'news'} table */
+  async clear(table) {
+    await this.db.run([table], 'readwrite', (tables) => tables[table].clear());
+    this.changed();
+  }
+
+  /** @param {'alarms'|'news'} table @param {string} id */
+  async dismiss(table, id) {
+    await this.db.run([table], 'readwrite', (tables) => tables[table].delete(id));
+    this.changed();
+  }
+
+  /** Keys and all. */
+  async forgetEverything() {
+    /** @type {import('./db.js').StoreName[]} */
+    const all = ['meta', 'machines', 'items', 'closed', 'alarms', 'news', 'history'];
+    await this.db.run(all, 'readwrite', async (tables) => {
+      for (const name of all) await tables[name].clear();
+    });
+    this.changed();
+  }
+}
+
+/**
+ * Rises with each message that this device signs; never back, whichever tab signs.
+ * @param {Tables['meta']} meta
+ * @returns {Promise<number>}
+ */
+async function nextCounter(meta) {
+  const counter = ((await meta.get('counter')) ?? 0) + 1;
+  await meta.put(counter, 'counter');
+  return counter;
+}
+
+/**
+ * @param {Tables} tables
+ * @param {Letter & {type: 'request'}} letter
+ * @param {number} now
+ * @returns {Promise<Received|{alarm: inbox.Reason}>}
+ */
+async function takeRequest({ items, closed, history }, { type, ...arrival }, now) {
+  const [known, isClosed] = [await items.get(arrival.key), (await closed.get(arrival.key)) !== undefined];
+  const all = /** @type {ItemRecord[]} */ (await items.all());
+  const openOfHost = all.filter((r) => r.machine === arrival.machine && r.phase !== 'closed' && r.endsAt > now).length;
+  const result = inbox.arrive(arrival, { known, isClosed, openOfHost }, now);
+  if (!result) return { kind: 'known', key: arrival.key };
+  if ('alarm' in result) return result;
+  if ('late' in result) {
+    await rememberClosed(closed, arrival.key, now + inbox.REMEMBER_MS);
+    const at = (arrival.request.issued_at + arrival.request.expires_in) * 1000;
+    const { key, machineName: machine, request } = arrival;
+    await addHistory(history, { key, machine, request, outcome: 'over', at: Math.min(at, now), late: result.late });
+    return { kind: 'late' };
+  }
+  await items.put(result.record);
+  return { kind: 'request', item: result.record };
+}
+
+/**
+ * @param {Tables} tables
+ * @param {Letter & {type: 'closed'}} letter
+ * @param {number} now
+ * @returns {Promise<Received|{alarm: inbox.Reason}>}
+ */
+async function takeClosed(tables, letter, now) {
+  const { key, outcome } = letter;
+  const known = await tables.items.get(key);
+  const wasClosed = (await tables.closed.get(key)) !== undefined;
+  const result = inbox.close(letter, known, now);
+  if ('alarm' in result) return result;
+  if (!wasClosed) await rememberClosed(tables.closed, key, result.rememberUntil);
+  if (!result.ended) return wasClosed ? { kind: 'known', key } : { kind: 'closed', key, outcome };
+  await tables.items.put(result.ended);
+  await remember(tables, result.ended);
+  return { kind: 'closed', key, outcome, item: result.ended };
+}
+
+/**
+ * @param {Tables} tables
+ * @param {Letter & {type: 'notice'}} letter
+ * @param {string} self
+ * @param {number} now
+ * @returns {Promise<Received>}
+ */
+async function takeNotice(tables, letter, self, now) {
+  const machine = await tables.machines.get(letter.machine);
+  const result = machine && machines.heard(machine, letter.notice, letter.digest, { self, now });
+  if (!result) return { kind: 'known' };
+  await tables.machines.put(result.machine);
+  if (!result.news) return { kind: 'notice' };
+  await tables.news.put(result.news);
+  await keepNewest(tables.news, MAX_NEWS);
+  return { kind: 'notice', news: result.news };
+}
+
+/**
+ * @param {Tables['closed']} closed
+ * @param {string} key
+ * @param {number} until
+ */
+async function rememberClosed(closed, key, until) {
+  if ((await closed.count()) < inbox.MAX_CLOSED) await closed.put({ key, until });
+}
+
+/**
+ * Puts an ended request into the history, in place of what was thought of its end before.
+ * @param {Pick<Tables, 'history'>} tables
+ * @param {ItemRecord} record
+ */
+async function remember({ history }, { key, machineName: machine, request, answer, outcome = 'over', endedAt = 0 }) {
+  await addHistory(history, { key, machine, request, ...(answer && { answer }), outcome, at: endedAt });
+}
+
+/**
+ * @param {Tables['history']} history
+ * @param {HistoryEntry} entry
+ */
+async function addHistory(history, entry) {
+  const all = await history.all();
+  const known = all.find((other) => other.key === entry.key);
+  await history.put(known ? { ...entry, n: known.n } : entry);
+  const keys = known ? [] : await history.keys();
+  for (const n of keys.slice(0, Math.max(keys.length - MAX_HISTORY, 0))) await history.delete(n);
+}
+
+/**
+ * @param {Tables['alarms']} table
+ * @param {number} most
+ */
+async function keepNewest(table, most) {
+  const all = (await table.all()).sort((a, b) => b.at - a.at);
+  for (const { id } of all.slice(most)) await table.delete(id);
+}
+
