@@ -120,7 +120,7 @@ fn kind(path: &str) -> Option<(&'static str, bool)> {
     let ending = if path == "/" { "html" } else { path.rsplit_once('.')?.1 };
     Some(match ending {
         "html" => ("text/html; charset=utf-8", true),
-        "js" | "mjs" => ("text/javascript; charset=utf-8", true),
+        "js" => ("text/javascript; charset=utf-8", true),
         "css" => ("text/css; charset=utf-8", true),
         "json" => ("application/json", true),
         "webmanifest" => ("application/manifest+json", true),

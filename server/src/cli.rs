@@ -1,9 +1,10 @@
 //! The command line.
 
-use crate::config::{Config, ConfigError, LogLevel, Overrides};
+use crate::config::{Config, ConfigError, LogLevel, Overrides, check_origin};
 use crate::registry;
 use crate::serve::{self, ServeError};
 use crate::store::{self, StoreError, tables};
+use crate::web::export::{self, ExportError};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use clap::{Args, Parser, Subcommand};
 use countersign_protocol::random;
@@ -42,6 +43,11 @@ enum Command {
     ///
     /// Without --config and --database it is for the server of /etc/countersign/server.toml.
     Token(Token),
+    /// Write the web app into a directory, to be hosted on an origin of its own
+    ///
+    /// Whoever serves the app's code could make a phone approve. On another origin it is not this
+    /// server. headers.txt in DIR says how to serve it; an earlier export in DIR is replaced.
+    WebExport(WebExport),
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +95,16 @@ struct Token {
     database: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct WebExport {
+    /// Where to write
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The server that the app calls, for example https://push.example.com
+    #[arg(long, value_name = "URL")]
+    server: String,
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -97,9 +113,11 @@ enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
     #[error("too many join tokens are waiting already; let some expire")]
     TooManyTokens,
-    #[error("cannot print the token: {0}")]
+    #[error("cannot print: {0}")]
     Print(#[from] io::Error),
 }
 
@@ -109,7 +127,7 @@ impl Failure {
             Self::Config(_) => 2,
             Self::Store(_) | Self::Serve(ServeError::Store(_)) => 3,
             Self::Serve(ServeError::Tls(_) | ServeError::Acme(_)) => 4,
-            Self::Serve(_) | Self::TooManyTokens | Self::Print(_) => 1,
+            Self::Serve(_) | Self::Export(_) | Self::TooManyTokens | Self::Print(_) => 1,
         }
     }
 }
@@ -120,6 +138,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match cli.command {
         Command::Serve(options) => serve(cli.config.as_deref(), options),
         Command::Token(options) => token(cli.config.as_deref(), options),
+        Command::WebExport(options) => web_export(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -160,6 +179,14 @@ fn token(file: Option<&Path>, options: Token) -> Result<(), Failure> {
         return Err(Failure::TooManyTokens);
     }
     writeln!(io::stdout(), "{token}")?;
+    Ok(())
+}
+
+fn web_export(options: &WebExport) -> Result<(), Failure> {
+    check_origin("--server", &options.server)?;
+    let count = export::export(&options.dir, &options.server)?;
+    let dir = options.dir.display();
+    writeln!(io::stdout(), "{count} files in {dir}; {dir}/headers.txt says how to serve them")?;
     Ok(())
 }
 

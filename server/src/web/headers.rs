@@ -15,7 +15,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types countersign";
 
 /// Everything that an answer with a file of the app says beside HSTS.
-pub(crate) const PAGE: [(HeaderName, &str); 6] = [
+pub(crate) static PAGE: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),

@@ -1,6 +1,7 @@
 //! The web app, as `build.rs` put it into the binary.
 
 mod encoding;
+pub(crate) mod export;
 pub(crate) mod headers;
 
 use crate::app::Shared;

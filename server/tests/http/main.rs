@@ -8,3 +8,4 @@ mod pairing;
 mod running;
 mod tls;
 mod web;
+mod web_export;
