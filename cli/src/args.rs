@@ -103,6 +103,9 @@ Keys: a approve, d deny, r report \"this was not me\", tab or arrows the next re
 taken by itself when there is no terminal. With --json every event is an object instead, its `event`
 one of pairing-code, paired, connected, disconnected, request, decided, closed, alarm, notice.
 
+--notify works beside both. Without a terminal (as a user service) it is all that there is: standard
+input is not read, and codes stand in notifications only.
+
 The key in DIR/id_ed25519 is an ordinary OpenSSH key: `ssh-keygen -p -f` gives it a passphrase.
 
 Exit codes: 0 quit, 1 pairing refused, 2 usage, 3 server unreachable while pairing, 4 not permitted
@@ -126,6 +129,9 @@ pub struct Approve {
     /// A line an event instead of a screen
     #[arg(long)]
     pub plain: bool,
+    /// Raise desktop notifications too, with buttons to approve and to deny
+    #[arg(long)]
+    pub notify: bool,
     /// Approves whatever comes, at once and unseen. Never use it but in tests
     #[arg(long, hide = true, conflicts_with = "auto_deny_everything_for_tests")]
     pub auto_approve_everything_for_tests: bool,

@@ -3,10 +3,12 @@
 //! [`letter`] believes messages or raises alarms, [`inbox`] keeps what is open ([`item`], [`conflicts`],
 //! [`notices`]), [`screen`] and [`plain`] show it, [`run`] connects them with servers ([`listen`]), a
 //! [`terminal`] and time. [`pair`] makes a host trusted. [`store`] keeps keys, trusted hosts and
-//! undelivered decisions in a private directory ([`home`]); [`agent`] signs with keys in ssh-agent.
+//! undelivered decisions in a private directory ([`home`]); [`agent`] signs with keys in ssh-agent;
+//! [`desktop`] shows it all as notifications, beside screen or lines.
 
 pub mod agent;
 pub mod conflicts;
+pub mod desktop;
 pub mod digits;
 pub mod home;
 pub mod inbox;

@@ -1,5 +1,6 @@
 //! The loop: connects the inbox with servers, keys or lines, the directory and time.
 
+use super::desktop::{self, Desktop};
 use super::inbox::{Event, Inbox, Key, Now, Order, Verified};
 use super::letter::{self, Letter};
 use super::listen::{News, listen};
@@ -44,6 +45,8 @@ pub enum Input {
     Signed(Key, Made),
     /// A decision was sent.
     Sent(Key, Result<(), String>),
+    /// From the desktop's notifications.
+    Desktop(desktop::Said),
 }
 
 /// How the approver meets its person.
@@ -51,15 +54,17 @@ pub enum Input {
 pub enum Face {
     /// A screen and keys.
     Screen(Terminal),
-    /// A line an event.
+    /// A line an event, and commands as lines.
     Lines(Output),
+    /// A line an event for a journal: without codes, and nobody types there.
+    Log(Output),
 }
 
-/// Watches until the person quits.
+/// Watches until the person quits. With `notify` the desktop shows it as well.
 ///
 /// # Errors
 /// When the terminal, standard output or the directory cannot be used.
-pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer>) -> Outcome {
+pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer>, notify: bool) -> Outcome {
     let (inputs, queue) = channel(QUEUE);
     let mut clients = BTreeMap::new();
     for server in store.servers() {
@@ -68,24 +73,33 @@ pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer
         clients.insert(server.origin.clone(), client);
     }
     let typed = inputs.clone();
-    let reader: fn(&Sender<Input>) = match face {
-        Face::Screen(_) => terminal::read_keys,
-        Face::Lines(_) => read_lines,
+    let reader: Option<fn(&Sender<Input>)> = match face {
+        Face::Screen(_) => Some(terminal::read_keys),
+        Face::Lines(_) => Some(read_lines),
+        Face::Log(_) => None,
     };
-    // Reading blocks, and nothing ends it but the end of the program.
-    std::thread::Builder::new()
-        .spawn(move || reader(&typed))
-        .map_err(|e| Failure::broken("cannot start a thread", e))?;
+    if let Some(reader) = reader {
+        // Reading blocks, and nothing ends it but the end of the program.
+        std::thread::Builder::new()
+            .spawn(move || reader(&typed))
+            .map_err(|e| Failure::broken("cannot start a thread", e))?;
+    }
     let inbox = Inbox::new(store.closed()?);
     let decided = store.decided()?;
     let device = Arc::new(device);
     let start = Instant::now();
     let kept = decided.iter().map(|d| d.verified.key()).collect();
-    let mut watch = Watch { store, device, inbox, clients, inputs, face, auto, start, kept, drawn: None };
+    let desktop = notify.then(|| Desktop::start(inputs.clone(), start));
+    let mut watch =
+        Watch { store, device, inbox, clients, inputs, face, desktop, auto, start, kept, drawn: None };
     for decided in decided {
         watch.inbox.restore(decided, watch.now());
     }
-    watch.run(queue).await
+    let result = watch.run(queue).await;
+    if let Some(desktop) = watch.desktop {
+        desktop.end().await;
+    }
+    result
 }
 
 struct Watch {
@@ -95,6 +109,7 @@ struct Watch {
     clients: BTreeMap<String, Arc<RelayClient>>,
     inputs: Sender<Input>,
     face: Face,
+    desktop: Option<Desktop>,
     auto: Option<Answer>,
     start: Instant,
     /// The decisions that are on the disk.
@@ -156,8 +171,18 @@ impl Watch {
             },
             Input::Key(key) => return Ok(self.press(key, now)),
             Input::Signed(key, Ok((sealed, code))) => self.inbox.signed(&key, sealed, code, now),
-            Input::Signed(key, Err(why)) => self.inbox.not_signed(&key, &why),
+            Input::Signed(key, Err(why)) => {
+                self.inbox.not_signed(&key, &why);
+                if let Some(desktop) = &mut self.desktop {
+                    desktop.note(&key, &format!("Not signed: {why}."));
+                }
+            }
             Input::Sent(key, result) => self.inbox.sent(&key, result),
+            Input::Desktop(said) => {
+                if let Some(desktop) = &mut self.desktop {
+                    desktop.hear(said, &mut self.inbox);
+                }
+            }
         }
         Ok(true)
     }
@@ -216,7 +241,12 @@ impl Watch {
                 self.carry_out(order)?;
             }
         }
-        self.draw()
+        self.draw()?;
+        let now = self.now();
+        if let Some(desktop) = &mut self.desktop {
+            desktop.show(&self.inbox, now);
+        }
+        Ok(())
     }
 
     /// Puts the open decisions on the disk before they are sent.
@@ -242,6 +272,12 @@ impl Watch {
                 }
             }
             (Face::Lines(out), Some(object)) if out.json => out.object(object)?,
+            (Face::Log(out), _) => {
+                // The first line says what happened; the second one is the code, which opens a login.
+                if let Some(line) = plain::words_of(event, &self.inbox, now, time).first() {
+                    out.lines(line)?;
+                }
+            }
             (Face::Lines(out), _) => {
                 for line in plain::words_of(event, &self.inbox, now, time) {
                     out.lines(&line)?;

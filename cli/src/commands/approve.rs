@@ -63,8 +63,12 @@ async fn approve(args: &Approve, out: Output) -> Outcome {
     if auto.is_some() {
         out.remark("WARNING: every request is answered at once and unseen. This is for tests only.");
     }
-    let face = if plain { Face::Lines(out) } else { Face::Screen(Terminal::open()?) };
-    watch(store, device, face, auto).await
+    let face = match plain {
+        true if args.notify && !args.plain && !out.json => Face::Log(out),
+        true => Face::Lines(out),
+        false => Face::Screen(Terminal::open()?),
+    };
+    watch(store, device, face, auto, args.notify).await
 }
 
 fn create(store: &mut Store, args: &Approve) -> Outcome<Device> {
