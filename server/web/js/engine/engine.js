@@ -8,6 +8,7 @@ import { isOf, phoneCode, readChallenge } from '../core/phone_code.js';
 import { parseTicket } from '../core/ticket.js';
 import { pause } from '../relay/listener.js';
 import { Relay } from '../relay/relay.js';
+import { CHANNEL } from './channel.js';
 import { makeClock } from './clock.js';
 import { Database, isMarked, mark, unmark } from './db.js';
 import { createDevice, loadDevice, makeRemoval, renamed } from './device.js';
@@ -29,8 +30,6 @@ import { selfView, View } from './view.js';
 
 export { Fault, PairingSession };
 
-/** Tabs and the service worker tell each other of changes by this name. */
-export const CHANNEL = 'countersign';
 const TICK_MS = 1_000;
 /** A page that nobody sees keeps its stream this long. */
 const HIDDEN_MS = 60_000;
@@ -163,6 +162,7 @@ export class Engine extends EventTarget {
       /** @type {{unref?: () => void}} */ (this.#channel).unref?.();
     }
     this.appInfo = await this.#store.meta('app');
+    if ((await this.#store.meta('server')) !== this.#relay.origin) await this.#store.setMeta('server', this.#relay.origin);
     await this.#refresh();
     this.push = await push.state(this.#store);
     await this.#store.tick();
@@ -596,6 +596,7 @@ export class Engine extends EventTarget {
         }),
       );
     }
+    await this.#store.setMeta('server', this.#relay.origin);
     await this.#refresh();
     await mark(this.#own().id);
     this.#quietly(this.#persist());

@@ -78,7 +78,7 @@ export function arrive(arrival, { known, isClosed, openOfHost }, now) {
   if (known) return known.digest === arrival.digest ? undefined : { alarm: 'two-requests' };
   if (isClosed) return undefined;
   const { left, ahead } = life(arrival.request, now);
-  if (left <= 0) return { late: -left };
+  if (left <= 0) return { late: Math.abs(left) };
   if (openOfHost >= MAX_OPEN_PER_HOST) return { alarm: 'too-many' };
   /** @type {ItemRecord} */
   const record = { ...arrival, receivedAt: now, endsAt: now + left * 1000, phase: 'open' };

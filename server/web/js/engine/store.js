@@ -41,6 +41,7 @@ import * as machines from './machines.js';
  * @property {{endpoint: string, vapid: string, at: number}} push
  * @property {{server: string, vapid: string}} app
  * @property {string} language
+ * @property {string} server origin of the API, for the service worker
  */
 
 const MAX_HISTORY = 500;

@@ -1,0 +1,87 @@
+import './setup.mjs';
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { conflicts } from '../js/engine/conflicts.js';
+import * as inbox from '../js/engine/inbox.js';
+
+const NOW = 1_800_000_000_000;
+const S = NOW / 1000;
+const none = { known: undefined, isClosed: false, openOfHost: 0 };
+
+const arrival = (change = {}) => ({
+  key: 'm/1', machine: 'm', machineName: 'db-1', digest: 'd',
+  request: { user: 'alice', service: 'sudo', kind: 'command', issued_at: S, expires_in: 60, ...change },
+});
+const open = (change) => inbox.arrive(arrival(change), none, NOW).record;
+const decided = (now = NOW) => inbox.signed(inbox.answered(open(), 'approve', now), { sealed: { envelope: 'e', sealed: 's' }, code: '123456' }, now);
+
+test('a request lives by its host’s clock, but not longer than it says', () => {
+  assert.equal(open().endsAt, NOW + 60_000);
+  assert.equal(open().clockApart, undefined);
+  assert.deepEqual([open({ issued_at: S - 50 }).endsAt, open({ issued_at: S - 50 }).clockApart], [NOW + 10_000, -50]);
+  assert.deepEqual([open({ issued_at: S + 300 }).endsAt, open({ issued_at: S + 300 }).clockApart], [NOW + 60_000, 300]);
+  assert.deepEqual(inbox.arrive(arrival({ issued_at: S - 61 }), none, NOW), { late: 1 });
+  assert.deepEqual(inbox.arrive(arrival({ issued_at: S - 60 }), none, NOW), { late: 0 });
+});
+
+test('the same again is no news, another one of the same id is an alarm', () => {
+  const known = open();
+  assert.equal(inbox.arrive(arrival(), { ...none, known }, NOW), undefined);
+  assert.deepEqual(inbox.arrive({ ...arrival(), digest: 'x' }, { ...none, known }, NOW), { alarm: 'two-requests' });
+  assert.equal(inbox.arrive(arrival(), { ...none, isClosed: true }, NOW), undefined);
+  assert.deepEqual(inbox.arrive(arrival(), { ...none, openOfHost: inbox.MAX_OPEN_PER_HOST }, NOW), { alarm: 'too-many' });
+});
+
+test('only the host’s word about exactly this request ends it', () => {
+  const known = decided();
+  assert.deepEqual(inbox.close({ key: 'm/1', digest: 'x', outcome: 'denied' }, known, NOW), { alarm: 'other-request-closed' });
+  const { ended, rememberUntil } = inbox.close({ key: 'm/1', digest: 'd', outcome: 'approved' }, known, NOW + 1000);
+  assert.deepEqual([ended.phase, ended.outcome, ended.answer, ended.endedAt], ['closed', 'approved', 'approve', NOW + 1000]);
+  assert.deepEqual([ended.code, ended.sealed], [undefined, undefined], 'neither is kept');
+  assert.equal(rememberUntil, NOW + 60_000 + inbox.REMEMBER_MS);
+  assert.equal(inbox.close({ key: 'm/1', digest: 'd', outcome: 'denied' }, ended, NOW).ended, undefined, 'the first word stands');
+  const unknown = inbox.close({ key: 'm/1', digest: 'd', outcome: 'approved' }, undefined, NOW);
+  assert.deepEqual(unknown, { rememberUntil: NOW + 600_000 + inbox.REMEMBER_MS });
+});
+
+test('an answer is given once, in time, and again only when it could not be signed', () => {
+  const signing = inbox.answered(open(), 'deny', NOW);
+  assert.equal(signing.phase, 'signing');
+  for (const record of [signing, decided(), undefined]) {
+    assert.throws(() => inbox.answered(record, 'approve', NOW), (e) => e.code === 'expired');
+  }
+  assert.throws(() => inbox.answered(open(), 'approve', NOW + 60_000), (e) => e.code === 'expired');
+  assert.deepEqual(inbox.notSigned(signing), open());
+  assert.deepEqual(inbox.tick(signing, NOW + 10_000), open(), 'the page that signed is gone');
+  assert.equal(inbox.signed(open(), {}, NOW), undefined);
+});
+
+test('a decision goes again, less and less often, until its request has ended', () => {
+  let record = decided();
+  const times = [];
+  for (let now = NOW; now < NOW + 70_000; now += 500) {
+    if (!inbox.isDue(record, now)) continue;
+    times.push((now - NOW) / 1000);
+    record = inbox.sentAgain(record, now);
+  }
+  assert.deepEqual(times, [1, 3, 7, 15, 30, 45]);
+});
+
+test('what nobody ended is over some seconds after its time, and a late word corrects that', () => {
+  assert.equal(inbox.tick(open(), NOW + 62_999), 'unchanged');
+  const over = inbox.tick(open(), NOW + 63_000);
+  assert.deepEqual([over.phase, over.outcome, over.endedAt], ['closed', 'over', NOW + 60_000]);
+  assert.equal(inbox.close({ key: 'm/1', digest: 'd', outcome: 'expired' }, over, NOW + 64_000).ended.outcome, 'expired');
+  assert.equal(inbox.tick(over, NOW + 659_999), 'unchanged');
+  assert.equal(inbox.tick(over, NOW + 660_000), 'forget');
+});
+
+test('open requests of one user at a time say in what they differ', () => {
+  const record = (key, change = {}, phase = 'open') => ({ ...inbox.arrive({ ...arrival(change), key }, none, NOW).record, phase });
+  const [a, b] = [record('m/1', { command: 'ls', remote: { address: '::1', source: 'pam' } }), record('m/2', { command: 'rm', service: 'su' })];
+  assert.deepEqual(conflicts(a, [a, b]), [{ key: 'm/2', differs: ['service', 'command', 'from'] }]);
+  assert.deepEqual(conflicts(a, [a, record('m/3', a.request)]), [{ key: 'm/3', differs: [] }]);
+  assert.deepEqual(conflicts(a, [a, record('m/2', { user: 'bob' }), record('m/3', {}, 'decided'), record('m/4', { kind: 'test' })]), []);
+  const decidedOne = record('m/5', {}, 'decided');
+  assert.deepEqual(conflicts(decidedOne, [a, decidedOne]), []);
+});
