@@ -8,6 +8,7 @@ use crate::mailboxes::Mailboxes;
 use crate::messages::{Bounds, Messages};
 use crate::metrics::Metrics;
 use crate::problem::Fault;
+use crate::push::Push;
 use crate::registry::{self, Registry};
 use crate::tokens::{Caller, Tokens};
 use countersign_protocol::{digest, random};
@@ -28,6 +29,7 @@ pub(crate) struct App {
     pub(crate) mailboxes: Mailboxes,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    pub(crate) push: Push,
     /// Becomes true when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
     messages: Mutex<Messages>,
@@ -41,6 +43,7 @@ impl App {
         config: &Config,
         origin: String,
         registry: Registry,
+        push: Push,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -52,7 +55,8 @@ impl App {
             tokens: Tokens::default(),
             mailboxes: Mailboxes::new(config.limits.mailboxes_per_host),
             limits: Limits::new(&config.limits),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(push.results()),
+            push,
             stopping,
             messages: Mutex::new(Messages::new(Bounds::new(&config.limits))),
         }

@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) app_origins: Vec<String>,
     pub(crate) log: LogLevel,
     pub(crate) limits: Limits,
+    pub(crate) push: Push,
 }
 
 /// The command line's part.
@@ -77,6 +78,8 @@ struct File {
     log: LogLevel,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    push: Push,
 }
 
 /// A certificate chain and its private key, both PEM. Read again on SIGHUP.
@@ -97,6 +100,34 @@ pub(crate) struct Acme {
     pub(crate) directory: String,
     /// The only roots that are believed for `directory`, PEM.
     pub(crate) ca: Option<PathBuf>,
+}
+
+/// How devices are rung.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Push {
+    /// Whom a push service's operator may ask: a `mailto:` or `https:` URL.
+    pub(crate) contact: Option<String>,
+    /// Certificates that are trusted for push services beside the system's, PEM.
+    pub(crate) ca: Option<PathBuf>,
+    /// Whether push services may be on addresses that are not public, and on any port.
+    pub(crate) private_networks: bool,
+}
+
+impl Push {
+    fn check(&self) -> Result<(), ConfigError> {
+        let plain = |contact: &String| {
+            let rest = contact.strip_prefix("mailto:").or_else(|| contact.strip_prefix("https://"));
+            contact.len() <= 256
+                && rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
+        };
+        match self.contact.as_ref().filter(|contact| !plain(contact)) {
+            Some(contact) => Err(ConfigError(format!(
+                "push.contact: {contact:?} is not of the form mailto:admin@example.com or https://example.com/"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How much is logged.
@@ -208,6 +239,7 @@ impl Config {
             app_origins: if over.app_origins.is_empty() { file.app_origins } else { over.app_origins },
             log: file.log,
             limits: file.limits,
+            push: file.push,
         };
         config.check()?;
         Ok(config)
@@ -242,6 +274,7 @@ impl Config {
                     .to_owned(),
             ));
         }
+        self.push.check()?;
         match self.limits.all().into_iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(ConfigError(format!("limits.{name} must not be 0"))),
             None => Ok(()),
@@ -387,6 +420,17 @@ mod tests {
         assert!(missing.to_string().starts_with("/nonexistent/x.toml: "), "{missing}");
         let fault = load("", Overrides { tls_cert: Some("/c".into()), ..Overrides::default() }).unwrap_err();
         assert!(fault.contains("--tls-key"), "{fault}");
+    }
+
+    #[test]
+    fn whom_push_services_ask_is_a_url() {
+        let push = |contact: &str| load(&format!("[push]\ncontact = '{contact}'"), Overrides::default());
+        for good in ["mailto:admin@example.com", "https://example.com/contact"] {
+            assert_eq!(push(good).unwrap().push.contact.as_deref(), Some(good));
+        }
+        for bad in ["", "admin@example.com", "mailto:", "http://example.com", "mailto:a b@example.com"] {
+            assert!(push(bad).unwrap_err().contains("push.contact"), "{bad}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Who is known and who is linked to whom, in memory: every message asks, so no message waits for
 //! the database.
 
+use crate::push::Subscription;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// A key id: SHA-256 of an OpenSSH public key blob.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +56,7 @@ pub(crate) struct Directory {
     by_id: HashMap<KeyId, Peer>,
     entries: Vec<Entry>,
     links: HashSet<(Peer, Peer)>,
+    subscriptions: HashMap<Peer, Arc<Subscription>>,
 }
 
 impl Directory {
@@ -93,6 +96,25 @@ impl Directory {
         if let Some(id) = self.id(peer) {
             self.by_id.remove(&id);
         }
+        self.subscriptions.remove(&peer);
+    }
+
+    /// Where a device wants to be rung.
+    pub(crate) fn subscription(&self, device: Peer) -> Option<Arc<Subscription>> {
+        self.subscriptions.get(&device).cloned()
+    }
+
+    /// Sets that, or ends it.
+    pub(crate) fn subscribe(&mut self, device: Peer, subscription: Option<Subscription>) {
+        match subscription {
+            Some(subscription) => self.subscriptions.insert(device, Arc::new(subscription)),
+            None => self.subscriptions.remove(&device),
+        };
+    }
+
+    /// How many devices want to be rung.
+    pub(crate) fn subscribed(&self) -> usize {
+        self.subscriptions.len()
     }
 
     pub(crate) fn link(&mut self, host: Peer, device: Peer) {

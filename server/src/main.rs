@@ -19,6 +19,7 @@ mod messages;
 mod metrics;
 mod poll;
 mod problem;
+mod push;
 mod registry;
 mod routes;
 mod serve;

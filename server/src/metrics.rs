@@ -1,6 +1,7 @@
 //! Counters for Prometheus. No names, keys or addresses are in them.
 
 use crate::app::App;
+use crate::push::Results;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -31,11 +32,14 @@ pub(crate) struct Metrics {
     hosts: Gauge,
     devices: Gauge,
     links: Gauge,
+    pushes_waiting: Gauge,
+    subscriptions: Gauge,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pushes: &Results) -> Self {
         let mut registry = Registry::with_prefix("countersign");
+        pushes.register(&mut registry);
         let requests = Family::<Answered, Counter>::default();
         registry.register("requests", "HTTP requests by route and status", requests.clone());
         let mut counter = |name: &str, help: &str| {
@@ -58,6 +62,8 @@ impl Metrics {
         let hosts = gauge("hosts", "Hosts known");
         let devices = gauge("devices", "Devices known");
         let links = gauge("links", "Links between hosts and devices");
+        let pushes_waiting = gauge("pushes_waiting", "Web pushes that wait or are under way");
+        let subscriptions = gauge("subscriptions", "Devices that are rung by Web Push");
         Self {
             registry,
             requests,
@@ -71,6 +77,8 @@ impl Metrics {
             hosts,
             devices,
             links,
+            pushes_waiting,
+            subscriptions,
         }
     }
 
@@ -92,6 +100,8 @@ impl Metrics {
         set(&self.hosts, hosts);
         set(&self.devices, devices);
         set(&self.links, links);
+        set(&self.pushes_waiting, app.push.len());
+        set(&self.subscriptions, app.registry.subscribed());
         let mut text = String::new();
         encode(&mut text, &self.registry).ok()?;
         Some(text)

@@ -4,12 +4,14 @@
 //! in the same order.
 
 use crate::directory::{Directory, KeyId, Peer, Role};
+use crate::push::{self, Subscription};
 use crate::store::tables::{self, Carded, Joined, Unlinked};
-use crate::store::{Store, StoreError, StoreThread};
-use countersign_protocol::api::{KnownHost, SignedCard};
+use crate::store::{self, Store, StoreError, StoreThread};
+use countersign_protocol::api::{self, KnownHost, SignedCard};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
 
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
@@ -45,16 +47,26 @@ fn write(directory: &RwLock<Directory>) -> RwLockWriteGuard<'_, Directory> {
 }
 
 impl Registry {
-    /// Opens the database and reads all of it that is kept in memory.
+    /// Opens the database and reads all of it that is kept in memory, and the secret for Web Push.
     pub(crate) fn open(
         path: &Path,
         devices_per_host: u32,
         hosts_per_device: u32,
-    ) -> Result<(Self, StoreThread), StoreError> {
-        let (store, thread, conn) = Store::open(path)?;
-        let directory = tables::load(&conn).map_err(|error| StoreError::sqlite(path, &error))?;
+        private_networks: bool,
+    ) -> Result<(Self, StoreThread, Zeroizing<[u8; 32]>), StoreError> {
+        let (store, thread, mut conn) = Store::open(path)?;
+        let sqlite = |error| StoreError::sqlite(path, &error);
+        let secret = store::push::secret(&mut conn, &*push::new_secret()).map_err(sqlite)?;
+        let mut directory = tables::load(&conn).map_err(sqlite)?;
+        for (device, given) in store::push::subscriptions(&conn).map_err(sqlite)? {
+            // One that is no longer allowed stays in the database: the setting may come back.
+            let subscription = Subscription::read(&given, private_networks).ok();
+            if let (Some((device, _)), Some(subscription)) = (directory.find(&device), subscription) {
+                directory.subscribe(device, Some(subscription));
+            }
+        }
         let directory = Arc::new(RwLock::new(directory));
-        Ok((Self { store, directory, devices_per_host, hosts_per_device }, thread))
+        Ok((Self { store, directory, devices_per_host, hosts_per_device }, thread, secret))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Directory> {
@@ -89,6 +101,63 @@ impl Registry {
     /// Known hosts, known devices, links.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         self.read().counts()
+    }
+
+    /// Where a device wants to be rung.
+    pub(crate) fn subscription(&self, device: Peer) -> Option<Arc<Subscription>> {
+        self.read().subscription(device)
+    }
+
+    /// How many devices want to be rung.
+    pub(crate) fn subscribed(&self) -> usize {
+        self.read().subscribed()
+    }
+
+    /// Takes a device's subscription. False when the device is not known (any more).
+    pub(crate) async fn subscribe(
+        &self,
+        device: KeyId,
+        given: api::Subscription,
+        subscription: Subscription,
+    ) -> Result<bool, StoreError> {
+        let peer = self.find(&device).map(|(peer, _)| peer);
+        if peer.and_then(|peer| self.subscription(peer)).is_some_and(|held| *held == subscription) {
+            return Ok(true);
+        }
+        let directory = Arc::clone(&self.directory);
+        self.store
+            .run(move |conn| {
+                let known = store::push::subscribe(conn, device, &given, now())?;
+                let mut directory = write(&directory);
+                match directory.find(&device) {
+                    Some((peer, _)) if known => directory.subscribe(peer, Some(subscription)),
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            })
+            .await
+    }
+
+    /// Forgets a device's subscription; where one is given, only if it is still that one.
+    pub(crate) async fn unsubscribe(
+        &self,
+        device: KeyId,
+        only: Option<Arc<Subscription>>,
+    ) -> Result<bool, StoreError> {
+        let directory = Arc::clone(&self.directory);
+        self.store
+            .run(move |conn| {
+                let endpoint = only.as_ref().map(|only| only.endpoint().as_str());
+                let ended = store::push::unsubscribe(conn, device, endpoint)?;
+                let mut directory = write(&directory);
+                if let Some((peer, _)) = directory.find(&device)
+                    && ended
+                {
+                    directory.subscribe(peer, None);
+                }
+                Ok(ended)
+            })
+            .await
     }
 
     /// Whether the database answers.

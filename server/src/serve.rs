@@ -4,6 +4,7 @@ use crate::acme::{AcmeError, Keeper};
 use crate::app::{App, Shared};
 use crate::config::Config;
 use crate::gate::{Gate, HEADERS};
+use crate::push::{Push, PushError, Pusher};
 use crate::registry::Registry;
 use crate::store::StoreError;
 use crate::tls::{self, TlsError};
@@ -43,6 +44,8 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
+    Push(#[from] PushError),
+    #[error(transparent)]
     Acme(#[from] AcmeError),
     #[error("cannot listen on {0}: {1}{hint}", hint = listen_hint(.1))]
     Listen(SocketAddr, io::Error),
@@ -57,10 +60,16 @@ pub(crate) fn run(config: &Config) -> Result<(), ServeError> {
     let tls = Tls::load(config)?;
     raise_file_limit(config.limits.connections);
     let limits = &config.limits;
-    let (registry, thread) =
-        Registry::open(&config.database, limits.devices_per_host, limits.hosts_per_device)?;
+    let (registry, thread, secret) = Registry::open(
+        &config.database,
+        limits.devices_per_host,
+        limits.hosts_per_device,
+        config.push.private_networks,
+    )?;
+    let push = Push::new(&config.push, &config.origin_for(config.listen), &secret)?;
+    drop(secret);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config, tls, registry));
+    let served = runtime.block_on(serve(config, tls, registry, push));
     // Ends the handlers that are left, and with them the last user of the database.
     runtime.shutdown_timeout(Duration::from_secs(1));
     thread.join();
@@ -99,7 +108,7 @@ impl Tls {
     }
 }
 
-async fn serve(config: &Config, tls: Option<Tls>, registry: Registry) -> Result<(), ServeError> {
+async fn serve(config: &Config, tls: Option<Tls>, registry: Registry, push: Push) -> Result<(), ServeError> {
     let at = |error| ServeError::Listen(config.listen, error);
     let signals = Signals::new()?;
     let listener = listen(config.listen).map_err(at)?;
@@ -107,7 +116,7 @@ async fn serve(config: &Config, tls: Option<Tls>, registry: Registry) -> Result<
     let bound = listener.local_addr().map_err(at)?;
     let origin = config.origin_for(bound);
     let (stop, stopping) = watch::channel(false);
-    let app: Shared = Arc::new(App::new(config, origin.clone(), registry, stopping));
+    let app: Shared = Arc::new(App::new(config, origin.clone(), registry, push, stopping));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (hosts, devices, links) = app.registry.counts();
     tracing::info!(
@@ -115,6 +124,7 @@ async fn serve(config: &Config, tls: Option<Tls>, registry: Registry) -> Result<
     );
 
     let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
+    let pusher = Pusher::start(Arc::clone(&app));
     let handle = Handle::new();
     let service = routes::router(app, config).into_make_service_with_connect_info::<SocketAddr>();
     let server = bounded(axum_server::from_tcp(listener)?).handle(handle.clone());
@@ -147,6 +157,7 @@ async fn serve(config: &Config, tls: Option<Tls>, registry: Registry) -> Result<
     stop.send_replace(true);
     handle.graceful_shutdown(Some(GRACE));
     let served = serving.await.map_err(io::Error::other)?;
+    pusher.finish().await;
     sweeper.abort();
     if let Some(keeping) = keeping {
         keeping.abort();

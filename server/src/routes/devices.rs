@@ -4,11 +4,13 @@ use crate::app::Shared;
 use crate::directory::KeyId;
 use crate::extract::{Anybody, Device, Host, Json, KeyIdPath, mailbox_id};
 use crate::problem::Fault;
+use crate::push::Subscription;
 use crate::registry::Registered;
 use axum::extract::State;
 use axum::http::StatusCode;
-use countersign_protocol::api::{Directory, Problem, Register, SignedCard};
+use countersign_protocol::api::{self, Directory, Problem, Register, SignedCard};
 use countersign_protocol::card;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Makes a device known that a host has opened a mailbox for, and links the two.
@@ -80,6 +82,10 @@ fn check_card(signed: &SignedCard) -> Result<(KeyId, i64), Fault> {
     Ok((KeyId(verified.key.sha256()), serial))
 }
 
+fn unknown() -> Fault {
+    Fault::forbidden("unknown-key", "this device has no host any more; pair it again")
+}
+
 async fn put_card(
     app: &Shared,
     device: KeyId,
@@ -96,14 +102,58 @@ async fn put_card(
         Registered::IsHost => {
             Err(Fault::conflict("is-host", "this key is known as a host's; make a new device key"))
         }
-        Registered::Unknown => {
-            Err(Fault::forbidden("unknown-key", "this device has no host any more; pair it again"))
-        }
+        Registered::Unknown => Err(unknown()),
         Registered::Full => Err(Fault::forbidden(
             "limit",
             "the host or the device has as many links as it may; end some of them first",
         )),
     }
+}
+
+/// Takes where the device wants to be rung, in place of what it has said before.
+#[utoipa::path(
+    put, path = "/v1/devices/self/push", tag = "devices", security(("token" = [])),
+    request_body = api::Subscription,
+    responses(
+        (status = 204, description = "It will be rung there"),
+        (status = 400, body = Problem, description = "The endpoint or a key is not one that is allowed"),
+        (status = 401, body = Problem),
+        (status = 403, body = Problem, description = "The caller is a host, or a device without a host"),
+        (status = 429, body = Problem),
+    )
+)]
+pub(super) async fn subscribe(
+    State(app): State<Shared>,
+    Device(caller): Device,
+    Json(given): Json<api::Subscription>,
+) -> Result<StatusCode, Fault> {
+    let subscription =
+        Subscription::read(&given, app.push.private_networks()).map_err(|bad| Fault::bad(bad.to_string()))?;
+    let service = Arc::clone(subscription.service());
+    if !app.registry.subscribe(caller.id, given, subscription).await? {
+        return Err(unknown());
+    }
+    tracing::debug!("device {} is rung by way of {service}", caller.id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the ringing of a device.
+#[utoipa::path(
+    delete, path = "/v1/devices/self/push", tag = "devices", security(("token" = [])),
+    responses(
+        (status = 204, description = "It is not rung (any more)"),
+        (status = 401, body = Problem),
+        (status = 403, body = Problem, description = "The caller is a host"),
+        (status = 429, body = Problem),
+    )
+)]
+pub(super) async fn unsubscribe(
+    State(app): State<Shared>,
+    Device(caller): Device,
+) -> Result<StatusCode, Fault> {
+    app.registry.unsubscribe(caller.id, None).await?;
+    app.push.forget(caller.peer);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The cards of the devices that a host is linked to.

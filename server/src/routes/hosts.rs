@@ -116,6 +116,7 @@ pub(super) async fn end_link(app: &Shared, host: KeyId, device: KeyId) -> Result
     let (host_peer, device_peer) =
         app.registry.unlink(host, device).await?.ok_or_else(|| Fault::not_found("the two are not linked"))?;
     app.messages().unlink(host_peer, device_peer);
+    app.push.unlink(host_peer, device_peer);
     if app.registry.find(&device).is_none() {
         app.tokens.end(device_peer);
     }

@@ -63,7 +63,13 @@ pub(super) async fn post(
             })?;
         }
     }
-    let listening = hold(&app, &known, Instant::now() + Duration::from_secs(u64::from(post.ttl)))?;
+    let (listening, ring) = hold(&app, &known, Instant::now() + Duration::from_secs(u64::from(post.ttl)))?;
+    for Message { key, version, frame } in ring {
+        // The end of a request is pushed to whoever was rung for it.
+        if post.ring || *version == Version::Closed {
+            app.push.ring(&app, *key, *version, frame, post.ttl);
+        }
+    }
     app.metrics.posts.inc();
     app.metrics.messages.inc_by(known.len() as u64);
     Ok((StatusCode::ACCEPTED, axum::Json(Posted { listening, unknown })))
@@ -98,14 +104,18 @@ fn check_sender(checked: &Checked, caller: &Caller) -> Result<(), Fault> {
     Err(Fault::forbidden("other-key", "an envelope's `from` is not the caller's key id"))
 }
 
-/// Holds the messages; tells how many of the devices have a stream open.
-fn hold(app: &App, messages: &[Message], expires: Instant) -> Result<u32, Fault> {
+/// Holds the messages; tells how many of the devices have a stream open, and which messages are held now.
+fn hold<'a>(app: &App, messages: &'a [Message], expires: Instant) -> Result<(u32, Vec<&'a Message>), Fault> {
     let mut store = app.messages();
     let mut listening = BTreeSet::new();
-    let (mut held, mut no_device) = (0, None);
-    for Message { key, version, frame } in messages {
+    let (mut held, mut current, mut no_device) = (0, Vec::new(), None);
+    for message in messages {
+        let Message { key, version, frame } = message;
         match store.put(*key, *version, frame, expires) {
-            Ok(_) => held += 1,
+            Ok(taken) => {
+                held += 1;
+                current.extend(taken.then_some(message));
+            }
             // One device that others have filled must not keep the person's other devices from it.
             Err(full @ Full::Device) => {
                 no_device = Some(full);
@@ -120,7 +130,7 @@ fn hold(app: &App, messages: &[Message], expires: Instant) -> Result<u32, Fault>
     if let (0, Some(full)) = (held, no_device) {
         return Err(no_room(&full));
     }
-    Ok(u32::try_from(listening.len()).unwrap_or(u32::MAX))
+    Ok((u32::try_from(listening.len()).unwrap_or(u32::MAX), current))
 }
 
 fn no_room(full: &Full) -> Fault {

@@ -1,5 +1,6 @@
 //! The routes, the document that describes them, and what is done with every request.
 
+mod app;
 mod auth;
 mod devices;
 mod health;
@@ -67,6 +68,8 @@ fn described(app_origins: &[String]) -> (Router<Shared>, Document) {
         .routes(routes!(hosts::unlink))
         .routes(routes!(devices::register, devices::list))
         .routes(routes!(devices::replace_card))
+        .routes(routes!(devices::subscribe, devices::unsubscribe))
+        .routes(routes!(app::info))
         .routes(routes!(devices::unlink))
         .routes(routes!(messages::post).layer(DefaultBodyLimit::max(MAX_POST)))
         .routes(routes!(messages::decide))

@@ -34,6 +34,20 @@ const STEPS: &[M<'_>] = &[
         "CREATE INDEX links_by_device ON links (device, host);
          CREATE INDEX join_tokens_by_host ON join_tokens (used_by);",
     ),
+    // Web Push: the server's own key, and where devices want to be rung.
+    M::up(
+        "CREATE TABLE push_key (
+             id INTEGER PRIMARY KEY CHECK (id = 1),
+             secret BLOB NOT NULL CHECK (length(secret) = 32)
+         ) STRICT;
+         CREATE TABLE subscriptions (
+             device BLOB PRIMARY KEY REFERENCES devices (id) ON DELETE CASCADE,
+             endpoint TEXT NOT NULL,
+             p256dh BLOB NOT NULL CHECK (length(p256dh) = 65),
+             auth BLOB NOT NULL CHECK (length(auth) = 16),
+             subscribed_at INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 /// All steps.

@@ -1,6 +1,7 @@
 //! The SQLite database: what survives a restart. One thread owns the connection.
 
 mod migrations;
+pub(crate) mod push;
 pub(crate) mod tables;
 
 use rusqlite::{Connection, ErrorCode};

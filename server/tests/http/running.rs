@@ -79,7 +79,8 @@ async fn an_older_database_is_brought_up_to_date() {
     // As the first release left it.
     let conn = Connection::open(&database).unwrap();
     conn.execute_batch(
-        "DROP INDEX links_by_device; DROP INDEX join_tokens_by_host; PRAGMA user_version = 1;",
+        "DROP INDEX links_by_device; DROP INDEX join_tokens_by_host; DROP TABLE push_key; \
+         DROP TABLE subscriptions; PRAGMA user_version = 1;",
     )
     .unwrap();
     drop(conn);
@@ -91,7 +92,7 @@ async fn an_older_database_is_brought_up_to_date() {
     );
     let conn = Connection::open(&database).unwrap();
     let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
 }
 
 #[tokio::test]
@@ -271,7 +272,10 @@ async fn the_document_describes_every_route() {
         "post /v1/devices",
         "get /v1/devices",
         "put /v1/devices/self",
+        "put /v1/devices/self/push",
+        "delete /v1/devices/self/push",
         "delete /v1/devices/{id}",
+        "get /v1/app",
         "post /v1/messages",
         "post /v1/decisions",
         "get /v1/stream",
