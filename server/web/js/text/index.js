@@ -59,6 +59,9 @@ export const number = (n) => new Intl.NumberFormat(locale()).format(n);
 /** 14:03:07 @param {number} ms since 1970 */
 export const clock = (ms) => new Intl.DateTimeFormat(locale(), { timeStyle: 'medium' }).format(ms);
 
+/** 14:03 @param {number} ms since 1970 */
+export const hour = (ms) => new Intl.DateTimeFormat(locale(), { timeStyle: 'short' }).format(ms);
+
 /** A day and a time of day, the day left out today. @param {number} ms since 1970 */
 export function when(ms) {
   const today = new Date().toDateString() === new Date(ms).toDateString();
@@ -75,11 +78,14 @@ export function day(ms) {
   return new Intl.DateTimeFormat(locale(), { dateStyle: 'full' }).format(ms);
 }
 
-/** 45 seconds, 5 minutes, 1 hour 30 minutes. @param {number} seconds */
-export function duration(seconds) {
+/** 15 min, 8 hr. @param {number} seconds */
+export const shortDuration = (seconds) => duration(seconds, 'short');
+
+/** 45 seconds, 5 minutes, 1 hour 30 minutes. @param {number} seconds @param {'long'|'short'} [unitDisplay] */
+export function duration(seconds, unitDisplay = 'long') {
   const parts = [[Math.floor(seconds / 3600), 'hour'], [Math.floor((seconds % 3600) / 60), 'minute'], [Math.floor(seconds % 60), 'second']];
-  const said = parts.filter(([n]) => n).slice(0, 2).map(([n, unit]) => new Intl.NumberFormat(locale(), { style: 'unit', unit: String(unit), unitDisplay: 'long' }).format(Number(n)));
-  return said.length ? said.join(' ') : new Intl.NumberFormat(locale(), { style: 'unit', unit: 'second', unitDisplay: 'long' }).format(0);
+  const said = parts.filter(([n]) => n).slice(0, 2).map(([n, unit]) => new Intl.NumberFormat(locale(), { style: 'unit', unit: String(unit), unitDisplay }).format(Number(n)));
+  return said.length ? said.join(' ') : new Intl.NumberFormat(locale(), { style: 'unit', unit: 'second', unitDisplay }).format(0);
 }
 
 /** @param {string[]} items */

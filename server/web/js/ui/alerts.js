@@ -2,16 +2,25 @@
 
 import { number, t, tt } from '../text/index.js';
 import { h } from './dom.js';
-import { outside } from './escape.js';
+import { escape, outside } from './escape.js';
 import { icon } from './icons.js';
 import { moment } from './words.js';
 
 /** @typedef {import('./types.js').Context} Context */
 
+/** What a screen reader hears of an alarm. @param {import('./types.js').Alarm} alarm */
+export function alarmText({ machine, reason }) {
+  const what = t(`alarm.${reason}`);
+  return machine === undefined ? what : t('alarm.named', { machine: escape(machine), what });
+}
+
+/** @param {import('./types.js').DeviceNews} news */
+export const newsText = ({ what, device, machine, user }) => t(`news.${what}`, { device: escape(device), machine: escape(machine), user: escape(user) });
+
 /** @param {import('./types.js').Alarm} alarm @param {Context} context */
 export function alarmCard(alarm, context) {
   const title = `alarm-${alarm.id}`;
-  return h('article', { class: 'alarm', role: 'alert', 'data-testid': 'alarm', 'data-reason': alarm.reason, 'data-key': `alarm ${alarm.id}`, 'aria-labelledby': title },
+  return h('article', { class: 'alarm', 'data-testid': 'alarm', 'data-reason': alarm.reason, 'data-key': `alarm ${alarm.id}`, 'aria-labelledby': title },
     h('div', { class: 'alarm-head' }, icon('alarm'), h('h2', { id: title, tabindex: '-1', 'data-focus': true },
       alarm.machine === undefined ? t(`alarm.${alarm.reason}`) : tt('alarm.named', { machine: outside(alarm.machine), what: t(`alarm.${alarm.reason}`) }))),
     h('p', null, t(`alarm.${alarm.reason}.text`)),
@@ -26,7 +35,7 @@ export function newsCard(news, context) {
   const title = `news-${news.id}`;
   const names = { device: outside(news.device), machine: outside(news.machine), user: outside(news.user) };
   const mine = () => context.engine.dismissNews(news.id);
-  return h('article', { class: 'news', role: 'status', 'data-testid': 'news', 'data-what': news.what, 'data-key': `news ${news.id}`, 'aria-labelledby': title },
+  return h('article', { class: 'news', 'data-testid': 'news', 'data-what': news.what, 'data-key': `news ${news.id}`, 'aria-labelledby': title },
     h('h2', { id: title, tabindex: '-1', 'data-focus': true }, icon('device'), h('span', null, tt(`news.${news.what}`, names))),
     h('p', null, t(`news.${news.what}.ask`), ' ', h('span', { class: 'hint' }, moment(news.at))),
     h('div', { class: 'actions' },

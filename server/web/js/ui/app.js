@@ -1,6 +1,7 @@
 // The frame around the pages: navigation, connection, announcements, and drawing after each change.
 
 import { number, t, tn } from '../text/index.js';
+import { alarmText, newsText } from './alerts.js';
 import { shown } from './card.js';
 import { h, patch } from './dom.js';
 import { icon, mark } from './icons.js';
@@ -42,6 +43,8 @@ export function run(engine) {
   let settledAt = -Infinity;
   /** @type {Map<string, string>} */
   const phases = new Map();
+  /** @type {Set<string>} */
+  const told = new Set();
 
   /** @type {import('./types.js').Context} */
   const context = {
@@ -65,6 +68,7 @@ export function run(engine) {
   function draw() {
     if (routeOf(location.hash, engine.status).name !== route.name) return navigate();
     watchCards();
+    watchAlerts();
     const held = heldCard();
     const old = document.activeElement;
     patch(main, h('main', attributesOf(main), page.view()));
@@ -79,9 +83,18 @@ export function run(engine) {
 
   const waiting = () => engine.items.filter((item) => item.phase === 'open').length;
 
+  /** Alarms and news are told once. */
+  function watchAlerts() {
+    const texts = [...engine.alarms.map((alarm) => /** @type {const} */ ([`alarm ${alarm.id}`, alarmText(alarm)])), ...engine.news.map((news) => /** @type {const} */ ([`news ${news.id}`, newsText(news)]))];
+    for (const [id, text] of texts) {
+      if (!told.has(id)) announce(text);
+      told.add(id);
+    }
+  }
+
   /** Notes when cards came or went, and tells a screen reader what became of them. */
   function watchCards() {
-    const now = engine.items.filter(shown).map((item) => item.key).join(' ');
+    const now = engine.items.filter(shown).map((item) => `${item.key} ${item.phase === 'signing' ? 'open' : item.phase}`).join('\n');
     if (now !== open) settledAt = performance.now();
     open = now;
     for (const item of engine.items) {
@@ -131,7 +144,7 @@ export function run(engine) {
   addEventListener('hashchange', navigate);
   setInterval(() => tick(announce), 1000);
   register();
-  if (engine.status === 'ready') engine.start();
+  engine.start();
   navigate();
 }
 

@@ -1,11 +1,10 @@
 // One request as a slip: what is asked above the tear line, the answer below it.
 
-import { duration, t } from '../text/index.js';
+import { clock, duration, shortDuration, t } from '../text/index.js';
 import { h } from './dom.js';
-import { outside } from './escape.js';
 import { icon } from './icons.js';
 import { steadyNow, timeLeft } from './time.js';
-import { askedAt, details, fingerprint, headline, headlineText, moment, outcomeText } from './words.js';
+import { clockRows, details, extraRow, fingerprint, headline, headlineText, moment, outcomeText } from './words.js';
 
 /** @typedef {import('./types.js').Item} Item */
 /** @typedef {import('./types.js').Context} Context */
@@ -28,7 +27,7 @@ export function card(item, context, { full = false } = {}) {
     'data-kind': item.request.kind, 'data-outcome': item.outcome, 'aria-labelledby': id,
   },
   h('div', { class: 'kicker' }, icon(item.request.kind === 'test' ? 'bell' : item.request.kind), h('span', null, t(`kind.${item.request.kind}`)),
-    h('time', { 'data-testid': 'asked-at', datetime: new Date(item.request.issued_at * 1000).toISOString() }, askedAt(item))),
+    h('time', { 'data-testid': 'asked-at', datetime: new Date(item.request.issued_at * 1000).toISOString() }, clock(item.request.issued_at * 1000))),
   h('h2', { id, class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'headline' }, headline(item)),
   item.phase === 'closed' && !full ? null : rows(item, differs, full),
   item.phase === 'closed' ? ended(item) : [tear(item), answerPart(item, context)]);
@@ -36,9 +35,9 @@ export function card(item, context, { full = false } = {}) {
 
 /** @param {Item} item @param {Set<string>} differs @param {boolean} full */
 function rows(item, differs, full) {
-  const list = details(item);
-  if (differs.has('machine') && !list.some((row) => row.name === 'machine')) list.unshift({ name: 'machine', value: outside(item.machine.name) });
-  for (const name of differs) if (!list.some((row) => row.name === name)) list.push({ name, value: t('row.none') });
+  /** @type {ReturnType<typeof details>} */
+  const list = [...details(item), ...clockRows(item.clockApart)];
+  for (const name of differs) if (!list.some((row) => row.name === name)) list.push(extraRow(item, name));
   if (full) list.push({ name: 'fingerprint', value: fingerprint(item.machine.fingerprint) }, { name: 'digest', value: h('code', { class: 'fingerprint' }, item.digest) });
   return h('dl', { class: 'rows' }, list.map(({ name, value, code }) => {
     const marked = differs.has(name);
@@ -54,7 +53,7 @@ const tear = (item) => h('div', { class: 'tear' },
 
 /** @param {Item} item @param {Context} context */
 function answerPart(item, context) {
-  if (item.phase === 'decided') return decided(item, context);
+  if (item.phase === 'decided') return decided(item);
   const busy = item.phase === 'signing';
   const { kind, lease_max } = item.request;
   if (kind === 'test') return h('div', { class: 'answers' }, button(item, context, 'approve', busy ? 'answer.signing' : 'answer.rang', 'primary'));
@@ -93,9 +92,9 @@ function wake(context) {
 function leaseChoice(item, most) {
   const choices = [0, ...LEASES.filter((seconds) => seconds < most), most];
   return h('fieldset', { class: 'lease' }, h('legend', null, t('lease.title')),
-    h('div', { class: 'chips' }, choices.map((seconds) => h('label', null,
-      h('input', { type: 'radio', name: `lease-${item.key}`, value: String(seconds), checked: seconds === 0, 'data-testid': 'lease' }),
-      h('span', null, seconds ? duration(seconds) : t('lease.none'))))),
+    h('div', { class: 'segments' }, choices.map((seconds) => h('label', null,
+      h('input', { type: 'radio', name: `lease-${item.key}`, value: String(seconds), checked: seconds === 0, 'data-testid': 'lease', 'aria-label': seconds ? duration(seconds) : null }),
+      h('span', null, seconds ? shortDuration(seconds) : t('lease.none'))))),
     h('p', { class: 'hint' }, t('lease.hint')));
 }
 
@@ -105,8 +104,8 @@ function chosenLease(pressed) {
   return chosen instanceof HTMLInputElement ? Number(chosen.value) : 0;
 }
 
-/** @param {Item} item @param {Context} context */
-function decided(item, context) {
+/** @param {Item} item */
+function decided(item) {
   const { code, answer } = item;
   const approved = answer === 'approve';
   return h('div', { class: 'answered' },
@@ -117,8 +116,7 @@ function decided(item, context) {
     ] : h('p', { class: `verdict ${answer}` }, icon(approved ? 'check' : answer === 'report' ? 'alarm' : 'cross'), t(`answered.${item.request.kind === 'test' ? 'test' : answer}`)),
     item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
     h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(Boolean(item.delivered)) },
-      h('span', { class: item.delivered ? 'dot good' : 'dot busy' }), t(item.delivered ? 'card.delivered' : 'card.sending')),
-    approved && item.request.kind !== 'test' ? h('div', { class: 'after' }, button(item, context, 'deny', 'answer.deny.after', 'plain')) : null);
+      h('span', { class: item.delivered ? 'dot good' : 'dot busy' }), t(item.delivered ? 'card.delivered' : 'card.sending')));
 }
 
 /** Digits in groups, large. Their text is the digits alone. @param {string} code @param {number} group @param {string} testid */

@@ -6,7 +6,7 @@ import { escape, outside } from './escape.js';
 import { icon } from './icons.js';
 import { installButton, pushLine, single } from './health.js';
 import { peerLine, remove } from './machines.js';
-import { fit } from './pair.js';
+import { fit, MAX_NAME } from './name.js';
 import { fact, heading } from './parts.js';
 import { fingerprint, moment } from './words.js';
 
@@ -41,7 +41,7 @@ function own(context) {
     h('form', { class: 'rename', onsubmit: (event) => rename(event, context) },
       h('label', { for: 'own-name' }, t('devices.name')),
       h('div', { class: 'field' },
-        h('input', { id: 'own-name', name: 'name', type: 'text', value: self.name, required: true, maxlength: 64, autocomplete: 'off', 'data-testid': 'name', 'aria-describedby': 'own-name-hint' }),
+        h('input', { id: 'own-name', name: 'name', type: 'text', value: self.name, required: true, maxlength: MAX_NAME, autocomplete: 'off', 'data-testid': 'name', 'aria-describedby': 'own-name-hint' }),
         h('button', { type: 'submit', 'data-testid': 'rename' }, t('devices.rename'))),
       h('p', { class: 'hint', id: 'own-name-hint' }, t('devices.name.hint'))),
     h('dl', { class: 'rows' },

@@ -38,8 +38,8 @@ export function pushLine(context) {
 export const installButton = (context) => (canInstall() && !installed()
   ? h('button', { type: 'button', class: 'small', 'data-testid': 'install', onclick: () => install().then(context.refresh) }, icon('install'), t('install.button')) : null);
 
-/** Whether, as far as is known, this is somebody's only device. @param {Context} context */
-export const single = ({ engine }) => engine.machines.some((machine) => machine.users.some((user) => {
+/** Whether this is somebody's only device. @param {Context} context @param {boolean} [unheard] what counts where the machine has not said */
+export const single = ({ engine }, unheard = false) => engine.machines.some((machine) => machine.users.some((user) => {
   const known = machine.devices[user];
-  return (known?.peers.length ?? 1) + (known?.more ?? 0) < 2;
+  return known ? known.peers.length + known.more < 2 : unheard;
 }));

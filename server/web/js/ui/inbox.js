@@ -5,6 +5,7 @@ import { alarmCard, newsCard } from './alerts.js';
 import { card, shown } from './card.js';
 import { h } from './dom.js';
 import { outside } from './escape.js';
+import { groups } from './groups.js';
 import { icon, mark } from './icons.js';
 import { heading } from './parts.js';
 import { health } from './health.js';
@@ -33,25 +34,6 @@ export function inboxPage(context) {
       ];
     },
   };
-}
-
-/** Items that are in each other's way stand together. @param {Item[]} items @returns {Item[][]} */
-export function groups(items) {
-  /** @type {Item[][]} */
-  const out = [];
-  const left = new Set(items);
-  for (const first of items) {
-    if (!left.delete(first)) continue;
-    const group = [first];
-    for (const item of group) {
-      for (const other of [...left]) {
-        const meet = item.conflicts.some((c) => c.key === other.key) || other.conflicts.some((c) => c.key === item.key);
-        if (meet && left.delete(other)) group.push(other);
-      }
-    }
-    out.push(group);
-  }
-  return out;
 }
 
 /** @param {Item[]} group @param {Context} context */

@@ -54,7 +54,7 @@ function devicesOf(machine, user, context) {
 export const peerLine = (peer, onremove, where) => h('li', { 'data-key': peer.id, 'data-testid': 'device', 'data-device': peer.id, class: peer.self ? 'self' : null },
   icon('device'),
   h('div', null, h('p', null, h('strong', null, outside(peer.name)), peer.self ? h('span', { class: 'tag' }, t('devices.this')) : null),
-    h('p', { class: 'hint' }, where ? [where, ' · '] : null, t('devices.used'), ' ', peer.lastUsedAt ? moment(peer.lastUsedAt) : t('never'))),
+    h('p', { class: 'hint' }, where ? [where, ' · '] : null, peer.lastUsedAt ? [t('devices.used'), ' ', moment(peer.lastUsedAt)] : t('devices.unused'))),
   peer.removing ? h('span', { class: 'hint' }, t('devices.removing'))
     : h('button', { type: 'button', class: 'small danger', 'data-testid': 'remove-device', 'aria-label': t('devices.remove.named', { name: escape(peer.name) }), onclick: onremove }, t('devices.remove')));
 

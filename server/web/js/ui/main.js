@@ -10,10 +10,11 @@
 //   install-first     how to install on iOS, in place of pairing
 //   pairing           data-step: ready sending waiting code confirmed done failed
 //     pairing-server, device-name (input), notify (checkbox), pair (button), pairing-code, pairing-machine,
-//     pairing-user, pairing-fingerprint, time-left, pairing-done, fault (data-fault=CODE), pair-again (button),
+//     pairing-user, pairing-fingerprint, same-name, time-left, pairing-done, fault (data-fault=CODE), pair-again (button),
 //     pair-cancel (button), install (button)
 //   card              one request, with data-request=KEY, data-phase, data-kind, and when closed data-outcome
-//     headline, machine, user, requester, from, service, command, action, terminal, ssh-key, asked-at, time-left,
+//     headline with who, user (when another), machine, service (or in a row); from, service, command, action, terminal, ssh-key, asked-at, time-left,
+//     (while cards settle, 700 ms after one came or went, and while signing, the buttons are aria-disabled)
 //     approve, deny, report, code (text: 6 digits and no space), delivery (data-delivered=true|false), lease (radio inputs, value = seconds,
 //     0 = none), leased, outcome, differs (a row that differs in a conflict)
 //   conflict          the group of requests that came at once

@@ -7,6 +7,7 @@ import { escape, outside } from './escape.js';
 import { faultBox, faultCode } from './faults.js';
 import { icon } from './icons.js';
 import { deviceName, mustInstall } from './install.js';
+import { fit, MAX_NAME } from './name.js';
 import { heading, typed } from './parts.js';
 import { installButton, pushLine, single } from './health.js';
 import { timeLeft } from './time.js';
@@ -16,8 +17,6 @@ import { installFirst, waysToPair } from './welcome.js';
 /** @typedef {import('./types.js').Context} Context */
 /** @typedef {import('./types.js').PairingSession} PairingSession */
 
-/** Longest name of a device, in bytes: `protocol/src/message.rs`. */
-const MAX_NAME = 64;
 /** A pairing lasts so long. */
 const PAIRING_MS = 300_000;
 
@@ -107,16 +106,6 @@ function begin(event, session, context) {
   session.start({ name: fit(String(data.get('name')).trim()), notify: data.has('notify') }).catch(context.fail);
 }
 
-/** Cut to what a device's name may have in bytes. @param {string} name */
-export function fit(name) {
-  let out = '';
-  for (const character of name) {
-    if (new TextEncoder().encode(out + character).length > MAX_NAME) break;
-    out += character;
-  }
-  return out;
-}
-
 /** @param {string} words @param {PairingSession} session @param {Context} context */
 const waiting = (words, session, context) => [
   heading(t(words)), h('div', { class: 'panel centred' }, h('span', { class: 'spinner', 'aria-hidden': 'true' }), h('p', null, t(`${words}.text`)),
@@ -133,10 +122,15 @@ function codeStep(session, context, confirmed) {
       digits(session.code ?? '', 3, 'pairing-code'),
       h('div', { class: 'tear' }, timeLeft(session.endsAt, { total: PAIRING_MS, wall: true, subject: t('pair.title') })),
       h('dl', { class: 'rows' }, h('div', { class: 'row' }, h('dt', null, t('row.fingerprint')), h('dd', null, fingerprint(session.host?.fingerprint ?? '', 'pairing-fingerprint')))),
+      session.sameName ? sameName(session.sameName, machine) : null,
       h('p', { class: 'hint' }, t('pair.code.hint'))),
     cancelButton(session, context),
   ];
 }
+
+/** A machine of that name is paired already. @param {{fingerprint: string}} other @param {string} machine */
+const sameName = (other, machine) => h('div', { class: 'banner', 'data-testid': 'same-name' }, icon('alarm'),
+  h('div', null, h('p', null, tt('pair.same-name', { machine: outside(machine) })), fingerprint(other.fingerprint)));
 
 /** @param {PairingSession} session @param {Context} context */
 const cancelButton = (session, context) => h('p', { class: 'more' }, h('button', { type: 'button', class: 'plain', 'data-testid': 'pair-cancel', onclick: () => { session.cancel(); context.go('#/'); } }, t('cancel')));
@@ -151,7 +145,7 @@ function done(session, context) {
     tests.length ? h('div', { class: 'cards' }, tests.map((item) => card(item, context))) : h('p', { class: 'panel centred' }, icon('bell'), t('pair.ringing')),
     h('ul', { class: 'health' }, pushLine(context)),
     installButton(context),
-    single(context) ? h('section', { class: 'panel' }, h('h2', null, t('second.title')), h('p', null, tt('second.text', { command: typed('countersign pair USER'), machine: outside(machine) }))) : null,
+    single(context, true) ? h('section', { class: 'panel' }, h('h2', null, t('second.title')), h('p', null, tt('second.text', { command: typed('countersign pair USER'), machine: outside(machine) }))) : null,
     h('p', { class: 'more' }, h('a', { class: 'button wide', href: '#/' }, t('pair.to-inbox'))),
   ];
 }

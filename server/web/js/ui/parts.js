@@ -21,7 +21,7 @@ export const fact = (label, value, testid) => h('div', { class: 'row' }, h('dt',
  * @param {string} chosen @param {(value: string) => void} choose
  */
 export const choice = (name, legend, choices, chosen, choose) => h('fieldset', { class: 'choice' }, h('legend', null, legend),
-  h('div', { class: 'chips' }, choices.map(([value, words]) => h('label', null,
+  h('div', { class: 'segments' }, choices.map(([value, words]) => h('label', null,
     h('input', { type: 'radio', name, value, checked: value === chosen, 'data-testid': name, onchange: (event) => choose(event.currentTarget.value) }),
     h('span', null, words)))));
 

@@ -88,7 +88,7 @@ export function codePage(context) {
   };
 }
 
-const unknownHost = () => h('article', { class: 'alarm', role: 'alert', 'data-testid': 'alarm', 'data-reason': 'unknown-host' },
+const unknownHost = () => h('div', { class: 'alarm', role: 'alert', 'data-testid': 'alarm', 'data-reason': 'unknown-host' },
   h('div', { class: 'alarm-head' }, icon('alarm'), h('h2', null, t('alarm.unknown-host'))), h('p', null, t('code.unknown')), h('p', { class: 'next' }, t('code.unknown.next')));
 
 /** @param {Challenge} challenge @param {string|undefined} code @param {() => void} approve @param {() => void} again */

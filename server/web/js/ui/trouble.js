@@ -16,11 +16,11 @@ export const lostPage = (context) => ({
   ],
 });
 
-/** @returns {import('./types.js').Page} */
-export const unsupportedPage = () => ({
+/** @param {import('./types.js').Context} context @returns {import('./types.js').Page} */
+export const unsupportedPage = ({ engine }) => ({
   title: () => t('unsupported.title'),
   view: () => [
-    h('div', { class: 'hero' }, icon('alarm'), heading(t('unsupported.title')), h('p', { class: 'lead' }, t(isSecureContext ? 'unsupported.text' : 'unsupported.insecure'))),
+    h('div', { class: 'hero' }, icon('alarm'), heading(t('unsupported.title')), h('p', { class: 'lead' }, t(!isSecureContext ? 'unsupported.insecure' : engine.connection.reason === 'storage' ? 'unsupported.storage' : 'unsupported.text'))),
     h('section', { class: 'panel' }, h('h2', null, t('unsupported.do')),
       isSecureContext ? h('ul', { class: 'plain-list' }, ['chrome', 'firefox', 'safari'].map((name) => h('li', null, t(`unsupported.${name}`))))
         : h('p', null, tt('unsupported.https', { https: typed('https://'), localhost: typed('http://localhost') }))),

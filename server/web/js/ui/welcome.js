@@ -4,7 +4,7 @@ import { parseTicket } from '../core/ticket.js';
 import { t, tt } from '../text/index.js';
 import { h } from './dom.js';
 import { faultText } from './faults.js';
-import { icon, mark } from './icons.js';
+import { icon } from './icons.js';
 import { mustInstall } from './install.js';
 import { heading, installOnApple, steps, typed } from './parts.js';
 import { openScanner } from './scanner.js';
@@ -15,7 +15,7 @@ export function welcomePage(context) {
   return {
     title: () => t('welcome.title'),
     view: () => h('div', { class: 'welcome', 'data-testid': 'welcome' },
-      h('div', { class: 'hero' }, mark(), heading(t('welcome.title')), h('p', { class: 'lead' }, t('welcome.lead'))),
+      h('div', { class: 'hero' }, heading(t('welcome.title')), h('p', { class: 'lead' }, t('welcome.lead'))),
       mustInstall() ? installFirst() : waysToPair(context)),
   };
 }

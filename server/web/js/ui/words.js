@@ -1,6 +1,6 @@
 // A request in words that are read at a glance. All that a host says is escaped here.
 
-import { clock, duration, list, number, t, tt, when } from '../text/index.js';
+import { duration, list, number, t, tt, when } from '../text/index.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
 
@@ -15,8 +15,7 @@ function sentence(asked) {
   const { request } = asked;
   const who = request.requester ?? request.user;
   const as = who !== request.user && (request.kind === 'login' || request.kind === 'command');
-  const service = request.kind === 'command' && request.service.startsWith('sudo') ? 'sudo' : request.service;
-  return [`ask.${request.kind}${as ? '.as' : ''}`, { who, user: request.user, machine: machineOf(asked), service }];
+  return [`ask.${request.kind}${as ? '.as' : ''}`, { who, user: request.user, machine: machineOf(asked), service: request.service }];
 }
 
 /** Who wants what, on which machine: one sentence. @param {Asked} asked */
@@ -27,7 +26,7 @@ export function headline(asked) {
 }
 
 /** @type {Record<string, string>} */
-const TEST_IDS = { who: 'who', user: 'user', machine: 'machine', service: 'service-name' };
+const TEST_IDS = { who: 'who', user: 'user', machine: 'machine', service: 'service' };
 
 /** The same as text. @param {Asked} asked */
 export function headlineText(asked) {
@@ -47,8 +46,9 @@ export function details(asked) {
   if (r.command !== undefined) rows.push({ name: 'command', value: outside(r.command), code: true });
   if (r.action !== undefined) rows.push({ name: 'action', value: outside(r.action), code: true });
   if (r.kind !== 'test') rows.push({ name: 'from', value: from(asked) });
-  if (r.requester !== undefined && r.requester !== r.user) rows.push({ name: 'requester', value: outside(r.requester) });
-  rows.push({ name: 'service', value: outside(r.service) });
+  // The sentence has the one who asks; what it leaves out is for whom.
+  if (r.requester !== undefined && r.requester !== r.user && r.kind === 'action') rows.push({ name: 'as', value: outside(r.user) });
+  if (r.kind !== 'test' && r.kind !== 'command') rows.push({ name: 'service', value: outside(r.service) });
   if (r.terminal !== undefined) rows.push({ name: 'terminal', value: outside(r.terminal) });
   if (r.ssh_key) rows.push({ name: 'ssh_key', value: [outside(r.ssh_key.fingerprint, 'code'), ' (', outside(r.ssh_key.type), ')'] });
   if (r.host.name !== machineOf(asked)) rows.push({ name: 'machine', value: tt('row.machine.renamed', { name: outside(r.host.name) }) });
@@ -57,12 +57,15 @@ export function details(asked) {
   return rows;
 }
 
-/** When it was asked, and how far the machine's clock is off. @param {{request: Request, clockApart?: number}} item */
-export function askedAt({ request, clockApart }) {
-  const at = clock(request.issued_at * 1000);
-  if (!clockApart) return at;
-  return t(clockApart > 0 ? 'row.time.ahead' : 'row.time.behind', { at, apart: duration(Math.abs(clockApart)) });
+/** A row that only matters because another request differs in it. @param {Asked} asked @param {string} name */
+export function extraRow(asked, name) {
+  const { requester, service } = asked.request;
+  const value = name === 'machine' ? machineOf(asked) : name === 'service' ? service : name === 'requester' ? requester : undefined;
+  return { name, value: value === undefined ? t('row.none') : outside(value) };
 }
+
+/** How far the machine's clock is off, where that matters. @param {number|undefined} apart seconds */
+export const clockRows = (apart) => (apart ? [{ name: 'time', value: t(apart > 0 ? 'row.time.ahead' : 'row.time.behind', { apart: duration(Math.abs(apart)) }) }] : []);
 
 /** @param {Request} r */
 function approvals(r) {
@@ -89,8 +92,8 @@ export function outcomeText(outcome, answer) {
 export function fingerprint(fingerprint, testid) {
   const [, kind = '', rest = fingerprint] = /^(SHA256:)(.*)$/.exec(fingerprint) ?? [];
   const pieces = escape(rest).match(/.{1,8}/gs) ?? [];
-  return h('code', { class: 'fingerprint', 'data-testid': testid }, kind, pieces.map((piece) => [h('wbr', null), h('span', null, piece)]));
+  return h('code', { class: 'fingerprint', 'data-testid': testid }, [kind, ...pieces].map((piece) => h('span', null, piece)));
 }
 
-/** @param {number} ms since 1970 */
-export const moment = (ms) => h('time', { datetime: new Date(ms).toISOString() }, when(ms));
+/** @param {number} ms since 1970 @param {(ms: number) => string} [say] */
+export const moment = (ms, say = when) => h('time', { datetime: new Date(ms).toISOString() }, say(ms));

@@ -94,6 +94,7 @@ class FakePairing extends EventTarget {
     this.code = pairing.code;
     this.host = pairing.host;
     this.user = pairing.user;
+    this.sameName = pairing.sameName;
     this.fault = pairing.fault;
     this.endsAt = pairing.endsAt;
   }

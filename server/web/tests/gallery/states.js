@@ -66,6 +66,7 @@ export const STATES = {
   'pair-ready': pairing('ready'),
   'pair-waiting': pairing('waiting'),
   'pair-code': pairing('code'),
+  'pair-same-name': pairing('code', { sameName: { id: 'x', fingerprint: 'SHA256:mVPwvezndPv/ARoIadVY98vAC0g+P/5633yTC4d/wXE' } }),
   'pair-confirmed': pairing('confirmed'),
   'pair-done': { ...pairing('done'), status: 'ready', self, machines: [{ ...db, devices: {} }], push: { state: 'on' }, items: [item('db/test', { kind: 'test', service: 'countersign', confirm: 'tap', remote: undefined, terminal: undefined })] },
   'pair-failed': pairing('failed', { fault: 'taken' }),
