@@ -9,7 +9,7 @@ CARGO := cargo
 # The tests' own tools and cached root filesystems; never part of what is shipped.
 BUILD_DIR := .build
 CARGO_DENY_VERSION := 0.20.2
-SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/rootfs tests/lab/boot tests/lab/install-test \
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/lab/boot tests/lab/install-test \
   packaging/install-deps packaging/check-rust debian/build demo/run demo/inside demo/pairing
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts test-fast test test-unit test-web \

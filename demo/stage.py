@@ -21,23 +21,27 @@ HERE = Path(__file__).parent
 
 LINES = """\
 A private lab: your machine's accounts, /etc and sshd are not in it.
-On the left: a link. Open it in a browser on this machine: that is demo's phone
-from then on. (Elsewhere: ssh -L {web}:localhost:{web} to this machine first.)
-A click changes sides; so does Ctrl-b and an arrow.
 
-  password of demo: {password}
+1. Open the link on the left in a browser on this machine, and
+   follow it: that is demo's phone from then on. (From elsewhere:
+   ssh -L {web}:localhost:{web} to this machine first.)
+2. Here (a click changes sides; so does Ctrl-b and an arrow):
+     ssh -p {port} demo@127.0.0.1
+   The password is {password}.
+3. Approve in the browser, and type its code here.
 
-  ssh -p {port} demo@127.0.0.1       approve in the browser, type its code here
-  ssh -p {port} -o PreferredAuthentications=publickey demo@127.0.0.1 date
-                                    with a key alone: one tap
-  sudo -k id                        the same for sudo
-  lab server stop                   then ssh again: recovery code
-                                      {code}
-  lab daemon stop                   then ssh again: refused
-  ssh -p {port} rescue@127.0.0.1     the break-glass account still gets in
-                                      (password: {rescue})
+More to try:
+  ssh -p {port} -o PreferredAuthentications=publickey \\
+    demo@127.0.0.1 date      with a key alone: one tap
+  sudo -k id                 the same for sudo
+  lab server stop            then ssh again: recovery code
+                             {code}
+  lab daemon stop            then ssh again: refused
+  ssh -p {port} rescue@127.0.0.1
+                             break-glass still gets in
+                             (password {rescue})
   lab server start, lab daemon start
-  exit                              ends the lab
+  exit                       ends the lab
 """
 
 
@@ -107,7 +111,7 @@ def main():
     shell = " ".join(accounts.as_user_argv(setup.USER, "TERM=screen", "bash"))
     tmux("new-session", "-d", "-s", "lab", "-x", "160", "-y", "40", pairing)
     tmux("set-option", "-g", "mouse", "on", ";", "set-option", "-g", "status", "off")
-    tmux("split-window", "-h", "-t", "lab", "-l", "60%", "-c", str(accounts.HOMES / setup.USER), shell)
+    tmux("split-window", "-h", "-t", "lab", "-l", "62", "-c", str(accounts.HOMES / setup.USER), shell)
     # The shell's end is the lab's end.
     tmux("set-hook", "-t", "lab", "pane-exited", "kill-server")
     subprocess.run([*TMUX, "attach-session", "-t", "lab"])

@@ -20,14 +20,14 @@ def toml(value):
 
 
 class Daemon:
-    """The daemon of the private host. Keyword arguments are the settings of `[default]`.
+    """The daemon of the private host. Keyword arguments are the settings of `[default]`, `host` holds others.
 
     A `suffix` makes it another host's, with its own key, at places of its own.
     """
 
     DEFAULTS = {"then": "approve", "confirm": "code", "wait": "20s", "without_prompt": "tap", "codes": ["recovery"]}
 
-    def __init__(self, directory, origin, ca=None, suffix="", **default):
+    def __init__(self, directory, origin, ca=None, suffix="", host=None, **default):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.config = Path(f"{CONFIG.parent}{suffix}") / CONFIG.name
@@ -45,6 +45,7 @@ class Daemon:
             # Where the daemon's own user can read it.
             self.ca = self.config.parent / "server-ca.pem"
             shutil.copy(ca, self.ca)
+        self.host_settings = host or {}
         self.process = None
         self.configure(**default)
 
@@ -54,6 +55,7 @@ class Daemon:
         text = f"server = {toml(self.origin)}\nhost_name = {toml(self.host_name)}\n"
         if self.ca:
             text += f"server_ca = {toml(str(self.ca))}\n"
+        text += "".join(f"{name} = {toml(value)}\n" for name, value in self.host_settings.items())
         text += "\n[default]\n"
         text += "".join(f"{name} = {toml(value)}\n" for name, value in settings.items() if value is not None)
         self.write_config(text)

@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
+import urllib.error
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -64,8 +65,8 @@ class Pairing:
         self.plaintext = AESGCM(expand(self.secret, b"card")).decrypt(mail[:12], mail[12:], bound)
         return json.loads(self.plaintext)
 
-    def second(self, **fields):
-        """Answers m1; fields replace what it reveals. Returns the pairing code."""
+    def second(self, over=None, **fields):
+        """Answers m1 (or `over`, another plaintext); fields replace what it reveals. Returns the pairing code."""
         reveal = {
             "version": 1,
             "n": base64.b64encode(self.number).decode(),
@@ -73,7 +74,7 @@ class Pairing:
             "user": self.user,
             **fields,
         }
-        nonce, first = os.urandom(12), sha256(self.plaintext)
+        nonce, first = os.urandom(12), sha256(over or self.plaintext)
         mail = nonce + AESGCM(expand(self.secret, b"reveal")).encrypt(nonce, json.dumps(reveal).encode(), first)
         self.put("m2", base64.b64encode(mail).decode())
         tag = hmac.digest(self.number, b"countersign pair code v1" + self.key_hash + first, "sha256")
@@ -82,7 +83,7 @@ class Pairing:
     def third(self, signer=None, **fields):
         """The receipt; from here on the device is the host's."""
         signed = json.loads(self.plaintext)
-        device = Device(signed["card"], self.user)
+        device = Device(signed, self.user)
         receipt = {
             "version": 1,
             "host": {"name": self.host.name, "key": self.host.key.line},
@@ -100,10 +101,17 @@ class Pairing:
         self.host.call("PUT", f"/v1/mailboxes/{self.mailbox}/{slot}", {"data": data})
 
 
+def some_key_id(name):
+    """The key id of a device that is nowhere."""
+    return url64(sha256(name.encode()))
+
+
 class Device:
     """What the host knows of a device."""
 
-    def __init__(self, card, user):
+    def __init__(self, signed, user):
+        self.signed = signed
+        card = signed["card"]
         fields = json.loads(card)
         self.user = user
         self.key = fields["key"]
@@ -137,10 +145,22 @@ class FakeHost:
         self.token = self.relay.token()
 
     def call(self, method, path, body=None):
-        return self.relay.call(method, path, body, token=self.token)
+        try:
+            return self.relay.call(method, path, body, token=self.token)
+        except urllib.error.HTTPError as error:
+            if error.code != 401:
+                raise
+            # The server was restarted, or ten minutes are over.
+            self.token = self.relay.token()
+            return self.relay.call(method, path, body, token=self.token)
 
     def pairing(self, user):
         return Pairing(self, user)
+
+    def link(self, device):
+        """Makes the server deliver to a device that never heard of this host: whoever has its card can."""
+        mailbox = self.pairing(device.user).mailbox
+        self.relay.call("POST", "/v1/devices", {"mailbox": mailbox, "card": device.signed})
 
     def sealed(self, kind, device, number, body, signature):
         about = envelope(kind, key_id(self.key.line), device.id, number)

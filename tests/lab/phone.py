@@ -20,6 +20,11 @@ CARDS = """() => [...document.querySelectorAll('[data-testid=card]')].map((card)
 })"""
 
 
+def digits(text):
+    """A code without the gaps between its groups."""
+    return re.sub(r"\s", "", text)
+
+
 class Phone(Page):
     """A phone whose app comes from `origin`. `options` are those of Page."""
 
@@ -38,7 +43,7 @@ class Phone(Page):
     def step(self):
         return self.evaluate("() => document.querySelector('[data-testid=pairing]')?.dataset.step ?? null")
 
-    def wait_for_step(self, *steps, seconds=10):
+    def wait_for_step(self, *steps, seconds=20):
         """Waits for one of the pairing's steps; returns which."""
 
         def reached():
@@ -66,7 +71,7 @@ class Phone(Page):
 
     def pairing_code(self):
         self.wait_for_step("code")
-        return self.text(id="pairing-code").strip()
+        return digits(self.text(id="pairing-code"))
 
     def pair(self, user, run=RUN):
         """Pairs with the private host for the user, as two people would: link here, code there, the test ring answered."""
@@ -137,7 +142,7 @@ class Phone(Page):
         card = self.decide(request, "approve")
         if card["code"] is None:
             return None
-        code = card["code"].strip()
+        code = digits(card["code"])
         assert re.fullmatch(r"\d{6}", code), code
         return code
 

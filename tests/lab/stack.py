@@ -12,15 +12,16 @@ from .sshd import Sshd
 class Stack:
     """Server, daemon, and what a test asks for beside them.
 
-    Keyword arguments are settings of `[default]`; `server` holds arguments of the Server.
+    Keyword arguments are settings of `[default]`; `server` holds arguments of the Server, `host` settings of the daemon
+    beside `[default]`.
     """
 
-    def __init__(self, directory, tls=None, server=None, **default):
+    def __init__(self, directory, tls=None, server=None, host=None, **default):
         self.directory = directory
         certificate, key, ca = tls or (None, None, None)
         self.ca = ca
         self.server = Server(directory / "server", certificate, key, **(server or {}))
-        self.daemon = Daemon(directory / "daemon", self.server.origin, ca=ca, **default).start()
+        self.daemon = Daemon(directory / "daemon", self.server.origin, ca=ca, host=host, **default).start()
         self.daemon.join(self.server.token())
         self._approvers = []
 

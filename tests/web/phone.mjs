@@ -144,6 +144,7 @@ const ACTIONS = {
     const body = (await response.text()).replace(from, to);
     await route.fulfill({ response, body });
   }),
+  fulfil: (phone, { url, json }) => phone.context.route(url, (route) => route.fulfill({ json })),
   block: (phone, { url }) => phone.context.route(url, (route) => route.abort()),
 
   axe: async (phone) => {
