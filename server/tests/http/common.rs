@@ -111,8 +111,18 @@ impl Server {
     }
 
     pub(crate) fn restart_stopped(self) -> Self {
+        self.restart_stopped_with("")
+    }
+
+    /// The same with other settings.
+    pub(crate) fn restart_with(mut self, toml: &str) -> Self {
+        assert!(self.stop().success());
+        self.restart_stopped_with(toml)
+    }
+
+    pub(crate) fn restart_stopped_with(self, toml: &str) -> Self {
         let listen = self.url.rsplit('/').next().unwrap();
-        Self::start_with(Arc::clone(&self.dir), listen, &[], "")
+        Self::start_with(Arc::clone(&self.dir), listen, &[], toml)
     }
 
     pub(crate) fn join_token(&self, options: &[&str]) -> String {

@@ -5,6 +5,8 @@ mod joining;
 mod limits;
 mod messages;
 mod pairing;
+mod push;
+mod push_service;
 mod running;
 mod tls;
 mod web;
