@@ -135,6 +135,7 @@ fn recipes(server: &str, root: &Path) -> String {
          app_origins = [\"https://approve.example.com\"]\n\n\
          # Caddy\n\
          approve.example.com {{\n\troot * \"{root}\"\n\trewrite {PAIR} /index.html\n\theader {{\n{caddy}\t}}\n\
+         \theader /app.webmanifest Content-Type application/manifest+json\n\
          \tencode gzip\n\tfile_server\n}}\n\n\
          # nginx, with the certificate as for any site\n\
          server {{\n\tlisten 443 ssl http2;\n\tlisten [::]:443 ssl http2;\n\tserver_name approve.example.com;\n\
