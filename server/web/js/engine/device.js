@@ -13,8 +13,8 @@ import { seal } from '../core/seal.js';
 /** @typedef {import('./types.js').Answer} Answer */
 /** @typedef {import('./types.js').Sealed} Sealed */
 
-/** As it lies in the database. */
 /**
+ * As it lies in the database.
  * @typedef {object} DeviceRecord
  * @property {string} line its public key
  * @property {CryptoKey} secret

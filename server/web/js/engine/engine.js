@@ -1,20 +1,22 @@
 // What the pages use: the approver's state, and what can be done with it.
 
-import { clip, fromBase64url } from '../core/bytes.js';
+import { clip } from '../core/bytes.js';
 import { asFault, Fault } from '../core/fault.js';
 import { generateSealKey } from '../core/hpke.js';
 import { MAX_DEVICE_NAME } from '../core/messages.js';
-import { isOf, phoneCode, readChallenge } from '../core/phone_code.js';
 import { parseTicket } from '../core/ticket.js';
 import { pause } from '../relay/listener.js';
 import { Relay } from '../relay/relay.js';
 import { CHANNEL } from './channel.js';
 import { makeClock } from './clock.js';
 import { Database, isMarked, mark, unmark } from './db.js';
-import { createDevice, loadDevice, makeRemoval, renamed } from './device.js';
+import { createDevice, loadDevice, renamed } from './device.js';
 import { Line } from './line.js';
 import { PairingSession } from './pairing.js';
+import * as phoneCodes from './phone_codes.js';
+import { Presence } from './presence.js';
 import * as push from './push.js';
+import { Sender } from './sender.js';
 import { Store } from './store.js';
 import { selfView, View } from './view.js';
 
@@ -31,16 +33,10 @@ import { selfView, View } from './view.js';
 export { Fault, PairingSession };
 
 const TICK_MS = 1_000;
-/** A page that nobody sees keeps its stream this long. */
-const HIDDEN_MS = 60_000;
-/** After so long out of sight a phone may have dropped the connection without a word. */
-const STALE_MS = 10_000;
 /** Messages of a host that is being paired just now. */
 const MAX_PARKED = 16;
 /** Saying goodbye to the server takes no longer. */
 const GOODBYE_MS = 5_000;
-/** A host hears of a removal before the server ends the link. */
-const PARTING_MS = 1_000;
 
 /**
  * @param {object} [options]
@@ -84,6 +80,8 @@ export class Engine extends EventTarget {
   #view;
   /** @type {Store|undefined} */
   #maybeStore;
+  /** @type {Sender|undefined} */
+  #maybeSender;
   /** @type {Device|undefined} */
   #device;
   /** @type {MachineRecord[]} */
@@ -99,17 +97,11 @@ export class Engine extends EventTarget {
   #known;
   #isWanted = false;
   #isExpected = false;
-  #isHidden = false;
-  #hiddenSince = 0;
-  /** @type {ReturnType<typeof setTimeout>|undefined} */
-  #hiding;
+  #presence;
   /** @type {ReturnType<typeof setInterval>|undefined} */
   #ticking;
-  #isSweeping = false;
   /** @type {Sealed[]} */
   #parked = [];
-  /** @type {WeakMap<Challenge, import('../core/phone_code.js').PhoneChallenge>} */
-  #challenges = new WeakMap();
 
   /**
    * @param {Relay} relay
@@ -127,7 +119,13 @@ export class Engine extends EventTarget {
       message: (sealed) => this.#hear(sealed),
       state: (connection) => this.#setConnection(connection, true),
     });
+    this.#presence = new Presence({
+      asleep: () => this.#adjust(),
+      awake: (isStale) => this.#awake(isStale),
+      online: () => this.#line.wake(),
+    });
     if (db) this.#maybeStore = new Store(db, clock, () => this.#changed());
+    if (this.#maybeStore) this.#maybeSender = new Sender(this.#maybeStore, relay);
     /** @type {Status} */
     this.status = fault ? 'unsupported' : 'new';
     /** @type {import('./types.js').Self|undefined} */
@@ -153,6 +151,11 @@ export class Engine extends EventTarget {
     return this.#maybeStore;
   }
 
+  get #sender() {
+    if (!this.#maybeSender) throw new Fault(this.connection.reason ?? 'browser');
+    return this.#maybeSender;
+  }
+
   /** Reads what is kept. */
   async open() {
     if (globalThis.BroadcastChannel) {
@@ -172,8 +175,7 @@ export class Engine extends EventTarget {
   start() {
     if (this.#isWanted || !this.#maybeStore) return;
     this.#isWanted = true;
-    globalThis.document?.addEventListener('visibilitychange', this.#looked);
-    globalThis.addEventListener?.('online', this.#online);
+    this.#presence.start();
     this.#channel?.postMessage({ type: 'who' });
     this.#adjust();
     this.#quietly(this.#learn());
@@ -181,9 +183,7 @@ export class Engine extends EventTarget {
 
   stop() {
     this.#isWanted = false;
-    clearTimeout(this.#hiding);
-    globalThis.document?.removeEventListener('visibilitychange', this.#looked);
-    globalThis.removeEventListener?.('online', this.#online);
+    this.#presence.stop();
     this.#adjust();
   }
 
@@ -195,7 +195,7 @@ export class Engine extends EventTarget {
    */
   async decide(key, answer, { lease } = {}) {
     const { item, sealed } = await this.#store.decide(key, answer, this.#own(), lease);
-    this.#quietly(this.#post(key, sealed));
+    this.#quietly(this.#sender.post(key, sealed));
     await this.#refresh();
     const found = this.items.find((one) => one.key === item.key);
     if (!found) throw new Fault('expired');
@@ -253,7 +253,7 @@ export class Engine extends EventTarget {
     if (clipped === '' || clipped === this.#own().name) return;
     await this.#store.changeDevice(await renamed(this.#own(), clipped));
     await this.#refresh();
-    await this.#putCard();
+    await this.#sender.putCard(this.#own());
   }
 
   /**
@@ -264,14 +264,14 @@ export class Engine extends EventTarget {
   async removeDevice(machineId, user, deviceId) {
     await this.#store.remove(machineId, user, deviceId);
     await this.#refresh();
-    await this.#sweep();
+    await this.#sender.sweep(this.#own());
   }
 
   /** @param {string} id */
   async forgetMachine(id) {
     const machine = await this.#store.machine(id);
     if (!machine) return;
-    await this.#partFrom(machine).catch(() => undefined);
+    await this.#sender.partFrom(machine, this.#own()).catch(() => undefined);
     await this.#store.forgetMachine(id);
     await this.#refresh();
     // If this fails it is tried again at the next connection.
@@ -322,31 +322,16 @@ export class Engine extends EventTarget {
    * @returns {Promise<Challenge>} throws a Fault
    */
   async readChallenge(bytes) {
-    const challenge = parsed(bytes);
-    const machine = this.machines.find(({ id }) => isOf(challenge, fromBase64url(id)));
-    if (!machine) throw new Fault('unknown-host');
-    const { user, service, address } = challenge;
-    const issuedAt = challenge.issuedAt * 1000;
-    const endsAt = issuedAt + challenge.ttl * 1000;
-    const shown = { machine, user, service, address, issuedAt, endsAt, expired: endsAt <= this.#clock.wall() };
-    this.#challenges.set(shown, challenge);
-    return shown;
+    return phoneCodes.show(bytes, this.machines, this.#clock.wall());
   }
 
   /**
-   * The host decides whether it is in time: its clock counts.
-   * @param {Challenge} shown
+   * @param {Challenge} challenge one that `readChallenge` gave
    * @returns {Promise<string>} eight digits
    */
-  async phoneCode(shown) {
-    const challenge = this.#challenges.get(shown);
-    const { sealKey, cardHashes } = this.#own();
-    if (!challenge || !cardHashes[0]) throw new Fault('not-a-challenge');
-    const host = fromBase64url(shown.machine.id);
-    const code = await phoneCode(sealKey.secret, cardHashes[0], host, challenge).catch((error) => {
-      throw new Fault('not-a-challenge', String(error));
-    });
-    await this.#store.used(shown.machine.id);
+  async phoneCode(challenge) {
+    const code = await phoneCodes.codeFor(challenge, this.#own());
+    await this.#store.used(challenge.machine.id);
     return code;
   }
 
@@ -447,7 +432,7 @@ export class Engine extends EventTarget {
   /** Starts and stops what runs by itself, as the state asks for it. */
   #adjust() {
     const hasHosts = this.status === 'ready' && (this.#records.length > 0 || this.#isExpected);
-    if (this.#isWanted && hasHosts && !this.#isHidden) {
+    if (this.#isWanted && hasHosts && !this.#presence.isAsleep) {
       if (!this.#line.isStarted) this.#setConnection({ state: 'connecting' }, false);
       this.#line.start();
     } else if (this.#line.isStarted) {
@@ -467,27 +452,16 @@ export class Engine extends EventTarget {
 
   async #tick() {
     await this.#store.tick();
-    if (this.#line.isOurs) await this.#sweep();
+    if (this.#line.isOurs && this.#device) await this.#sender.sweep(this.#device);
   }
 
-  #online = () => this.#line.wake();
-
-  #looked = () => {
-    clearTimeout(this.#hiding);
-    if (document.visibilityState === 'hidden') {
-      this.#hiddenSince = this.#clock.wall();
-      this.#hiding = setTimeout(() => {
-        this.#isHidden = true;
-        this.#adjust();
-      }, HIDDEN_MS);
-      return;
-    }
-    this.#isHidden = false;
-    if (this.#clock.wall() - this.#hiddenSince > STALE_MS) this.#line.stop();
+  /** @param {boolean} isStale */
+  #awake(isStale) {
+    if (isStale) this.#line.stop();
     else this.#line.wake();
     this.#quietly(this.#refresh());
     this.#quietly(this.#takeOver());
-  };
+  }
 
   /** What the worker needs and the server says; the new version of the app waits for a quiet moment. */
   async #learn() {
@@ -511,15 +485,8 @@ export class Engine extends EventTarget {
   // What comes and goes.
 
   #connected() {
-    this.#quietly(
-      (async () => {
-        await this.#store.sendAllAgain();
-        await this.#sweep();
-        if (!this.#device?.isCardPut) await this.#putCard().catch(() => undefined);
-        await this.#endLinks().catch(() => undefined);
-        await push.renew(this.#store, this.#relay).catch(() => undefined);
-      })(),
-    );
+    this.#quietly(this.#sender.catchUp(this.#own()));
+    this.#quietly(push.renew(this.#store, this.#relay));
   }
 
   /** @param {Sealed} sealed */
@@ -533,53 +500,6 @@ export class Engine extends EventTarget {
     this.#parked = [];
     for (const sealed of parked) await this.#hear(sealed);
     await this.#refresh();
-  }
-
-  /** Sends what is due. */
-  async #sweep() {
-    if (this.#isSweeping || !this.#device) return;
-    this.#isSweeping = true;
-    try {
-      const [due, removals] = [await this.#store.takeDue(), await this.#store.takeRemovals(this.#device)];
-      await Promise.all([
-        ...due.map(({ key, sealed }) => this.#post(key, sealed)),
-        ...removals.map((sealed) => this.#relay.postDecision(sealed).catch(() => undefined)),
-      ]);
-    } finally {
-      this.#isSweeping = false;
-    }
-  }
-
-  /** A failure is no matter: it goes again. @param {string} key @param {Sealed} sealed */
-  async #post(key, sealed) {
-    const isSent = await this.#relay.postDecision(sealed).then(
-      () => true,
-      () => false,
-    );
-    if (isSent) await this.#store.delivered(key);
-  }
-
-  async #putCard() {
-    const { card } = this.#own();
-    await this.#relay.putCard(card);
-    if (card.card === this.#device?.card.card) await this.#store.changeDevice({ isCardPut: true });
-  }
-
-  /** Ends the links to machines that were forgotten while the server was out of reach. */
-  async #endLinks() {
-    const [forgotten, pairing] = [await this.#store.meta('forgotten'), await this.#store.meta('pairing')];
-    const ids = Object.entries(forgotten ?? {}).filter(([id, until]) => until > this.#clock.wall() && id !== pairing?.host);
-    for (const [id] of ids) await this.#relay.unlinkHost(id);
-  }
-
-  /** Takes this device from the lists of a machine that is about to be forgotten. @param {MachineRecord} machine */
-  async #partFrom(machine) {
-    const own = this.#own();
-    const lists = Object.entries(machine.notices).filter(([, notice]) => notice.devices.some(({ id }) => id === own.id));
-    for (const [user] of lists) await this.#store.remove(machine.id, user, own.id);
-    if (lists.length === 0) return;
-    await this.#sweep();
-    await pause(PARTING_MS, new AbortController().signal);
   }
 
   /**
@@ -625,14 +545,5 @@ export class Engine extends EventTarget {
     work.catch((error) => {
       if (!(error instanceof Fault)) console.error(error);
     });
-  }
-}
-
-/** @param {Uint8Array} bytes */
-function parsed(bytes) {
-  try {
-    return readChallenge(bytes);
-  } catch (error) {
-    throw new Fault('not-a-challenge', String(error));
   }
 }

@@ -107,7 +107,7 @@ export class PairingSession extends EventTarget {
     const [mailbox, first] = [phone.mailbox, await phone.first()];
 
     await this.#insist(() => relay.register(mailbox, device.card));
-    await store.changeDevice({ isCardPut: true });
+    await store.cardPut(device.card.card);
     this.registeredWith = base64url(hostHash);
     await store.setMeta('pairing', { host: this.registeredWith, until: this.endsAt });
     await this.#insist(() => relay.postFirst(mailbox, first));

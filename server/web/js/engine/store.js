@@ -7,9 +7,10 @@ import * as device from './device.js';
 import * as inbox from './inbox.js';
 import { Alarming, readLetter } from './letter.js';
 import * as machines from './machines.js';
+import { keepNewest, nextCounter, remember, takeClosed, takeNotice, takeRequest } from './tables.js';
 
 /** @typedef {import('./db.js').Database} Database */
-/** @typedef {import('./db.js').Tables} Tables */
+/** @typedef {import('./tables.js').Received} Received */
 /** @typedef {import('./clock.js').Clock} Clock */
 /** @typedef {import('./inbox.js').ItemRecord} ItemRecord */
 /** @typedef {import('./machines.js').MachineRecord} MachineRecord */
@@ -21,18 +22,10 @@ import * as machines from './machines.js';
 /** @typedef {import('./types.js').Answer} Answer */
 /** @typedef {import('./types.js').DeviceNews} DeviceNews */
 /** @typedef {import('./types.js').HistoryEntry} HistoryEntry */
-/** @typedef {import('./types.js').Outcome} Outcome */
 /** @typedef {import('./types.js').Sealed} Sealed */
 
 /**
- * What a message has led to. `known`: nothing new. `parked`: of a host that is being paired just now.
- * @typedef {{kind: 'request', item: ItemRecord} | {kind: 'closed', key: string, outcome: Outcome, item?: ItemRecord}
- *   | {kind: 'notice', news?: DeviceNews} | {kind: 'alarm', alarm: Alarm}
- *   | {kind: 'late'} | {kind: 'known', key?: string} | {kind: 'parked'}} Received
- */
-
-/** What is kept in `meta`, by its key. */
-/**
+ * What is kept in `meta`, by its key.
  * @typedef {object} Meta
  * @property {DeviceRecord} device
  * @property {number} counter of decisions and removals
@@ -44,9 +37,7 @@ import * as machines from './machines.js';
  * @property {string} server origin of the API, for the service worker
  */
 
-const MAX_HISTORY = 500;
 const MAX_ALARMS = 20;
-const MAX_NEWS = 50;
 /** How long messages of a machine that was forgotten are passed over. */
 const FORGOTTEN_MS = 3_600_000;
 
@@ -405,6 +396,15 @@ export class Store {
     this.changed();
   }
 
+  /** The server has this card. @param {string} card */
+  async cardPut(card) {
+    await this.db.run(['meta'], 'readwrite', async ({ meta }) => {
+      const record = await meta.get('device');
+      if (record?.card.card === card) await meta.put({ ...record, isCardPut: true }, 'device');
+    });
+    this.changed();
+  }
+
   /** @returns {Promise<HistoryEntry[]>} newest first */
   async history() {
     const all = await this.db.run(['history'], 'readonly', ({ history }) => history.all());
@@ -433,115 +433,3 @@ export class Store {
     this.changed();
   }
 }
-
-/**
- * Rises with each message that this device signs; never back, whichever tab signs.
- * @param {Tables['meta']} meta
- * @returns {Promise<number>}
- */
-async function nextCounter(meta) {
-  const counter = ((await meta.get('counter')) ?? 0) + 1;
-  await meta.put(counter, 'counter');
-  return counter;
-}
-
-/**
- * @param {Tables} tables
- * @param {Letter & {type: 'request'}} letter
- * @param {number} now
- * @returns {Promise<Received|{alarm: inbox.Reason}>}
- */
-async function takeRequest({ items, closed, history }, { type, ...arrival }, now) {
-  const [known, isClosed] = [await items.get(arrival.key), (await closed.get(arrival.key)) !== undefined];
-  const all = /** @type {ItemRecord[]} */ (await items.all());
-  const openOfHost = all.filter((r) => r.machine === arrival.machine && r.phase !== 'closed' && r.endsAt > now).length;
-  const result = inbox.arrive(arrival, { known, isClosed, openOfHost }, now);
-  if (!result) return { kind: 'known', key: arrival.key };
-  if ('alarm' in result) return result;
-  if ('late' in result) {
-    await rememberClosed(closed, arrival.key, now + inbox.REMEMBER_MS);
-    const at = (arrival.request.issued_at + arrival.request.expires_in) * 1000;
-    const { key, machineName: machine, request } = arrival;
-    await addHistory(history, { key, machine, request, outcome: 'over', at: Math.min(at, now), late: result.late });
-    return { kind: 'late' };
-  }
-  await items.put(result.record);
-  return { kind: 'request', item: result.record };
-}
-
-/**
- * @param {Tables} tables
- * @param {Letter & {type: 'closed'}} letter
- * @param {number} now
- * @returns {Promise<Received|{alarm: inbox.Reason}>}
- */
-async function takeClosed(tables, letter, now) {
-  const { key, outcome } = letter;
-  const known = await tables.items.get(key);
-  const wasClosed = (await tables.closed.get(key)) !== undefined;
-  const result = inbox.close(letter, known, now);
-  if ('alarm' in result) return result;
-  if (!wasClosed) await rememberClosed(tables.closed, key, result.rememberUntil);
-  if (!result.ended) return wasClosed ? { kind: 'known', key } : { kind: 'closed', key, outcome };
-  await tables.items.put(result.ended);
-  await remember(tables, result.ended);
-  return { kind: 'closed', key, outcome, item: result.ended };
-}
-
-/**
- * @param {Tables} tables
- * @param {Letter & {type: 'notice'}} letter
- * @param {string} self
- * @param {number} now
- * @returns {Promise<Received>}
- */
-async function takeNotice(tables, letter, self, now) {
-  const machine = await tables.machines.get(letter.machine);
-  const result = machine && machines.heard(machine, letter.notice, letter.digest, { self, now });
-  if (!result) return { kind: 'known' };
-  await tables.machines.put(result.machine);
-  if (!result.news) return { kind: 'notice' };
-  await tables.news.put(result.news);
-  await keepNewest(tables.news, MAX_NEWS);
-  return { kind: 'notice', news: result.news };
-}
-
-/**
- * @param {Tables['closed']} closed
- * @param {string} key
- * @param {number} until
- */
-async function rememberClosed(closed, key, until) {
-  if ((await closed.count()) < inbox.MAX_CLOSED) await closed.put({ key, until });
-}
-
-/**
- * Puts an ended request into the history, in place of what was thought of its end before.
- * @param {Pick<Tables, 'history'>} tables
- * @param {ItemRecord} record
- */
-async function remember({ history }, { key, machineName: machine, request, answer, outcome = 'over', endedAt = 0 }) {
-  await addHistory(history, { key, machine, request, ...(answer && { answer }), outcome, at: endedAt });
-}
-
-/**
- * @param {Tables['history']} history
- * @param {HistoryEntry} entry
- */
-async function addHistory(history, entry) {
-  const all = await history.all();
-  const known = all.find((other) => other.key === entry.key);
-  await history.put(known ? { ...entry, n: known.n } : entry);
-  const keys = known ? [] : await history.keys();
-  for (const n of keys.slice(0, Math.max(keys.length - MAX_HISTORY, 0))) await history.delete(n);
-}
-
-/**
- * @param {Tables['alarms']} table
- * @param {number} most
- */
-async function keepNewest(table, most) {
-  const all = (await table.all()).sort((a, b) => b.at - a.at);
-  for (const { id } of all.slice(most)) await table.delete(id);
-}
-

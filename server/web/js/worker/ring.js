@@ -9,7 +9,7 @@ import de from '../text/notify.de.js';
 import en from '../text/notify.en.js';
 
 /** @typedef {import('../engine/store.js').Store} Store */
-/** @typedef {import('../engine/store.js').Received} Received */
+/** @typedef {import('../engine/tables.js').Received} Received */
 /** @typedef {import('../engine/inbox.js').ItemRecord} ItemRecord */
 /** @typedef {import('../engine/types.js').Sealed} Sealed */
 /** @typedef {import('../engine/types.js').Outcome} Outcome */
