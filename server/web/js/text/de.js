@@ -38,7 +38,7 @@ export default {
   'kind.unlock': 'Entsperren',
   'kind.action': 'Aktion mit besonderen Rechten',
   'kind.test': 'Probe',
-  'kind.code': 'Code ohne Netz',
+  'kind.code': 'Code',
 
   'row.from': 'Von',
   'row.as': 'Als',

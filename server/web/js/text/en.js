@@ -38,7 +38,7 @@ export default {
   'kind.unlock': 'Unlock',
   'kind.action': 'Privileged action',
   'kind.test': 'Test',
-  'kind.code': 'Code without a network',
+  'kind.code': 'Code',
 
   'row.from': 'From',
   'row.as': 'As',

@@ -7,7 +7,7 @@ import { h, patch } from './dom.js';
 import { icon, mark } from './icons.js';
 import { register } from './install.js';
 import { faultText } from './faults.js';
-import { pageFor, routeOf } from './router.js';
+import { isBare, pageFor, routeOf } from './router.js';
 import { tick } from './time.js';
 import { headlineText, outcomeText } from './words.js';
 
@@ -55,7 +55,7 @@ export function run(engine) {
   };
 
   function navigate() {
-    route = routeOf(location.hash, engine.status);
+    route = routeOf(location.hash, engine);
     page?.close?.();
     page = pageFor(route, context);
     main.replaceChildren();
@@ -66,7 +66,7 @@ export function run(engine) {
   }
 
   function draw() {
-    if (routeOf(location.hash, engine.status).name !== route.name) return navigate();
+    if (routeOf(location.hash, engine).name !== route.name) return navigate();
     watchCards();
     watchAlerts();
     const held = heldCard();
@@ -111,10 +111,10 @@ export function run(engine) {
   const heldCard = () => document.activeElement?.closest('article[data-key]')?.getAttribute('data-key');
 
   function frame() {
-    const ready = engine.status === 'ready';
+    const ready = engine.status === 'ready' && !isBare(engine);
     document.body.dataset.nav = String(ready);
     patch(top, h('header', { class: 'top' },
-      h('a', { class: 'brand', href: '#/' }, mark(), h('span', null, 'Countersign')), ready && connectionPill(engine)));
+      h('a', { class: 'brand', href: '#/' }, mark(), h('span', null, 'Countersign')), ready ? connectionPill(engine) : isBare(engine) ? h('a', { class: 'gear', href: '#/settings', 'aria-label': t('nav.settings') }, icon('settings')) : null));
     patch(nav, h('nav', { class: 'places', 'aria-label': t('nav.label'), hidden: !ready },
       h('ul', null, PLACES.map((place) => h('li', { class: place.wide ? 'wide' : null },
         h('a', { href: place.hash, 'aria-current': route.name === place.name ? 'page' : null }, icon(place.icon),

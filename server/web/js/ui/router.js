@@ -22,16 +22,20 @@ const PAGES = {
 /** What may be seen before anything is paired. */
 const WITHOUT_KEYS = new Set(['pair', 'settings']);
 
+/** Whether nothing is paired: there are no keys yet, or no machine that they are for. @param {import('./types.js').Engine} engine */
+export const isBare = ({ status, machines, alarms }) => status === 'new' || (status === 'ready' && !machines.length && !alarms.length);
+
 /**
  * @param {string} hash `#/NAME/ARGUMENT`
- * @param {import('../engine/types.js').Status} status
+ * @param {import('./types.js').Engine} engine
  * @returns {{name: string, argument: string}}
  */
-export function routeOf(hash, status) {
+export function routeOf(hash, engine) {
+  const { status } = engine;
   if (status === 'unsupported' || status === 'lost') return { name: status, argument: '' };
   const [, name = '', argument = ''] = /^#\/([a-z]*)\/?(.*)$/.exec(hash) ?? [];
   const known = Object.hasOwn(PAGES, name) && name !== 'lost' && name !== 'unsupported' ? name : 'inbox';
-  const page = status === 'new' && !WITHOUT_KEYS.has(known) ? 'welcome' : known;
+  const page = isBare(engine) && !WITHOUT_KEYS.has(known) ? 'welcome' : known;
   return { name: page, argument: page === known ? decode(argument) : '' };
 }
 
