@@ -119,7 +119,7 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run(mut self, mut queue: Receiver<Input>) -> Outcome {
+    async fn run(&mut self, mut queue: Receiver<Input>) -> Outcome {
         let broken = |e| Failure::broken("signals", e);
         let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
