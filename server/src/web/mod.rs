@@ -142,16 +142,19 @@ mod tests {
         }
     }
 
-    /// The words of a module that name another one.
+    /// What a module imports, apart from what its comments do for the types.
     fn imports(module: &str) -> Vec<String> {
-        module
-            .lines()
-            .map(str::trim_start)
-            .filter(|line| !line.starts_with(['*', '/']))
-            .flat_map(|line| {
-                ["from '", "from \"", "import '", "import \"", "import('", "import(\""]
-                    .map(|mark| (line, mark))
-            })
+        let code: String = module
+            .split("/*")
+            .enumerate()
+            .map(
+                |(index, part)| if index == 0 { part } else { part.split_once("*/").map_or("", |cut| cut.1) },
+            )
+            .collect();
+        let marks = ["from '", "from \"", "import '", "import \"", "import('", "import(\""];
+        code.lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(|line| marks.map(|mark| (line, mark)))
             .filter_map(|(line, mark)| {
                 let name = line.split_once(mark)?.1.split(['\'', '"']).next()?;
                 name.starts_with('.').then(|| name.to_owned())
