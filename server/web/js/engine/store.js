@@ -125,7 +125,7 @@ export class Store {
       letter = await readLetter(sealed, own, await this.machines());
     } catch (error) {
       if (!(error instanceof Alarming)) throw error;
-      return (await this.#expected(error, sealed)) ?? { kind: 'alarm', alarm: await this.alarm(error.reason, error.who) };
+      return (await this.#expected(error, sealed, own)) ?? { kind: 'alarm', alarm: await this.alarm(error.reason, error.who) };
     }
     const result = await this.#take(letter, own.id);
     if (!('kind' in result)) {
@@ -140,11 +140,14 @@ export class Store {
    * A host that is not known is no surprise while it is being paired, or just after it was forgotten.
    * @param {Alarming} alarming
    * @param {Sealed} sealed
+   * @param {Device} own
    * @returns {Promise<Received|undefined>}
    */
-  async #expected(alarming, sealed) {
+  async #expected(alarming, sealed, own) {
     if (alarming.reason !== 'unknown-host') return undefined;
     const [{ from }, now] = [peek(sealed), this.clock.wall()];
+    // It was pinned while its message was looked at.
+    if (await this.machine(from)) return this.receive(sealed, own);
     const pairing = await this.meta('pairing');
     if (pairing?.host === from && pairing.until > now) return { kind: 'parked' };
     const forgotten = await this.meta('forgotten');
