@@ -21,6 +21,8 @@ class Approver:
         self.name = name
         self.server_ca = server_ca
         self.events = []
+        # What it finds in its environment beside the usual: a desktop, for example.
+        self.environment = {}
         self._popen = None
         self._errors = self.home.parent / f"{self.home.name}.err"
 
@@ -55,7 +57,7 @@ class Approver:
             self._popen = subprocess.Popen(
                 [str(word) for word in argv],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
-                env={**os.environ, "HOME": str(self.home)},
+                env={**os.environ, "HOME": str(self.home), **self.environment},
             )  # fmt: skip
         threading.Thread(target=self._read, args=(self._popen.stdout,), daemon=True).start()
         return self

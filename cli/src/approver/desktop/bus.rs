@@ -108,6 +108,8 @@ struct Session {
     /// The unique name of the service, and what it can do, when it is known.
     service: Option<(String, Skills)>,
     standing: BTreeMap<About, Standing>,
+    /// The unique name under which the numbers of what stands mean something.
+    raised_at: String,
     /// When something last came, changed or moved.
     moved: Instant,
     /// When what failed is tried again.
@@ -134,6 +136,7 @@ impl Session {
             system: buses.system.clone(),
             service: None,
             standing: BTreeMap::new(),
+            raised_at: String::new(),
             moved: Instant::now(),
             again: None,
             start,
@@ -181,6 +184,10 @@ impl Session {
             call(&self.connection, &owner, PATH, NAME, "GetCapabilities", &()).await.map_err(plain)?;
         let skills: Vec<String> = reply.body().deserialize().map_err(plain)?;
         let has = |skill: &str| skills.iter().any(|s| s == skill);
+        if owner != self.raised_at {
+            self.standing.clear();
+            self.raised_at.clone_from(&owner);
+        }
         let service = (owner, Skills { markup: has("body-markup"), buttons: has("actions") });
         self.service = Some(service.clone());
         Ok(service)
@@ -201,7 +208,7 @@ impl Session {
                     Ok(false) => (),
                     Err(why) => {
                         // A service that does not answer is asked for anew, under whatever name it has then.
-                        self.forget();
+                        self.service = None;
                         self.again = Some(Instant::now() + RETRY);
                         reporter.trouble(why).await;
                     }
@@ -235,15 +242,11 @@ impl Session {
             .collect();
         let mut did = false;
         for about in gone {
-            let Some(Standing { id: Some(id), .. }) = self.standing.remove(&about) else { continue };
-            let (owner, _) = self.service().await?;
-            self.moved = Instant::now();
-            did = true;
-            match call(&self.connection, &owner, PATH, NAME, "CloseNotification", &id).await {
-                // Some services answer so when it has gone by itself.
-                Ok(_) | Err(zbus::Error::FDO(_) | zbus::Error::MethodError(..)) => (),
-                Err(e) => return Err(plain(e)),
+            if self.standing.get(&about).is_some_and(|s| s.id.is_some()) {
+                self.withdraw(&about).await?;
+                did = true;
             }
+            self.standing.remove(&about);
         }
         for popup in wanted {
             let before = self.standing.get(&popup.about);
@@ -261,6 +264,18 @@ impl Session {
             did = true;
         }
         Ok(did)
+    }
+
+    async fn withdraw(&mut self, about: &About) -> Result<(), String> {
+        let (owner, _) = self.service().await?;
+        // Another service knows nothing of it.
+        let Some(id) = self.standing.get(about).and_then(|s| s.id) else { return Ok(()) };
+        self.moved = Instant::now();
+        match call(&self.connection, &owner, PATH, NAME, "CloseNotification", &id).await {
+            // Some services answer so when it has gone by itself.
+            Ok(_) | Err(zbus::Error::FDO(_) | zbus::Error::MethodError(..)) => Ok(()),
+            Err(e) => Err(plain(e)),
+        }
     }
 
     async fn raise(&mut self, popup: &Popup) -> Result<(), String> {
@@ -304,12 +319,6 @@ impl Session {
         i32::try_from(ms).unwrap_or(i32::MAX)
     }
 
-    /// The service is another one or none: its numbers mean nothing any more.
-    fn forget(&mut self) {
-        self.service = None;
-        self.standing.clear();
-    }
-
     /// Takes a signal, if it is one and comes from whom it has to come.
     async fn take(&mut self, message: &Message) -> Option<Said> {
         if message.message_type() != Type::Signal {
@@ -320,8 +329,13 @@ impl Session {
         let member = header.member()?.as_str();
         if (sender, interface, member) == (DBUS, DBUS, "NameOwnerChanged") {
             let (name, _, owner): (String, String, String) = message.body().deserialize().ok()?;
-            if name == NAME && self.service.as_ref().is_some_and(|(known, _)| *known != owner) {
-                self.forget();
+            if name == NAME && owner != self.raised_at {
+                // Another service or none: what the old one showed is gone.
+                self.service = None;
+                self.standing.clear();
+            }
+            if name == NAME && !owner.is_empty() {
+                self.again = None;
             }
             return None;
         }
