@@ -33,15 +33,22 @@ pub struct Cli {
 pub enum Command {
     /// Pair a phone (or `countersign approve`) with a user of this host
     #[command(after_help = "\
-Shows a QR code and a link; open one of them on the phone. The phone then shows a six-digit pairing
-code, which is asked for here. Without a terminal the link is the first line on standard output and
-the code is read from standard input, one try a line; end of input gives up.
+Shows a QR code, a link and a ticket to type; open one of them on the phone. The phone then shows a
+six-digit pairing code, which is asked for here. Once it is paired it is rung, to see that it rings.
 
-Exit codes: 0 paired, 1 wrong code or no phone came, 2 usage, 3 daemon or server unreachable,
-4 not permitted, 5 broken")]
+Without a terminal the link is the first line on standard output and codes are read from standard input,
+one try a line; end of input gives up. With --json every event is an object, its `event` one of approve
+(without root: the code that a paired device shows after approving has to be typed first), opened,
+answered, wrong, paired, ringing, rung.
+
+Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied or no phone came, 2 usage,
+3 daemon or server unreachable, 4 not permitted, 5 broken")]
     Pair {
         /// The user whose logins the phone shall approve
         user: String,
+        /// Do not ring the phone once it is paired
+        #[arg(long)]
+        no_ring: bool,
     },
     /// Make this host known to its push server
     Join {
@@ -114,9 +121,12 @@ pub struct Approve {
     /// Where this approver keeps its keys [default: $XDG_DATA_HOME/countersign]
     #[arg(long, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// Pair with a host first: the link that `countersign pair USER` shows
-    #[arg(long, value_name = "LINK")]
+    /// Pair with a host first: the link or the ticket that `countersign pair USER` shows
+    #[arg(long, value_name = "LINK|TICKET")]
     pub pair: Option<String>,
+    /// The server of a TICKET [default: the one that is known already]
+    #[arg(long, value_name = "URL", requires = "pair")]
+    pub server: Option<String>,
     /// The name that hosts show for this device [default: the machine's name]
     #[arg(long, requires = "pair")]
     pub name: Option<String>,

@@ -15,6 +15,15 @@ pub const SHORT: Duration = Duration::from_secs(20);
 /// How often a wait looks up to redraw.
 const TICK: Duration = Duration::from_millis(500);
 
+/// Whether a wait goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// It does.
+    On,
+    /// The person does not want to wait any longer.
+    Off,
+}
+
 /// A connection to the daemon. One call is out at a time; dropping it withdraws what is open.
 #[derive(Debug)]
 pub struct ManageClient {
@@ -53,10 +62,12 @@ impl ManageClient {
     /// # Errors
     /// What the daemon says, or that it does not answer.
     pub fn call<T: DeserializeOwned>(&mut self, call: &impl Serialize, wait: Duration) -> Outcome<T> {
-        self.call_with(call, wait, &mut |_| ())
+        self.call_with(call, wait, &mut |_| Wait::On)?
+            .ok_or_else(|| Failure::new(Exit::Broken, "a wait was broken off that cannot be"))
     }
 
-    /// The same, and tells `tick` about twice a second how much time is left.
+    /// The same, and tells `tick` about twice a second how much time is left. Nothing when that does not
+    /// want to wait any longer; then the connection is of no more use.
     ///
     /// # Errors
     /// As [`Self::call`].
@@ -64,13 +75,13 @@ impl ManageClient {
         &mut self,
         call: &impl Serialize,
         wait: Duration,
-        tick: &mut dyn FnMut(Duration),
-    ) -> Outcome<T> {
+        tick: &mut dyn FnMut(Duration) -> Wait,
+    ) -> Outcome<Option<T>> {
         let bytes = frame::encode(call).map_err(|e| Failure::new(Exit::Usage, format!("too long: {e}")))?;
         self.stream.write_all(&bytes).map_err(|e| gone(&e))?;
-        let bytes = self.frame(wait, tick)?;
+        let Some(bytes) = self.frame(wait, tick)? else { return Ok(None) };
         match frame::decode(&bytes) {
-            Ok(Reply::Parameters { parameters }) => Ok(parameters),
+            Ok(Reply::Parameters { parameters }) => Ok(Some(parameters)),
             Ok(Reply::Error { error, parameters }) => {
                 Err(Failure::new(exit_of(&error), escape(&parameters.message).into_owned()))
             }
@@ -81,14 +92,14 @@ impl ManageClient {
         }
     }
 
-    fn frame(&mut self, wait: Duration, tick: &mut dyn FnMut(Duration)) -> Outcome<Vec<u8>> {
+    fn frame(&mut self, wait: Duration, tick: &mut dyn FnMut(Duration) -> Wait) -> Outcome<Option<Vec<u8>>> {
         let end = Instant::now() + wait;
         let mut buffer = [0; 4096];
         loop {
             if let Some(at) = self.rest.iter().position(|b| *b == frame::END) {
                 let mut bytes: Vec<u8> = self.rest.drain(..=at).collect();
                 bytes.pop();
-                return Ok(bytes);
+                return Ok(Some(bytes));
             }
             if self.rest.len() > frame::MAX_FRAME {
                 return Err(Failure::new(Exit::Broken, "the daemon's answer is too long: see its log"));
@@ -98,7 +109,9 @@ impl ManageClient {
                 let text = "the daemon does not answer: see systemctl status countersignd";
                 return Err(Failure::new(Exit::Unreachable, text));
             }
-            tick(left);
+            if tick(left) == Wait::Off {
+                return Ok(None);
+            }
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(gone(&ErrorKind::UnexpectedEof.into())),
                 Ok(n) => self.rest.extend(buffer.iter().take(n)),

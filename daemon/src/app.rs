@@ -8,8 +8,10 @@ use crate::devices::Devices;
 use crate::files::Owner;
 use crate::log::Log;
 use crate::login::Logins;
+use crate::notices::Notices;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
+use crate::removal::Refusals;
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,10 @@ pub struct App {
     pub relay: Relay,
     /// The logins that wait.
     pub logins: Logins,
+    /// What devices were told about each other.
+    pub notices: Notices,
+    /// Removals that were not believed lately.
+    pub refusals: Refusals,
 }
 
 /// Who this host is.

@@ -142,6 +142,12 @@ impl Audit {
         self.end.borrow().chain.head().to_owned()
     }
 
+    /// As after a disk that failed.
+    #[cfg(test)]
+    pub(crate) fn breaks_for_tests(&self) {
+        self.end.borrow_mut().broken = Some("a test says so".into());
+    }
+
     async fn sync(&self) -> io::Result<()> {
         let file = Arc::clone(&self.file);
         let synced =

@@ -1,4 +1,7 @@
-//! `org.countersign.Manage`: what the `countersign` command asks for.
+//! `org.countersign.Manage`: what the `countersign` command asks for. What is about pairing is in
+//! [`pair`].
+
+mod pair;
 
 use crate::app::App;
 use crate::audit::Durability;
@@ -6,12 +9,14 @@ use crate::caller::Caller;
 use crate::connection::{Connection, ConnectionError};
 use crate::devices::Device;
 use crate::log::Level;
-use crate::pairing::{self, Pairing};
+use crate::pairing;
 use crate::person::{self, Person};
+use crate::revoke;
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
 use countersign_protocol::manage::{self, Call, Codes, CodesLeft, Devices, Joined, Status, error};
 use countersign_relay_client::RelayError;
+use pair::Step;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -48,11 +53,9 @@ pub async fn serve(
     connection: Connection,
     first: &[u8],
 ) -> Result<(), ConnectionError> {
-    let mut session = Session { app: Rc::clone(app), caller, connection, pairing: None };
+    let mut session = Session { app: Rc::clone(app), caller, connection, step: Step::None };
     let served = session.calls(first).await;
-    if let Some(pairing) = session.pairing.take() {
-        pairing.give_up(app).await;
-    }
+    session.give_up().await;
     served
 }
 
@@ -61,7 +64,7 @@ struct Session {
     app: Rc<App>,
     caller: Caller,
     connection: Connection,
-    pairing: Option<Pairing>,
+    step: Step,
 }
 
 impl Session {
@@ -74,7 +77,11 @@ impl Session {
                     self.connection.complain(error::BAD_CALL, error.to_string()).await?;
                 }
             }
-            frame = match timeout(IDLE, self.connection.recv_frame()).await {
+            let received = tokio::select! {
+                received = timeout(IDLE, self.connection.recv_frame()) => received,
+                () = self.step.tell_end() => return Ok(()),
+            };
+            frame = match received {
                 Ok(Ok(Some(frame))) => frame,
                 Ok(Err(error)) => return Err(error),
                 Ok(Ok(None)) | Err(_) => return Ok(()),
@@ -95,22 +102,10 @@ impl Session {
             Call::Status {} => answer!(Ok(self.status())),
             Call::Join { token } => answer!(self.join(&token).await),
             Call::Pair { user } => answer!(self.pair(&user).await),
-            Call::PairWait {} => {
-                let Some(pairing) = &mut self.pairing else { return answer!(no_pairing::<()>()) };
-                tokio::select! {
-                    answered = pairing.wait(&self.app) => answer!(answered),
-                    // Nothing is left to answer to; the next receive sees the same.
-                    () = self.connection.closed() => Ok(()),
-                }
-            }
-            Call::PairCode { code } => {
-                let Some(pairing) = &mut self.pairing else { return answer!(no_pairing::<()>()) };
-                let checked = pairing.check(&self.app, &self.caller, &code).await;
-                if pairing.is_over() {
-                    self.pairing = None;
-                }
-                answer!(checked)
-            }
+            Call::PairApprove { code } => answer!(self.pair_approve(&code).await),
+            Call::PairWait {} => answer!(self.pair_wait().await),
+            Call::PairCode { code } => answer!(self.pair_code(&code).await),
+            Call::Ring {} => answer!(self.ring().await),
             Call::Devices { user } => answer!(self.devices(user.as_deref()).await),
             Call::Revoke { user, device } => answer!(self.revoke(&user, &device).await),
             Call::NewCodes { user, count } => answer!(self.new_codes(&user, count).await),
@@ -153,22 +148,6 @@ impl Session {
         Ok(joined)
     }
 
-    async fn pair(&mut self, user: &str) -> Answer<manage::PairingOpened> {
-        let person = self.permitted(user).await?;
-        if let Some(old) = self.pairing.take() {
-            old.give_up(&self.app).await;
-        }
-        if !self.caller.root_socket {
-            tokio::select! {
-                asked = pairing::ask(&self.app, &person) => asked?,
-                () = self.connection.closed() => return Err(Refusal::fault("the caller is gone")),
-            }
-        }
-        let (pairing, opened) = Pairing::open(&self.app, &person).await?;
-        self.pairing = Some(pairing);
-        Ok(opened)
-    }
-
     async fn devices(&self, user: Option<&str>) -> Answer<Devices> {
         let devices = match user {
             None if self.caller.root_socket => self.app.devices.all(),
@@ -194,34 +173,11 @@ impl Session {
             let text = "several devices have that name; give the fingerprint of one (countersign devices)";
             return Err(Refusal(error::BAD_CALL, text.into()));
         }
-        let (key, id) = (&device.card.key, device.id());
-        // A revoked key ends for everybody.
-        let is_others = |other: &Device| other.id() == id && other.user != person.name;
-        if !self.caller.root_socket && self.app.devices.all().iter().any(is_others) {
+        if !self.caller.root_socket && revoke::is_anothers(&self.app, &person.name, device) {
             let text = "this device approves for another user, too; only root may revoke it";
             return Err(Refusal(error::NOT_PERMITTED, text.into()));
         }
-        self.record(Record {
-            event: "revoked".into(),
-            user: Some(person.name.clone()),
-            device: Some(key.fingerprint()),
-            reason: Some(format!("\"{}\" by {}", device.card.card.name, self.by())),
-            ..Record::default()
-        })
-        .await?;
-        self.app.approvers.revoke(key).await.map_err(Refusal::fault)?;
-        let removed = self.app.devices.remove(&id).await.map_err(Refusal::fault)?;
-        if let Some(client) = self.app.relay.client() {
-            // The server only forgets to whom it may send; the key has ended already.
-            tokio::task::spawn_local({
-                let log = self.app.log.clone();
-                async move {
-                    if let Err(why) = client.unlink(&id).await {
-                        log.warning(&format!("the server was not told of a revoked device: {why}"));
-                    }
-                }
-            });
-        }
+        let removed = revoke::revoke(&self.app, &person.name, device, &self.by(), None).await?;
         Ok(Devices { devices: removed.iter().map(told).collect() })
     }
 
@@ -326,10 +282,6 @@ fn not_joined(error: &RelayError) -> Refusal {
     }
 }
 
-fn no_pairing<T>() -> Answer<T> {
-    Err(Refusal(error::NOT_FOUND, "no pairing is open on this connection; call Pair first".into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,7 +301,7 @@ mod tests {
             let (stream, _peer) = UnixStream::pair().unwrap();
             let caller = Caller { uid: 0, gid: 0, pid: None, root_socket };
             let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
-            let session = Session { app, caller, connection, pairing: None };
+            let session = Session { app, caller, connection, step: Step::None };
             let revoked = session.revoke("root", &key.fingerprint()).await;
             assert_eq!(
                 revoked.map_err(|refusal| refusal.0).err(),

@@ -2,17 +2,17 @@
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::devices::Device;
 use crate::manage::{Answer, Refusal, by, told, write_record};
 use crate::person::Person;
-use crate::{clock, login};
+use crate::{clock, notices};
 use countersign_protocol::api::{MAILBOX_LIFE, MAX_POLL};
 use countersign_protocol::audit::Record;
 use countersign_protocol::card::VerifiedCard;
 use countersign_protocol::manage::{PairingAnswered, PairingChecked, PairingOpened, error};
-use countersign_protocol::message::Host;
+use countersign_protocol::message::{DeviceChange, Host};
 use countersign_protocol::pairing::{CodeError, HostPairing, TRIES};
 use countersign_relay_client::{RelayClient, Slot};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -30,21 +30,33 @@ pub(crate) struct Pairing {
     next: usize,
     ends: Instant,
     over: bool,
+    /// Key id of the device that approved it.
+    approver: Option<String>,
+    paired: Option<Device>,
 }
 
 impl Pairing {
-    /// Opens a mailbox, and gives the link to it.
-    pub(crate) async fn open(app: &App, person: &Person) -> Answer<(Self, PairingOpened)> {
+    /// Opens a mailbox, and gives the link to it. `approver` is the device that has approved it, where
+    /// the user asks without being root.
+    pub(crate) async fn open(
+        app: &App,
+        person: &Person,
+        approver: Option<String>,
+    ) -> Answer<(Self, PairingOpened)> {
         let config = app.config().map_err(Refusal::fault)?;
         let client = app.relay.client().ok_or_else(|| no_server(app))?;
         let host = Host { name: app.host.name.clone(), key: app.host.public.to_line() };
         let pairing = HostPairing::new(&config.server, host, &person.name)
+            .and_then(|pairing| match &config.app {
+                Some(app) => pairing.with_app(app),
+                None => Ok(pairing),
+            })
             .map_err(|error| Refusal(error::BAD_CALL, error.to_string()))?;
         client.open_mailbox(&pairing.mailbox()).await.map_err(Refusal::unreachable)?;
-        let link = pairing.ticket().link().to_string();
+        let (link, ticket) = (pairing.ticket().link().to_string(), pairing.ticket().typed().to_string());
         let ends = Instant::now() + Duration::from_secs(MAILBOX_LIFE.into());
-        let opened = PairingOpened { link, expires_in: MAILBOX_LIFE };
-        Ok((Self { client, pairing, next: 0, ends, over: false }, opened))
+        let opened = PairingOpened { link, ticket, expires_in: MAILBOX_LIFE };
+        Ok((Self { client, pairing, next: 0, ends, over: false, approver, paired: None }, opened))
     }
 
     /// Waits until a device has answered that may be paired. Dropping the future loses nothing.
@@ -93,6 +105,10 @@ impl Pairing {
             let text = "this device's key was revoked for good; let the device make a new one";
             return Err(Refusal(error::BAD_CALL, text.into()));
         }
+        if self.approver.as_ref().is_some_and(|approver| *approver == card.key.id()) {
+            let text = "this is the device that has approved; open the link on the new one";
+            return Err(Refusal(error::BAD_CALL, text.into()));
+        }
         Ok(PairingAnswered {
             name: card.card.name.clone(),
             fingerprint: card.key.fingerprint(),
@@ -124,6 +140,11 @@ impl Pairing {
         self.over
     }
 
+    /// The device that was paired, once it was told so.
+    pub(crate) fn paired_device(&self) -> Option<Device> {
+        self.paired.clone()
+    }
+
     async fn paired(&mut self, app: &App, caller: &Caller, card: VerifiedCard) -> Answer<PairingChecked> {
         self.over = true;
         let user = self.pairing.user().to_owned();
@@ -141,11 +162,13 @@ impl Pairing {
         let comment = format!("{} paired {}", card.card.name, clock::unix());
         app.approvers.add(&user, &card.key, &comment).await.map_err(Refusal::fault)?;
         let device = app.devices.add(&user, card).await.map_err(Refusal::fault)?;
+        notices::tell(app, &user, DeviceChange::Paired, &device);
         let receipt = self
             .pairing
             .receipt(app.host.key.as_ref(), device.paired_at)
             .map_err(|error| Refusal::fault(format!("the receipt: {error}")))?;
         self.send_receipt(&receipt).await?;
+        self.paired = Some(device.clone());
         Ok(PairingChecked::Paired(told(&device)))
     }
 
@@ -168,7 +191,7 @@ impl Pairing {
 
     /// Ends a pairing that did not come to its end. A finished one leaves the mailbox to its phone,
     /// which has to fetch the receipt.
-    pub(crate) async fn give_up(self, app: &Rc<App>) {
+    pub(crate) async fn give_up(&self, app: &App) {
         if !self.over {
             self.close(app).await;
         }
@@ -179,22 +202,6 @@ impl Pairing {
         if let Err(why) = self.client.close_mailbox(&self.pairing.mailbox()).await {
             app.log.warning(&format!("a mailbox was not closed: {why}"));
         }
-    }
-}
-
-/// Asks the user's paired devices whether another one may be paired.
-pub(crate) async fn ask(app: &Rc<App>, person: &Person) -> Answer<()> {
-    if app.devices.for_user(&person.name).is_empty() {
-        let text = "your first device is paired by root: sudo countersign pair YOU";
-        return Err(Refusal(error::NOT_PERMITTED, text.into()));
-    }
-    if !app.logins.may_ask(person.uid) {
-        return Err(Refusal(error::NOT_PERMITTED, "you have asked too often; try again in a minute".into()));
-    }
-    match login::approve_action(app, person, "pair one more device").await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Refusal(error::NOT_PERMITTED, "your device did not approve it".into())),
-        Err(why) => Err(Refusal::fault(why)),
     }
 }
 

@@ -10,8 +10,10 @@ use crate::devices::Devices;
 use crate::files::Owner;
 use crate::log::Log;
 use crate::login::Logins;
+use crate::notices::Notices;
 use crate::recovery::Recovery;
 use crate::relay::{self, Relay};
+use crate::removal::Refusals;
 use crate::sockets::{self, Sockets};
 use crate::{host_key, listen, privileges, service_manager};
 use countersign_protocol::keys::{Signer, SigningKey};
@@ -167,6 +169,8 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         host: HostIdentity { key, name, public },
         relay: Relay::new(client),
         logins: Logins::default(),
+        notices: Notices::default(),
+        refusals: Refusals::default(),
         administrator,
         paths,
         log,

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
+use countersign_protocol::audit::Record;
 use countersign_protocol::card;
 use countersign_protocol::digest;
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
 use countersign_protocol::login::Stage;
 use countersign_protocol::message::{
-    Answer, Card, Closed, Confirm, Decision, Envelope, Kind, MessageType, Request, Sealed, VERSION,
+    Answer, Card, Closed, Confirm, Decision, Envelope, Kind, MessageType, Notice, Removal, Request, Sealed,
+    VERSION,
 };
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{self, SignedMessage};
@@ -32,9 +34,11 @@ use crate::log::Log;
 use crate::login::Logins;
 use crate::login::facts::Facts;
 use crate::login::request::OpenRequest;
+use crate::notices::Notices;
 use crate::person::Person;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
+use crate::removal::Refusals;
 
 /// A daemon without sockets and without a server.
 pub(crate) struct Lab {
@@ -53,6 +57,12 @@ impl Lab {
     pub(crate) async fn pair(&self, user: &str, device: &TestDevice) {
         self.app.approvers.add(user, device.key.public_key(), "test").await.unwrap();
         self.app.devices.add(user, device.card()).await.unwrap();
+    }
+
+    /// The audit's records so far.
+    pub(crate) fn audit(&self) -> Vec<Record> {
+        let text = std::fs::read_to_string(self.app.paths.own("audit.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// A request to all of a person's devices.
@@ -81,6 +91,8 @@ fn app(folder: &Path) -> App {
         host: HostIdentity { public: key.public_key().clone(), key, name: "lab".to_owned() },
         relay: Relay::new(None),
         logins: Logins::default(),
+        notices: Notices::default(),
+        refusals: Refusals::default(),
         administrator: owner,
         paths: Paths { config: etc.join("countersign.toml"), state, run: folder.join("run") },
         log,
@@ -110,6 +122,13 @@ pub(crate) fn facts(user: &str) -> Facts {
 pub(crate) enum Heard {
     Request(Box<Asked>),
     Closed(Closed),
+    Notice(Box<Told>),
+}
+
+/// A notice as its device knows it.
+pub(crate) struct Told {
+    pub(crate) notice: Notice,
+    pub(crate) digest: String,
 }
 
 /// A request as its device knows it.
@@ -149,6 +168,10 @@ impl TestDevice {
         if kind == MessageType::Closed {
             return Heard::Closed(signed::verify_message(body, signature, host).unwrap().message);
         }
+        if kind == MessageType::Notice {
+            let notice = signed::verify_message(body, signature, host).unwrap().message;
+            return Heard::Notice(Box::new(Told { notice, digest: digest::sha256_hex(body) }));
+        }
         let request = signed::verify_message(body, signature, host).unwrap().message;
         Heard::Request(Box::new(Asked { request, digest: digest::sha256_hex(body) }))
     }
@@ -185,6 +208,25 @@ impl TestDevice {
         }
     }
 
+    /// Takes a device away as an honest device does.
+    pub(crate) fn remove(&self, lab: &Lab, told: &Told, device: &TestDevice) -> Sealed {
+        self.send_removal(lab, told, &self.sign_removal(&told.digest, device))
+    }
+
+    /// What an honest device would sign.
+    pub(crate) fn sign_removal(&self, notice: &str, device: &TestDevice) -> SignedMessage {
+        let (notice, device) = (notice.to_owned(), device.key.public_key().id());
+        let removal = Removal { version: VERSION, notice, device, decided_at: 1, counter: 1 };
+        signed::sign_message(&self.key, &removal).unwrap()
+    }
+
+    /// Anything, sealed as a removal that answers a notice.
+    pub(crate) fn send_removal(&self, lab: &Lab, told: &Told, message: &SignedMessage) -> Sealed {
+        let mut reply_key = [0; 32];
+        Base64::decode(&told.notice.reply_key, &mut reply_key).unwrap();
+        self.seal_as(lab, MessageType::Removal, &told.notice.id, reply_key, message)
+    }
+
     pub(crate) fn sign(&self, decision: &Decision) -> SignedMessage {
         signed::sign_message(&self.key, decision).unwrap()
     }
@@ -200,16 +242,27 @@ impl TestDevice {
     }
 
     fn seal_to(&self, lab: &Lab, id: &str, reply_key: [u8; 32], message: &SignedMessage) -> Sealed {
+        self.seal_as(lab, MessageType::Decision, id, reply_key, message)
+    }
+
+    fn seal_as(
+        &self,
+        lab: &Lab,
+        message_type: MessageType,
+        id: &str,
+        reply_key: [u8; 32],
+        message: &SignedMessage,
+    ) -> Sealed {
         let envelope = Envelope {
             version: VERSION,
-            message_type: MessageType::Decision,
+            message_type,
             from: self.key.public_key().id(),
             to: lab.app.host.public.id(),
             id: id.to_owned(),
         };
         let recipient = Recipient::reply_key(reply_key);
         seal::seal(
-            MessageType::Decision,
+            message_type,
             self.key.public_key(),
             &recipient,
             &envelope,

@@ -6,7 +6,7 @@
 
 use crate::digest;
 use crate::keys::PublicKey;
-use crate::message::{Decision, Request};
+use crate::message::{Decision, Removal, Request};
 use crate::signed::{self, MessageError, Verified};
 use crate::text;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,12 @@ pub struct Record {
     /// Armored SSHSIG over them, by the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_signature: Option<String>,
+    /// The bytes of the removal by which one device ended another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal: Option<String>,
+    /// Armored SSHSIG over them, by the device that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_signature: Option<String>,
 }
 
 /// What is wrong with a line.
@@ -239,6 +245,9 @@ pub struct Evidence {
     /// The decision over exactly that request, signed by the device. Whether the device might
     /// approve then is for [`crate::signers::AllowedSigners::authorize`] and the lines of then.
     pub decision: Option<Verified<Decision>>,
+    /// The removal of exactly the record's device, signed by another one or by itself. Whether that
+    /// might remove it then is the same question.
+    pub removal: Option<Verified<Removal>>,
 }
 
 /// Why a record proves nothing.
@@ -253,6 +262,9 @@ pub enum EvidenceFault {
     /// The decision's signature is wrong.
     #[error("the decision: {0}")]
     Decision(MessageError),
+    /// The removal's signature is wrong.
+    #[error("the removal: {0}")]
+    Removal(MessageError),
     /// They do not belong together.
     #[error("the decision is about another request")]
     OtherRequest,
@@ -283,6 +295,7 @@ impl Record {
             (None, None) => None,
             _ => return Err(EvidenceFault::Incomplete),
         };
+        let removal = self.removal_evidence()?;
         if let Some(request) = &request {
             let message = &request.message;
             if message.host.key != host_key.to_line() {
@@ -304,6 +317,25 @@ impl Record {
                 return Err(EvidenceFault::Mismatch("device"));
             }
         }
-        Ok(Evidence { request, decision })
+        Ok(Evidence { request, decision, removal })
+    }
+
+    /// Verifies the removal inside, if there is one.
+    ///
+    /// # Errors
+    /// [`EvidenceFault`] says what does not hold.
+    pub fn removal_evidence(&self) -> Result<Option<Verified<Removal>>, EvidenceFault> {
+        let removal = match (&self.removal, &self.removal_signature) {
+            (Some(bytes), Some(signature)) => signed::verify_unpinned::<Removal>(bytes.as_bytes(), signature)
+                .map_err(EvidenceFault::Removal)?,
+            (None, None) => return Ok(None),
+            _ => return Err(EvidenceFault::Incomplete),
+        };
+        // A key id is the fingerprint in the alphabet of URLs.
+        let gone = format!("SHA256:{}", removal.message.device.replace('-', "+").replace('_', "/"));
+        if self.device.as_ref() != Some(&gone) {
+            return Err(EvidenceFault::Mismatch("device"));
+        }
+        Ok(Some(removal))
     }
 }

@@ -19,12 +19,19 @@ pub enum Call {
         /// From `countersign-server token`.
         token: Zeroizing<String>,
     },
-    /// Opens a pairing: [`PairingOpened`]. It ends with the connection. Anybody may ask for
-    /// themselves once they have a paired device, whose decision is asked for first.
+    /// Opens a pairing: [`PairingStep`]. It ends with the connection. Anybody may ask for
+    /// themselves once they have a paired device, whose approval is asked for first.
     #[serde(rename = "org.countersign.Manage.Pair")]
     Pair {
         /// For whom.
         user: String,
+    },
+    /// The code that the paired device shows after approving; empty to wait for its decision:
+    /// [`PairingStep`].
+    #[serde(rename = "org.countersign.Manage.PairApprove")]
+    PairApprove {
+        /// Six digits.
+        code: Zeroizing<String>,
     },
     /// Waits until a phone has answered the open pairing: [`PairingAnswered`].
     #[serde(rename = "org.countersign.Manage.PairWait")]
@@ -35,6 +42,9 @@ pub enum Call {
         /// Six digits.
         code: Zeroizing<String>,
     },
+    /// Rings the device that this connection has just paired, once, and waits for an answer: [`Rung`].
+    #[serde(rename = "org.countersign.Manage.Ring")]
+    Ring {},
     /// The paired devices: [`Devices`]. Anybody about their own.
     #[serde(rename = "org.countersign.Manage.Devices")]
     Devices {
@@ -114,11 +124,28 @@ pub struct Joined {
     pub host_key: String,
 }
 
+/// How far a pairing is, before a phone can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "lowercase")]
+pub enum PairingStep {
+    /// A paired device was asked: the code that it shows has to be typed.
+    Approve {
+        /// How often one may be typed.
+        tries: u8,
+        /// Seconds until the question ends.
+        expires_in: u32,
+    },
+    /// A phone may answer.
+    Opened(PairingOpened),
+}
+
 /// A pairing is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PairingOpened {
     /// What the QR code carries: a link with everything in its fragment.
     pub link: String,
+    /// What is typed where the link cannot be opened.
+    pub ticket: String,
     /// Seconds until it closes.
     pub expires_in: u32,
 }
@@ -145,6 +172,24 @@ pub enum PairingChecked {
         /// Tries that are left; at 0 the pairing is over.
         tries: u8,
     },
+}
+
+/// What came of a test ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rung {
+    /// What its person answered; nothing when nobody did in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<RingAnswer>,
+}
+
+/// Answers to a test ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RingAnswer {
+    /// It rang.
+    Rang,
+    /// Denied: somebody holds the device who does not expect it.
+    Denied,
 }
 
 /// Some devices.

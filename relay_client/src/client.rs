@@ -5,8 +5,8 @@ use crate::call;
 use crate::events::{self, Events};
 use crate::transport::{Server, Transport};
 use countersign_protocol::api::{
-    Challenge, ChallengeFor, Directory, Hosts, Join, MAX_POLL, Mail, Mails, Post, PostDecision, Posted,
-    Proof, Register, SignedCard, TOKEN_LIFE, Token,
+    Challenge, ChallengeFor, Directory, Hosts, Join, MAX_POLL, Mail, MailboxInfo, Mails, Post, PostDecision,
+    Posted, Proof, Register, SignedCard, TOKEN_LIFE, Token,
 };
 use countersign_protocol::auth;
 use countersign_protocol::keys::Signer;
@@ -186,6 +186,16 @@ impl RelayClient {
     pub async fn post_first(&self, mailbox: &str, data: &str) -> Result<(), RelayError> {
         let mail = Mail { data: data.to_owned() };
         self.open_call(Method::POST, &slot_path(mailbox, Slot::First)?, Some(&mail)).await.map(drop)
+    }
+
+    /// Key id of the host that a mailbox is of, as the server says. Needs no token.
+    ///
+    /// # Errors
+    /// 404 when the mailbox is not open.
+    pub async fn mailbox_host(&self, mailbox: &str) -> Result<String, RelayError> {
+        let path = format!("/v1/mailboxes/{}", part(mailbox)?);
+        let bytes = self.open_call::<()>(Method::GET, &path, None).await?;
+        call::parse::<MailboxInfo>(&self.transport, &bytes).map(|info| info.host)
     }
 
     /// What is in a slot from number `after` on; waits up to `wait` seconds until there is something.

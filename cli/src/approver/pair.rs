@@ -1,4 +1,4 @@
-//! Pairing with a host, by the link that it shows.
+//! Pairing with a host, by the link or the ticket that it shows.
 
 use super::digits;
 use super::screen::grouped;
@@ -6,7 +6,9 @@ use super::store::{Device, PinnedHost, ServerEntry, Store};
 use crate::output::{Exit, Failure, Outcome, Output};
 use countersign_protocol::api::{MAILBOX_LIFE, MAX_POLL};
 use countersign_protocol::keys::PublicKey;
-use countersign_protocol::pairing::{PhonePairing, Pinned, Revealed, Ticket};
+use countersign_protocol::pairing::{
+    PhonePairing, Pinned, Revealed, Ticket, TicketError, TypedTicket, is_origin,
+};
 use countersign_protocol::text::escape;
 use countersign_relay_client::{RelayClient, RelayError, Server, Slot};
 use serde_json::json;
@@ -26,6 +28,16 @@ pub struct Face<'a> {
     pub agrees: &'a dyn Fn(&str) -> Outcome<bool>,
 }
 
+/// What the person has brought from the host's terminal.
+pub struct Invitation<'a> {
+    /// Its link or ticket.
+    pub text: &'a str,
+    /// The server of a ticket.
+    pub server: Option<&'a str>,
+    /// Certificates to trust for it.
+    pub ca: Option<String>,
+}
+
 /// Pairs, shows the code, and trusts the host only when its receipt is there.
 ///
 /// # Errors
@@ -33,17 +45,23 @@ pub struct Face<'a> {
 pub async fn pair(
     store: &mut Store,
     device: &Device,
-    link: &str,
-    ca: Option<String>,
+    invitation: Invitation<'_>,
     face: &Face<'_>,
 ) -> Outcome {
-    let ticket = Ticket::parse(link).map_err(|e| Failure::new(Exit::Usage, e.to_string()))?;
-    let (origin, mailbox) = (ticket.origin().to_owned(), ticket.mailbox());
+    let (given, origin) = read(&invitation, store)?;
     // A server that is known already keeps its certificates.
     let known = store.servers().iter().find(|s| s.origin == origin);
-    let ca = ca.or_else(|| known.and_then(|s| s.ca.clone()));
+    let ca = invitation.ca.or_else(|| known.and_then(|s| s.ca.clone()));
     let server = ServerEntry { origin, ca };
     let client = connect(&server, device)?;
+    let ticket = match given {
+        Given::Link(ticket) => ticket,
+        Given::Typed(typed) => {
+            let host = client.mailbox_host(&typed.mailbox()).await.map_err(|e| at_mailbox(&e))?;
+            typed.of_host(&server.origin, &host).map_err(refused)?
+        }
+    };
+    let mailbox = ticket.mailbox();
     let mut phone = PhonePairing::new(ticket, &device.signed_card).map_err(refused)?;
     let begun = Instant::now();
 
@@ -61,6 +79,32 @@ pub async fn pair(
     let third = wait(&client, &mailbox, Slot::Third, begun).await?;
     let pinned = phone.receipt(&device.seal_key, &third).map_err(refused)?;
     keep(store, &pinned, server, face)
+}
+
+enum Given {
+    Link(Ticket),
+    Typed(TypedTicket),
+}
+
+/// Reads a link or a ticket, and says of which server it is.
+fn read(invitation: &Invitation<'_>, store: &Store) -> Outcome<(Given, String)> {
+    let usage = |why: &str| Failure::new(Exit::Usage, why);
+    if invitation.text.contains('/') {
+        let ticket = Ticket::parse(invitation.text).map_err(|e| usage(&e.to_string()))?;
+        let origin = ticket.origin().to_owned();
+        if invitation.server.is_some_and(|server| server != origin) {
+            return Err(usage("the link names its server itself: leave --server away"));
+        }
+        return Ok((Given::Link(ticket), origin));
+    }
+    let typed = TypedTicket::parse(invitation.text).map_err(|e| usage(&e.to_string()))?;
+    let origin = match (invitation.server, store.servers()) {
+        (Some(server), _) if is_origin(server) => server.to_owned(),
+        (Some(_), _) => return Err(usage(&TicketError::Origin.to_string())),
+        (None, [known]) => known.origin.clone(),
+        (None, _) => return Err(usage("a ticket does not say of which server it is: add --server URL")),
+    };
+    Ok((Given::Typed(typed), origin))
 }
 
 /// A client of a server, as this device.

@@ -50,7 +50,8 @@ async fn approve(args: &Approve, out: Output) -> Outcome {
         let agrees = |question: &str| agrees(question, out);
         let face = pair::Face { out, is_terminal: !plain, agrees: &agrees };
         let ca = args.server_ca.as_deref().map(read_ca).transpose()?;
-        pair(&mut store, &device, link, ca, &face).await?;
+        let invitation = pair::Invitation { text: link, server: args.server.as_deref(), ca };
+        pair(&mut store, &device, invitation, &face).await?;
     }
     if store.servers().is_empty() {
         return Err(nothing_paired());

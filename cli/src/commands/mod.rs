@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
     let daemon = || ManageClient::connect(&cli.run);
     match &cli.command {
-        Command::Pair { user } => pair::run(&mut daemon()?, user, out),
+        Command::Pair { user, no_ring } => pair::run(daemon()?, user, !no_ring, out),
         Command::Join { token } => join::run(daemon, token, out),
         Command::Approve(args) => approve::run(args, out),
         Command::Devices { user } => devices::run(&mut daemon()?, user.as_deref(), out),

@@ -1,96 +1,87 @@
 //! `countersign pair USER`: the terminal's side of a pairing.
 
+mod ring;
+mod show;
+
 use super::read_line;
-use crate::manage_client::{ManageClient, SHORT};
-use crate::output::{Exit, Failure, Outcome, Output, minutes};
-use crate::qr;
-use countersign_protocol::manage::{Call, PairingAnswered, PairingChecked, PairingOpened};
+use crate::manage_client::{ManageClient, SHORT, Wait};
+use crate::output::{Exit, Failure, Outcome, Output};
+use countersign_protocol::manage::{
+    Call, Device, PairingAnswered, PairingChecked, PairingOpened, PairingStep,
+};
 use countersign_protocol::message::CODE_DIGITS;
 use countersign_protocol::text::escape;
 use serde_json::json;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// A user who is not root is first asked on a device that is already paired.
-const ANOTHER_DEVICE: Duration = Duration::from_secs(150);
-
-pub(super) fn run(daemon: &mut ManageClient, user: &str, out: Output) -> Outcome<ExitCode> {
-    if !nix::unistd::geteuid().is_root() {
-        out.remark("Approve this on a device that you have paired already.");
-    }
-    let opened: PairingOpened = daemon.call(&Call::Pair { user: user.to_owned() }, ANOTHER_DEVICE)?;
-    show_link(user, &opened, out)?;
-    let answered = wait_for_phone(daemon, &opened, out)?;
-    let device = check_codes(daemon, answered.tries, out)?;
-    let PairingChecked::Paired(device) = device else {
-        return Err(Failure::new(Exit::Refused, "three wrong codes: nothing was paired; start again"));
+pub(super) fn run(mut daemon: ManageClient, user: &str, rings: bool, out: Output) -> Outcome<ExitCode> {
+    let opened = open(&mut daemon, user, out)?;
+    let status = show::ticket(user, &opened, out)?;
+    let answered = wait_for_phone(&mut daemon, &opened, &status, out)?;
+    let device = match check_codes(&mut daemon, answered.tries, out)? {
+        PairingChecked::Paired(device) => device,
+        PairingChecked::Wrong { .. } => {
+            return Err(Failure::new(Exit::Refused, "three wrong codes: nothing was paired; start again"));
+        }
     };
-    if out.json {
-        out.object(&json!({ "event": "paired", "device": device }))?;
-    } else {
-        let (user, name) = (escape(&device.user), escape(&device.name));
+    say_paired(&device, out)?;
+    if rings {
+        ring::ring(&mut daemon, out)?;
+    }
+    if !out.json {
+        let user = escape(&device.user);
         out.lines(&format!(
-            "Paired: {name} may approve for {user} from now on.\n\
-             Next: codes for the day that the device is gone: countersign codes {user} --recovery\n\
+            "Next: codes for the day that the device is gone: countersign codes {user} --recovery\n\
              and a second device: countersign pair {user}"
         ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn show_link(user: &str, opened: &PairingOpened, out: Output) -> Outcome {
-    if out.json {
-        return out
-            .object(&json!({ "event": "opened", "link": opened.link, "expires_in": opened.expires_in }));
+/// Opens the pairing. A user who is not root has it approved on a paired device first.
+fn open(daemon: &mut ManageClient, user: &str, out: Output) -> Outcome<PairingOpened> {
+    let mut step: PairingStep = daemon.call(&Call::Pair { user: user.to_owned() }, SHORT)?;
+    let mut before: Option<u8> = None;
+    loop {
+        let (tries, expires_in) = match step {
+            PairingStep::Opened(opened) => return Ok(opened),
+            PairingStep::Approve { tries, expires_in } => (tries, expires_in),
+        };
+        if out.json {
+            out.object(&json!({ "event": "approve", "tries": tries, "expires_in": expires_in }))?;
+        }
+        let prompt = match before {
+            None => "Approve on a device that is paired already, then type its code: ".to_owned(),
+            Some(before) if tries < before => format!("That is not the code, {tries} more. Code: "),
+            Some(_) => "Approved. Type the code that the device shows: ".to_owned(),
+        };
+        before = Some(tries);
+        let code = ask_code(&prompt, true, out)?
+            .ok_or_else(|| Failure::new(Exit::Refused, "no code was typed: nothing was paired"))?;
+        let wait = Duration::from_secs(expires_in.into()) + SHORT;
+        step = daemon.call(&Call::PairApprove { code }, wait)?;
     }
-    let link = escape(&opened.link);
-    if !out.is_terminal() {
-        return out.lines(&link);
-    }
-    let (columns, rows) = crossterm::terminal::size().unwrap_or((0, 0));
-    // One row stays for the line that says what is waited for.
-    let drawn = qr::draw(&opened.link, columns.into(), usize::from(rows).saturating_sub(1));
-    let user = escape(user);
-    out.lines(&match drawn {
-        Some(code) => format!(
-            "To approve {user}'s logins, scan the code on a phone, or elsewhere run\n\
-             countersign approve --pair '{link}'\n{code}"
-        ),
-        None => format!(
-            "To approve {user}'s logins, open this link on a phone, or elsewhere run\n\
-             countersign approve --pair '{link}'\n\
-             (A larger window shows a QR code as well.)\n"
-        ),
-    })
 }
 
 fn wait_for_phone(
     daemon: &mut ManageClient,
     opened: &PairingOpened,
+    status: &show::Status,
     out: Output,
 ) -> Outcome<PairingAnswered> {
-    let counting = out.is_terminal();
     let mut tick = |left: Duration| {
-        if counting {
-            let mut stdout = std::io::stdout().lock();
-            // A countdown that cannot be drawn harms nobody.
-            let _ = write!(
-                stdout,
-                "\rWaiting for the device... {} ",
-                minutes(left.saturating_sub(SHORT).as_secs())
-            );
-            let _ = stdout.flush();
-        }
+        status.draw(left.saturating_sub(SHORT));
+        Wait::On
     };
     // The daemon says itself that nobody came; the rest is for a daemon that hangs.
     let wait = Duration::from_secs(opened.expires_in.into()) + SHORT;
     let answered = daemon.call_with::<PairingAnswered>(&Call::PairWait {}, wait, &mut tick);
-    if counting {
-        out.lines("\r\x1b[K")?;
-    }
-    let answered = answered?;
+    status.clear(out)?;
+    let no_answer = || Failure::new(Exit::Refused, "nobody waits for a device any more");
+    let answered = answered?.ok_or_else(no_answer)?;
     if out.json {
         let PairingAnswered { name, fingerprint, tries } = &answered;
         let event = json!({ "event": "answered", "name": name, "fingerprint": fingerprint, "tries": tries });
@@ -109,7 +100,8 @@ fn wait_for_phone(
 fn check_codes(daemon: &mut ManageClient, tries: u8, out: Output) -> Outcome<PairingChecked> {
     let mut tries = tries;
     while tries > 0 {
-        let code = ask_code(out)?;
+        let code = ask_code("Type the pairing code that it shows: ", false, out)?
+            .ok_or_else(|| Failure::new(Exit::Refused, "no pairing code was typed: nothing was paired"))?;
         let checked: PairingChecked = daemon.call(&Call::PairCode { code }, SHORT)?;
         let PairingChecked::Wrong { tries: left } = checked else { return Ok(checked) };
         // Whatever the daemon says, this ends.
@@ -123,21 +115,29 @@ fn check_codes(daemon: &mut ManageClient, tries: u8, out: Output) -> Outcome<Pai
     Ok(PairingChecked::Wrong { tries: 0 })
 }
 
-fn ask_code(out: Output) -> Outcome<Zeroizing<String>> {
+/// Six digits, or nothing at the end of input; an empty line where that means something.
+fn ask_code(prompt: &str, may_be_empty: bool, out: Output) -> Outcome<Option<Zeroizing<String>>> {
     loop {
         if std::io::stdin().is_terminal() {
             // The prompt stays off standard output, which may be read by a program.
-            eprint!("Type the pairing code that it shows: ");
+            eprint!("{prompt}");
         }
-        let Some(line) = read_line()? else {
-            return Err(Failure::new(Exit::Refused, "no pairing code was typed: nothing was paired"));
-        };
+        let Some(line) = read_line()? else { return Ok(None) };
         let code: Zeroizing<String> =
             Zeroizing::new(line.chars().filter(|c| !matches!(c, ' ' | '-')).collect());
-        if code.len() == CODE_DIGITS && code.bytes().all(|b| b.is_ascii_digit()) {
-            return Ok(code);
+        let is_code = code.len() == CODE_DIGITS && code.bytes().all(|b| b.is_ascii_digit());
+        if is_code || (may_be_empty && code.is_empty()) {
+            return Ok(Some(code));
         }
         // A slip of the finger shall not cost a try.
-        out.remark(&format!("The pairing code has {CODE_DIGITS} digits."));
+        out.remark(&format!("The code has {CODE_DIGITS} digits."));
     }
+}
+
+fn say_paired(device: &Device, out: Output) -> Outcome {
+    if out.json {
+        return out.object(&json!({ "event": "paired", "device": device }));
+    }
+    let (user, name) = (escape(&device.user), escape(&device.name));
+    out.lines(&format!("Paired: {name} may approve for {user} from now on."))
 }

@@ -32,6 +32,8 @@ pub struct Config {
     pub server: String,
     /// Certificates (PEM) to trust for the server in place of the system's.
     pub server_ca: Option<PathBuf>,
+    /// Where the web app is, when that is not the server.
+    pub app: Option<String>,
     /// What phones call this host; without it the system's host name.
     pub host_name: Option<String>,
     /// What holds where no other rule matches.

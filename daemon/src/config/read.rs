@@ -56,11 +56,12 @@ fn config(document: &DeTable<'_>, faults: &mut Vec<Fault>) -> Option<Config> {
         }
     };
     let server_ca = top.get("server_ca").and_then(|value| taken(path(&value), faults));
+    let app = top.get("app").and_then(|value| taken(origin(&value), faults));
     let host_name = top.get("host_name").and_then(|value| taken(host_name(&value), faults));
     let default = top.get("default").and_then(|value| taken(value.table("[default]"), faults));
     let default = rule(default.unwrap_or_else(|| Table::new(&EMPTY, "[default]")), faults);
     top.finish(faults);
-    Some(Config { server: server?, server_ca, host_name, default })
+    Some(Config { server: server?, server_ca, app, host_name, default })
 }
 
 static EMPTY: std::sync::LazyLock<DeTable<'static>> = std::sync::LazyLock::new(DeTable::new);
@@ -118,15 +119,15 @@ fn origin(value: &Value<'_, '_>) -> Result<String, Fault> {
         && url.username().is_empty()
         && url.password().is_none();
     if !bare || url.host_str().is_none_or(str::is_empty) {
-        return Err(value.fault("the server's address is only https://NAME or https://NAME:PORT"));
+        return Err(value.fault("the address is only https://NAME or https://NAME:PORT"));
     }
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
         "http" => {
-            return Err(value.fault("plain http is for a server on this host only; write https://"));
+            return Err(value.fault("plain http is for this host only; write https://"));
         }
-        _ => return Err(value.fault("the server's address begins with https://")),
+        _ => return Err(value.fault("the address begins with https://")),
     }
     Ok(url.origin().ascii_serialization())
 }
@@ -240,7 +241,8 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let config = read(
-            "server = \"http://127.0.0.1:8443/\"\nserver_ca = \"/etc/ca.pem\"\nhost_name = \"db-1\"\n[default]\n\
+            "server = \"http://127.0.0.1:8443/\"\nserver_ca = \"/etc/ca.pem\"\napp = \"https://Approve.example.com/\"\n\
+             host_name = \"db-1\"\n[default]\n\
              then = \"observe\"\nconfirm = \"tap\"\nwithout_prompt = \"refuse\"\nwait = \"2m\"\n\
              codes = [\"recovery\"]\noffline = [\"recovery\"]\nunenrolled = { skip_until = 2027-03-01 }\n\
              ask = \"caller\"\n",
@@ -248,6 +250,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.server, "http://127.0.0.1:8443");
         assert_eq!(config.server_ca, Some("/etc/ca.pem".into()));
+        assert_eq!(config.app.as_deref(), Some("https://approve.example.com"));
         assert_eq!(config.host_name.as_deref(), Some("db-1"));
         let rule = config.default;
         assert_eq!((rule.then, rule.confirm, rule.ask), (Then::Observe, Confirm::Tap, Ask::Caller));
@@ -279,7 +282,7 @@ mod tests {
                 "c:5:30: this stands in the list twice",
                 "c:6:1: \"ofline\" is no key of [default]; did you mean \"offline\"?",
                 "c:7:7: \"ask\" has to be a text in quotes, not a number",
-                "c:8:3: \"rule\" is no key of the configuration; there is server, server_ca, host_name, default",
+                "c:8:3: \"rule\" is no key of the configuration; there is server, server_ca, app, host_name, default",
             ]
         );
     }

@@ -112,6 +112,12 @@ impl Facts {
         })
     }
 
+    /// Facts of a test ring.
+    #[must_use]
+    pub fn of_test(person: &Person) -> Self {
+        Self { kind: Kind::Test, action: None, ..Self::of_action(person, "") }
+    }
+
     /// Facts of something that a person asks of the daemon itself.
     #[must_use]
     pub fn of_action(person: &Person, action: &str) -> Self {

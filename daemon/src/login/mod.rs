@@ -1,5 +1,6 @@
 //! Logins: [`serve`] takes one from its first call to its verdict, [`Logins`] knows all that wait.
 
+mod action;
 mod dialogue;
 mod ending;
 pub(crate) mod facts;
@@ -17,10 +18,9 @@ mod waits;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use countersign_protocol::login::{Begin, Outcome, Stage, Step, Verdict};
-use countersign_protocol::message::{Confirm, Sealed};
+use countersign_protocol::message::Sealed;
 use countersign_protocol::{random, seal};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -28,16 +28,16 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connection::Connection;
-use crate::person::Person;
 use crate::{clock, verify};
 use facts::Facts;
 use pace::Pace;
 use request::OpenRequest;
-use state::{Event, State};
+use state::Event;
 use story::Login;
 use tokens::{Grant, Tokens};
 use waits::Waits;
 
+pub(crate) use action::{Asked, Typed, ring};
 pub use open::Open;
 
 /// The error that a call ends in which is none.
@@ -164,31 +164,6 @@ impl Logins {
 
     fn redeem(&self, token: &str, facts: &Facts) -> Option<Grant> {
         self.tokens.borrow_mut().redeem(token, &facts.user, &facts.service, clock::boot())
-    }
-}
-
-/// How long a person has to approve something that is done with the daemon itself.
-const ACTION_WAIT: Duration = Duration::from_secs(60);
-
-/// Asks a person's paired devices about something that is done with the daemon itself, like pairing
-/// one more device. `true` only for an approval.
-///
-/// # Errors
-/// Why nobody could be asked.
-pub async fn approve_action(app: &Rc<App>, person: &Person, action: &str) -> Result<bool, String> {
-    let facts = Facts::of_action(person, action);
-    let open = Open::begin(app, &facts, person, &person.name, Confirm::Tap, ACTION_WAIT)
-        .await
-        .map_err(|ending| ending.reason)?;
-    loop {
-        match open.state() {
-            State::Unreachable => {
-                return Err(format!("the server cannot be reached: {}", app.relay.trouble()));
-            }
-            State::Approved => return Ok(open.happens(Event::Confirmed)),
-            state if state.is_end() => return Ok(false),
-            state => open.changed_from(state).await,
-        }
     }
 }
 

@@ -12,16 +12,29 @@ use super::facts::Facts;
 use super::request::OpenRequest;
 use super::state::Event;
 use crate::app::App;
-use crate::clock;
+use crate::devices::Device;
 use crate::person::Person;
+use crate::{clock, notices};
 
 /// How long phones and server keep the end of a request, after the request itself would have ended.
 const END_KEPT: Duration = Duration::from_secs(300);
+
+/// How a person is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// What has to be done beside approving.
+    pub(super) confirm: Confirm,
+    /// For how long.
+    pub(super) wait: Duration,
+    /// Whether devices ring for it.
+    pub(super) ring: bool,
+}
 
 /// An open request, held by its login. Letting go of it withdraws it.
 pub struct Open {
     app: Rc<App>,
     request: Rc<OpenRequest>,
+    ring: bool,
 }
 
 impl Open {
@@ -32,14 +45,25 @@ impl Open {
         facts: &Facts,
         account: &Person,
         person: &str,
-        confirm: Confirm,
-        wait: Duration,
+        manner: Manner,
     ) -> Result<Self, Ending> {
         let devices = app.devices.for_user(person);
-        let request = OpenRequest::new(&app.host, facts, (account, person), devices, confirm, wait)
-            .map_err(Ending::fault)?;
+        Self::begin_with(app, facts, (account, person), devices, manner).await
+    }
+
+    /// The same to some devices only.
+    pub(super) async fn begin_with(
+        app: &Rc<App>,
+        facts: &Facts,
+        whom: (&Person, &str),
+        devices: Vec<Device>,
+        manner: Manner,
+    ) -> Result<Self, Ending> {
+        let Manner { confirm, wait, ring } = manner;
+        let request =
+            OpenRequest::new(&app.host, facts, whom, devices, confirm, wait).map_err(Ending::fault)?;
         app.logins.keep(&request);
-        let open = Self { app: app.clone(), request };
+        let open = Self { app: app.clone(), request, ring };
         open.post().await.map_err(Ending::fault)?;
         Ok(open)
     }
@@ -60,7 +84,7 @@ impl Open {
         } else {
             let began = clock::boot();
             let messages = request.sealed(&self.app.host)?;
-            let posted = relay.post(&request.id, messages, request.deadline).await;
+            let posted = relay.post(&request.id, messages, request.deadline, self.ring).await;
             if posted.is_ok() {
                 relay.note_time(clock::boot().saturating_sub(began));
             }
@@ -75,11 +99,18 @@ impl Open {
         if !self.request.state().is_end() || self.request.devices.is_empty() || self.request.told() {
             return;
         }
-        match self.request.sealed_closed(&self.app.host) {
-            Ok(messages) => {
-                self.app.relay.close(&self.request.id, messages, self.request.deadline + END_KEPT)
-            }
-            Err(error) => self.app.log.warning(&error),
+        let (app, request) = (&self.app, &self.request);
+        let mut messages = match request.sealed_closed(&app.host) {
+            Ok(messages) => messages,
+            Err(error) => return app.log.warning(&error),
+        };
+        // Here because phones are awake now, and whoever learns of the post learns nothing more.
+        let daily = notices::daily(app, &request.person, &request.devices, messages.len());
+        messages.extend(daily.iter().flat_map(|batch| batch.messages.clone()));
+        if app.relay.close(&request.id, messages, request.deadline + END_KEPT)
+            && let Some(batch) = daily
+        {
+            app.notices.note(&batch);
         }
     }
 }

@@ -8,6 +8,7 @@ use countersign_protocol::message::Answer;
 
 use super::ending::Ending;
 use super::request::OpenRequest;
+use super::state::State;
 use super::story::Login;
 use crate::app::App;
 use crate::audit::Durability;
@@ -80,6 +81,41 @@ pub(super) async fn write(
     let observed = if login.observed { " (observed only)" } else { "" };
     app.log.line(level, &format!("{outcome}{observed}"), &pairs);
     Ok(())
+}
+
+/// Writes down what came of asking a person about something that is done with the daemon itself: on the
+/// disk afterwards, before it is done.
+///
+/// # Errors
+/// When the record could not be written.
+pub(super) async fn action(
+    app: &App,
+    event: &str,
+    request: &OpenRequest,
+    reason: &str,
+) -> std::io::Result<()> {
+    let decision = request.evidence();
+    let outcome = match request.state() {
+        State::Granted => "granted",
+        State::Expired => "expired",
+        State::Denied | State::Reported | State::Failed => "denied",
+        _ => "withdrawn",
+    };
+    let mut record = Record {
+        event: event.to_owned(),
+        user: Some(request.person.clone()),
+        host: Some(app.host.name.clone()),
+        outcome: Some(outcome.to_owned()),
+        approver: decision.as_ref().map(|_| request.person.clone()),
+        device: decision.as_ref().map(|decision| decision.fingerprint.clone()),
+        reason: Some(reason.to_owned()),
+        ..Record::default()
+    };
+    evidence(&mut record, Some(request), decision.as_ref());
+    let mut pairs = vec![("user", request.person.as_str()), ("outcome", outcome), ("reason", reason)];
+    pairs.extend(record.device.as_deref().map(|device| ("device", device)));
+    app.log.line(Level::Notice, event, &pairs);
+    app.audit.append(record, Durability::Now).await
 }
 
 /// Writes down a decision that came after the end: the login is over, but a denial says that

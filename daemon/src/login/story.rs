@@ -8,7 +8,7 @@ use countersign_protocol::message::Confirm;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::facts::Facts;
-use super::open::Open;
+use super::open::{Manner, Open};
 use super::prompts;
 use super::request::OpenRequest;
 use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
@@ -92,7 +92,7 @@ impl Login {
         };
 
         let confirm = rules::confirm(rule, self.facts.stage)?;
-        let open = self.open(&account, &person, confirm, rule).await?;
+        let open = self.open(&account, &person, confirm, rule, true).await?;
         match confirm {
             Confirm::Code => self.ask_for_code(open, rule, &account).await,
             Confirm::Tap => self.wait_for_tap(open, rule, &account).await,
@@ -119,9 +119,16 @@ impl Login {
         })
     }
 
-    async fn open(&mut self, account: &Account, person: &str, confirm: Confirm, rule: &Rule) -> Told<Open> {
-        let wait = rule.wait_for(&self.facts.service);
-        let open = Open::begin(&self.app, &self.facts, &account.known(), person, confirm, wait).await?;
+    async fn open(
+        &mut self,
+        account: &Account,
+        person: &str,
+        confirm: Confirm,
+        rule: &Rule,
+        ring: bool,
+    ) -> Told<Open> {
+        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
+        let open = Open::begin(&self.app, &self.facts, &account.known(), person, manner).await?;
         self.request = Some(open.clone());
         Ok(open)
     }
@@ -244,7 +251,7 @@ impl Login {
         }
         let (person, confirm) = (old.person.clone(), old.confirm);
         drop(old);
-        self.open(account, &person, confirm, rule).await
+        self.open(account, &person, confirm, rule, true).await
     }
 
     /// The application cannot ask (sshd's `password` method, a locker): what the rule says of that.
@@ -257,9 +264,12 @@ impl Login {
             return Err(Ending::cannot_ask("the application cannot prompt"));
         }
         let person = open.person.clone();
+        // Where the first one has only rung, the second has to ring, too: a phone that is asleep puts away
+        // what was replaced, and would show nothing.
+        let ring = !self.app.relay.is_heard(&open.id);
         open.happens(Event::Replace);
         drop(open);
-        let open = self.open(account, &person, Confirm::Tap, rule).await?;
+        let open = self.open(account, &person, Confirm::Tap, rule, ring).await?;
         if open.state() == State::Unreachable {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }

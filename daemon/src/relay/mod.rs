@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::clock;
-use outbox::{Entry, Outbox};
+use outbox::{Entry, Outbox, What};
 
 pub use stream::run;
 pub use tell::tell;
@@ -32,6 +32,8 @@ pub use tell::tell;
 const POST_TIME: Duration = Duration::from_secs(2);
 /// Pause when the server asks to slow down and does not say how long.
 const SLOW_DOWN: Duration = Duration::from_secs(1);
+/// How long a notice is kept for a server that cannot be reached.
+const NOTICE_KEPT: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// What is known of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Relay {
     refusal: RefCell<String>,
     /// How long the last message took until the server held it.
     took: Cell<Duration>,
+    /// Notices so far.
+    notices: Cell<u64>,
 }
 
 /// Why the server does not hold a message.
@@ -89,6 +93,7 @@ impl Relay {
             told: Notify::new(),
             refusal: RefCell::new("no answer in time".to_owned()),
             took: Cell::default(),
+            notices: Cell::default(),
         }
     }
 
@@ -127,14 +132,22 @@ impl Relay {
     }
 
     /// Posts a request's messages and waits until the server holds them, at most two seconds; at
-    /// once when it is known to be down. They are posted again after a reconnect, until `until`.
+    /// once when it is known to be down. They are posted again after a reconnect, until `until`. With
+    /// `ring` devices are rung for it, once.
     ///
     /// # Errors
     /// Why the server does not hold them.
-    pub async fn post(&self, id: &str, messages: Vec<Sealed>, until: Duration) -> Result<(), String> {
-        let (acknowledged, sent) =
-            self.outbox.borrow().get(id).map_or((false, false), |known| (known.acknowledged, known.sent));
-        let entry = Entry { messages, until, closed: false, acknowledged, sent };
+    pub async fn post(
+        &self,
+        id: &str,
+        messages: Vec<Sealed>,
+        until: Duration,
+        ring: bool,
+    ) -> Result<(), String> {
+        let mut entry = Entry::new(messages, until, What::Request { ring });
+        if let Some(known) = self.outbox.borrow().get(id) {
+            (entry.acknowledged, entry.sent, entry.heard) = (known.acknowledged, known.sent, known.heard);
+        }
         if !self.outbox.borrow_mut().put(id, entry, clock::boot()) {
             return Err("too many requests are open".to_owned());
         }
@@ -175,17 +188,43 @@ impl Relay {
         Ok(())
     }
 
-    /// Posts the end of a request in the background, until the server holds it.
-    pub fn close(&self, id: &str, messages: Vec<Sealed>, until: Duration) {
-        let entry = Entry { messages, until, closed: true, acknowledged: false, sent: false };
-        if self.outbox.borrow_mut().put_end(id, entry, clock::boot()) {
+    /// Whether a request has reached the app on every device that it was for, and not only a push
+    /// service: then it is seen without ringing.
+    #[must_use]
+    pub fn is_heard(&self, id: &str) -> bool {
+        self.outbox.borrow().get(id).is_some_and(|entry| entry.heard)
+    }
+
+    /// Posts the end of a request in the background, until the server holds it. False when there is
+    /// nothing to post, because nobody can have heard of the request.
+    pub fn close(&self, id: &str, messages: Vec<Sealed>, until: Duration) -> bool {
+        let due = self.outbox.borrow_mut().put_end(id, Entry::new(messages, until, What::End), clock::boot());
+        if due {
             self.say(id);
         }
+        due
+    }
+
+    /// Posts a notice in the background, until the server holds it.
+    pub fn notice(&self, messages: Vec<Sealed>, ring: bool) -> bool {
+        let number = self.notices.get().wrapping_add(1);
+        self.notices.set(number);
+        let id = format!("notice {number}");
+        let until = clock::boot() + NOTICE_KEPT;
+        let kept = self.outbox.borrow_mut().put(
+            &id,
+            Entry::new(messages, until, What::Notice { ring }),
+            clock::boot(),
+        );
+        if kept {
+            self.say(&id);
+        }
+        kept
     }
 
     /// Posts the end of a request once more, for a phone that has not heard of it.
     pub fn close_again(&self, id: &str) {
-        if self.outbox.borrow().get(id).is_some_and(|entry| entry.closed && entry.acknowledged) {
+        if self.outbox.borrow().get(id).is_some_and(|entry| entry.is_end() && entry.acknowledged) {
             self.say(id);
         }
     }
@@ -210,16 +249,17 @@ impl Relay {
         self.due_now.notify_one();
     }
 
-    /// Posts the newest version of a request; whether that is its end.
+    /// Posts the newest version of a request, or a notice; false for a request that is open.
     async fn send(&self, id: &str) -> Result<bool, Unposted> {
         let unposted = |why: String| Unposted { why, pause: None };
         let client = self.client().ok_or_else(|| unposted("no server is configured".to_owned()))?;
-        let Some((post, closed)) = self.message(id) else { return Ok(true) };
+        let Some((post, what)) = self.message(id) else { return Ok(true) };
         let known = post.messages.len();
+        let is_open = matches!(what, What::Request { .. });
         let error = match timeout(POST_TIME, client.post(&post)).await {
-            Ok(Ok(posted)) if posted.unknown.len() < known || closed => {
-                self.outbox.borrow_mut().acknowledge(id, closed);
-                return Ok(closed);
+            Ok(Ok(posted)) if posted.unknown.len() < known || !is_open => {
+                self.outbox.borrow_mut().acknowledge(id, what, posted.listening);
+                return Ok(!is_open);
             }
             Ok(Ok(_)) => unposted("it knows none of the person's devices".to_owned()),
             Ok(Err(error)) => {
@@ -243,13 +283,12 @@ impl Relay {
         Err(error)
     }
 
-    fn message(&self, id: &str) -> Option<(Post, bool)> {
+    fn message(&self, id: &str) -> Option<(Post, What)> {
         let mut outbox = self.outbox.borrow_mut();
         let entry = outbox.sending(id)?;
         let left = entry.until.saturating_sub(clock::boot()).as_secs();
         let ttl = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, countersign_protocol::api::MAX_TTL);
-        let ring = !entry.closed && !entry.acknowledged;
-        Some((Post { messages: entry.messages.clone(), ttl, ring }, entry.closed))
+        Some((Post { messages: entry.messages.clone(), ttl, ring: entry.rings() }, entry.what))
     }
 
     fn lost(&self, why: &str) {

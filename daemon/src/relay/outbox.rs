@@ -9,19 +9,51 @@ use countersign_protocol::message::Sealed;
 /// Most requests that are kept; beyond it posting is refused.
 pub(super) const MOST: usize = 20_000;
 
-/// A request's newest version.
+/// What is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Somebody waits for an answer. Not rung for where another request has just rung.
+    Request { ring: bool },
+    /// A request is over.
+    End,
+    /// A person's devices have changed. Said once.
+    Notice { ring: bool },
+}
+
+/// A request's newest version, or a notice.
 #[derive(Clone)]
 pub(super) struct Entry {
-    /// One message a device.
+    /// One message a device, and perhaps notices beside an end.
     pub messages: Vec<Sealed>,
     /// Boot clock: not worth posting after that.
     pub until: Duration,
-    /// Whether it says that the request is over.
-    pub closed: bool,
+    /// What it says.
+    pub what: What,
     /// Whether the server has once said that it holds it; then it does not ring again.
     pub acknowledged: bool,
     /// Whether it was ever sent, so that the server may hold it.
     pub sent: bool,
+    /// Whether all its devices had a stream open when it was acknowledged.
+    pub heard: bool,
+}
+
+impl Entry {
+    /// One that was not sent yet.
+    pub(super) fn new(messages: Vec<Sealed>, until: Duration, what: What) -> Self {
+        Self { messages, until, what, acknowledged: false, sent: false, heard: false }
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.what == What::End
+    }
+
+    /// Whether devices may be rung when it is posted now.
+    pub(super) fn rings(&self) -> bool {
+        match self.what {
+            What::Request { ring } | What::Notice { ring } => ring && !self.acknowledged,
+            What::End => false,
+        }
+    }
 }
 
 /// Newest versions by request id.
@@ -40,12 +72,12 @@ impl Outbox {
             // What was said to the end stays for a phone that has not heard it, but takes no room
             // from what has to be said yet.
             if self.entries.len() >= MOST {
-                self.entries.retain(|_, entry| !(entry.closed && entry.acknowledged));
+                self.entries.retain(|_, entry| !(entry.is_end() && entry.acknowledged));
             }
             self.sweep_at = (self.entries.len() * 2).clamp(64, MOST);
         }
         let known = self.entries.get(id);
-        if known.is_some_and(|known| known.closed && !entry.closed)
+        if known.is_some_and(|known| known.is_end() && !entry.is_end())
             || (known.is_none() && self.entries.len() >= MOST)
         {
             return false;
@@ -76,24 +108,28 @@ impl Outbox {
         self.entries.get(id)
     }
 
-    /// The server holds this version. A closed one has been said to the end, and stays only so that
-    /// it can be said again to a phone that did not hear it.
-    pub(super) fn acknowledge(&mut self, id: &str, closed: bool) {
+    /// The server holds this version, and so many devices listen. An end has been said to the end, and
+    /// stays only so that it can be said again to a phone that did not hear it; a notice goes.
+    pub(super) fn acknowledge(&mut self, id: &str, what: What, listening: u32) {
         if let Some(entry) = self.entries.get_mut(id)
-            && entry.closed == closed
+            && entry.what == what
         {
             entry.acknowledged = true;
+            entry.heard = usize::try_from(listening).is_ok_and(|n| n >= entry.messages.len());
+        }
+        if matches!(what, What::Notice { .. }) {
+            self.entries.remove(id);
         }
     }
 
-    /// Ids of what has to be posted again once the server is back: open requests always, ends until
-    /// they are acknowledged. Open ones first, for somebody waits; of each kind those that have been
+    /// Ids of what has to be posted again once the server is back: open requests always, the rest until
+    /// it is acknowledged. Open ones first, for somebody waits; of each kind those that have been
     /// there longest. What is too old goes.
     pub(super) fn due(&mut self, now: Duration) -> Vec<String> {
         self.entries.retain(|_, entry| entry.until > now);
         let mut due: Vec<_> =
-            self.entries.iter().filter(|(_, entry)| !(entry.closed && entry.acknowledged)).collect();
-        due.sort_by_key(|(_, entry)| (entry.closed, entry.until));
+            self.entries.iter().filter(|(_, entry)| !(entry.is_end() && entry.acknowledged)).collect();
+        due.sort_by_key(|(_, entry)| (!matches!(entry.what, What::Request { .. }), entry.until));
         due.into_iter().map(|(id, _)| id.clone()).collect()
     }
 }
@@ -102,9 +138,11 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    const OPEN: What = What::Request { ring: true };
+
     fn entry(closed: bool) -> Entry {
-        let until = Duration::from_secs(60);
-        Entry { messages: Vec::new(), until, closed, acknowledged: false, sent: true }
+        let what = if closed { What::End } else { OPEN };
+        Entry { sent: true, ..Entry::new(Vec::new(), Duration::from_secs(60), what) }
     }
 
     #[test]
@@ -114,7 +152,7 @@ mod tests {
         assert!(outbox.put("a", entry(false), now));
         assert!(outbox.put("a", entry(true), now));
         assert!(!outbox.put("a", entry(false), now));
-        assert!(outbox.get("a").is_some_and(|entry| entry.closed));
+        assert!(outbox.get("a").is_some_and(Entry::is_end));
     }
 
     #[test]
@@ -122,12 +160,12 @@ mod tests {
         let now = Duration::ZERO;
         let mut outbox = Outbox::default();
         outbox.put("open", entry(false), now);
-        outbox.acknowledge("open", false);
+        outbox.acknowledge("open", OPEN, 0);
         outbox.put("over", entry(true), now);
         assert_eq!(outbox.due(now).len(), 2);
-        outbox.acknowledge("over", false);
+        outbox.acknowledge("over", OPEN, 0);
         assert_eq!(outbox.due(now).len(), 2, "the acknowledgement of an older version says nothing");
-        outbox.acknowledge("over", true);
+        outbox.acknowledge("over", What::End, 0);
         assert_eq!(outbox.due(now), ["open"]);
         assert!(outbox.due(Duration::from_secs(61)).is_empty());
     }
@@ -140,6 +178,24 @@ mod tests {
             outbox.put(id, Entry { until, ..entry(closed) }, Duration::ZERO);
         }
         assert_eq!(outbox.due(Duration::ZERO), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_notice_is_said_once_and_only_a_request_that_may_ring_rings() {
+        let mut outbox = Outbox::default();
+        let notice = What::Notice { ring: true };
+        outbox.put("n", Entry::new(Vec::new(), Duration::from_secs(60), notice), Duration::ZERO);
+        assert!(outbox.get("n").is_some_and(Entry::rings));
+        assert_eq!(outbox.due(Duration::ZERO), ["n"], "not said yet");
+        outbox.acknowledge("n", notice, 1);
+        assert!(outbox.due(Duration::ZERO).is_empty() && outbox.get("n").is_none());
+        outbox.put("a", entry(false), Duration::ZERO);
+        assert!(outbox.get("a").is_some_and(Entry::rings));
+        outbox.acknowledge("a", OPEN, 0);
+        assert!(!outbox.get("a").is_some_and(Entry::rings), "it has rung");
+        outbox.put("b", Entry { what: What::Request { ring: false }, ..entry(false) }, Duration::ZERO);
+        assert!(!outbox.get("b").is_some_and(Entry::rings));
+        assert!(!entry(true).rings());
     }
 
     #[test]
@@ -158,7 +214,7 @@ mod tests {
         let mut outbox = Outbox::default();
         for number in 0..MOST {
             assert!(outbox.put(&number.to_string(), entry(true), Duration::ZERO));
-            outbox.acknowledge(&number.to_string(), true);
+            outbox.acknowledge(&number.to_string(), What::End, 0);
         }
         assert!(outbox.put("one more", entry(false), Duration::ZERO));
     }

@@ -4,13 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_protocol::random;
+use countersign_protocol::message::MessageType;
+use countersign_protocol::{random, seal};
 use countersign_relay_client::{Event, RelayClient, RelayError};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Link;
 use crate::app::App;
+use crate::removal;
 
 /// First pause after a failed connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -71,7 +73,12 @@ async fn listen(app: &Rc<App>, client: &Arc<RelayClient>) -> (bool, String) {
                 app.logins.link_back();
                 app.relay.say_again();
             }
-            Ok(Event::Decision(sealed)) => app.logins.decision(app, &sealed).await,
+            Ok(Event::Decision(sealed)) => match seal::peek(&sealed) {
+                Ok(envelope) if envelope.message_type == MessageType::Removal => {
+                    removal::receive(app, &envelope, &sealed).await;
+                }
+                _ => app.logins.decision(app, &sealed).await,
+            },
             Ok(Event::Message(_) | Event::KeepAlive) => {}
             Err(error) => return (was_up, error.to_string()),
         }

@@ -1,5 +1,5 @@
-//! Says in the background what phones have to hear: ends of requests, and after a reconnect all that
-//! the server may have forgotten.
+//! Says in the background what phones have to hear: ends of requests, notices, and after a reconnect all
+//! that the server may have forgotten.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub async fn tell(app: Rc<App>) {
                         sleep(pause.min(LONGEST_PAUSE)).await;
                     }
                     None if app.relay.is_up() => {
-                        app.log.warning(&format!("request {id} cannot be posted: {}", unposted.why));
+                        app.log.warning(&format!("message {id} cannot be posted: {}", unposted.why));
                     }
                     None => {}
                 },

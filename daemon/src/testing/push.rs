@@ -1,16 +1,17 @@
 //! A push server that keeps no state: it shows a test what was posted, and hands on what the test gives it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
-use countersign_protocol::api::{Challenge, Hello, Post, Posted, Token, event};
+use countersign_protocol::api::{Challenge, Hello, Mail, Mails, Post, Posted, Token, event};
 use countersign_protocol::message::Sealed;
 use futures_util::stream;
 use tokio::net::TcpListener;
@@ -33,12 +34,22 @@ struct Shared {
     stream: Mutex<Option<UnboundedSender<String>>>,
     /// Posts that are refused for a second each before one is taken.
     refuse: AtomicUsize,
+    /// Devices that are said to listen.
+    listening: AtomicU32,
+    /// What is in each slot of each mailbox, by path.
+    mails: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Push {
     pub(crate) async fn start() -> Self {
         let (posted, posts) = unbounded_channel();
-        let shared = Arc::new(Shared { posted, stream: Mutex::default(), refuse: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            posted,
+            stream: Mutex::default(),
+            refuse: AtomicUsize::new(0),
+            listening: AtomicU32::new(1),
+            mails: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new()
@@ -46,6 +57,9 @@ impl Push {
             .route("/v1/auth/token", post(token))
             .route("/v1/messages", post(messages))
             .route("/v1/stream", get(open_stream))
+            .route("/v1/mailboxes/{id}", put(|| async {}).delete(|| async {}))
+            .route("/v1/mailboxes/{id}/{slot}", get(mails).put(put_mail))
+            .route("/v1/devices/{id}", delete(|| async {}))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { origin, shared, posts }
@@ -67,6 +81,31 @@ impl Push {
         let data = serde_json::to_string(decision).unwrap();
         let frame = format!("event: {}\ndata: {data}\n\n", event::DECISION);
         self.shared.stream.lock().unwrap().as_ref().unwrap().send(frame).unwrap();
+    }
+
+    /// Says from now on that so many devices listen.
+    pub(crate) fn listening(&self, devices: u32) {
+        self.shared.listening.store(devices, Ordering::SeqCst);
+    }
+
+    /// Puts a device's message into a mailbox.
+    pub(crate) fn mail(&self, mailbox: &str, slot: &str, mail: &str) {
+        let mut mails = self.shared.mails.lock().unwrap();
+        mails.entry(format!("{mailbox}/{slot}")).or_default().push(mail.to_owned());
+    }
+
+    /// The host's message in a mailbox.
+    pub(crate) async fn mailed(&self, mailbox: &str, slot: &str) -> String {
+        let place = format!("{mailbox}/{slot}");
+        let found = async {
+            loop {
+                if let Some(mail) = self.shared.mails.lock().unwrap().get(&place).and_then(|m| m.first()) {
+                    return mail.clone();
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, found).await.expect("nothing was mailed")
     }
 
     /// Ends the stream.
@@ -95,7 +134,22 @@ async fn messages(State(shared): State<Arc<Shared>>, Json(post): Json<Post>) -> 
         return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response();
     }
     let _ = shared.posted.send(post);
-    (StatusCode::ACCEPTED, Json(Posted { listening: 1, unknown: Vec::new() })).into_response()
+    let listening = shared.listening.load(Ordering::SeqCst);
+    (StatusCode::ACCEPTED, Json(Posted { listening, unknown: Vec::new() })).into_response()
+}
+
+async fn mails(State(shared): State<Arc<Shared>>, Path((id, slot)): Path<(String, String)>) -> Json<Mails> {
+    sleep(Duration::from_millis(20)).await;
+    let mails = shared.mails.lock().unwrap().get(&format!("{id}/{slot}")).cloned().unwrap_or_default();
+    Json(Mails { mails })
+}
+
+async fn put_mail(
+    State(shared): State<Arc<Shared>>,
+    Path((id, slot)): Path<(String, String)>,
+    Json(mail): Json<Mail>,
+) {
+    shared.mails.lock().unwrap().insert(format!("{id}/{slot}"), vec![mail.data]);
 }
 
 async fn open_stream(State(shared): State<Arc<Shared>>) -> Body {

@@ -19,6 +19,8 @@ pub(super) fn extract(record: &Record, into: &Path, paths: &[PathBuf], out: Outp
         ("request.sig", &record.request_signature),
         ("decision", &record.decision),
         ("decision.sig", &record.decision_signature),
+        ("removal", &record.removal),
+        ("removal.sig", &record.removal_signature),
     ];
     if parts.iter().all(|(_, text)| text.is_none()) {
         let text = format!("record {} ({}) carries nothing signed", record.seq, escape(&record.event));

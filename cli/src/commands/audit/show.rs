@@ -106,6 +106,7 @@ fn in_full(r: &Record) -> String {
         ("login", &r.login),
         ("request", &r.request),
         ("decision", &r.decision),
+        ("removal", &r.removal),
         ("follows", &Some(r.previous.clone())),
     ];
     lines.extend(parts.into_iter().filter_map(|(label, text)| Some((label, text.clone()?))));

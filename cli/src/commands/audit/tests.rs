@@ -4,7 +4,7 @@ use crate::output::Output;
 use base64ct::{Base64, Encoding};
 use countersign_protocol::audit::{Chain, Record};
 use countersign_protocol::keys::{PublicKey, SealKey, Signer, SigningKey};
-use countersign_protocol::message::{Answer, Decision, VERSION};
+use countersign_protocol::message::{Answer, Decision, Removal, VERSION};
 use countersign_protocol::signed::sign_message;
 use std::process::Command;
 
@@ -112,6 +112,46 @@ fn a_real_ssh_keygen_accepts_what_is_extracted_with_the_printed_line() {
     assert!(again.message.contains("empty directory"), "nothing is overwritten: {again:?}");
     let missing = Wanted { seq: Some(7), last: None, user: None };
     assert_eq!(show(&file, &missing, None, &[], QUIET).unwrap_err().exit, Exit::Refused);
+}
+
+/// A device may be removed by another one or by itself, and by nobody else's.
+#[test]
+fn removals_are_verified_like_decisions() {
+    let removal = |by: &SigningKey, gone: &PublicKey, named: &PublicKey| {
+        let message = Removal {
+            version: VERSION,
+            notice: "0".repeat(64),
+            device: gone.id(),
+            decided_at: AT,
+            counter: 1,
+        };
+        let message = sign_message(by, &message).unwrap();
+        Record {
+            event: "revoked".into(),
+            user: Some("alice".into()),
+            device: Some(named.fingerprint()),
+            removal: Some(String::from_utf8(message.bytes).unwrap()),
+            removal_signature: Some(message.signature),
+            ..Record::default()
+        }
+    };
+    let (old, stranger) = (SigningKey::generate(), SigningKey::generate());
+    let log = || {
+        let mut log = Log::new();
+        log.about_device("paired", old.public_key());
+        log
+    };
+    let mut good = log();
+    good.add(removal(&old, old.public_key(), old.public_key()));
+    assert_eq!(good.verify(), Ok(()), "by itself");
+    good.add(removal(&old, stranger.public_key(), stranger.public_key()));
+    assert!(good.verify().unwrap_err().contains("its removal is by"), "it was gone then");
+    let mut other = log();
+    other.add(removal(&stranger, old.public_key(), old.public_key()));
+    assert!(other.verify().unwrap_err().contains("its removal is by"));
+    let mut swapped = log();
+    swapped.add(removal(&old, old.public_key(), stranger.public_key()));
+    assert!(swapped.verify().unwrap_err().contains("another device"));
 }
 
 #[test]

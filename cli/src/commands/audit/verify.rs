@@ -6,6 +6,7 @@ use countersign_protocol::audit::{Chain, ChainFault, Record};
 use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{Request, namespace};
 use countersign_protocol::signers::{AllowedSigners, Revoked};
+use countersign_protocol::sshsig::Signed;
 use countersign_protocol::text::escape;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,8 @@ struct Verifier {
 
 impl Verifier {
     fn check(&mut self, record: &Record) -> Result<(), String> {
+        // A device that removes itself was paired until now, and one that is paired by itself was not.
+        self.check_evidence(record)?;
         if let (Some(user), Some(device)) = (&record.user, &record.device) {
             let pair = (user.clone(), device.clone());
             match record.event.as_str() {
@@ -84,6 +87,10 @@ impl Verifier {
                 _ => (),
             }
         }
+        Ok(())
+    }
+
+    fn check_evidence(&mut self, record: &Record) -> Result<(), String> {
         if let (None, Some(request)) = (&self.host_key, &record.request) {
             let request: Request = serde_json::from_str(request)
                 .map_err(|e| format!("its request: {}", escape(&e.to_string())))?;
@@ -92,22 +99,33 @@ impl Verifier {
         }
         let Some(host_key) = &self.host_key else {
             // Without any request nothing can be signed.
-            return match record.decision {
-                Some(_) => Err("a decision without a request".into()),
-                None => Ok(()),
-            };
+            if record.decision.is_some() {
+                return Err("a decision without a request".into());
+            }
+            let removal = record.removal_evidence().map_err(|e| e.to_string())?;
+            return removal.map_or(Ok(()), |removal| self.check_signer(record, "removal", &removal.signed));
         };
         let evidence = record.evidence(host_key).map_err(|e| e.to_string())?;
-        let Some(decision) = evidence.decision else { return Ok(()) };
+        if let Some(removal) = &evidence.removal {
+            self.check_signer(record, "removal", &removal.signed)?;
+        }
+        if let Some(decision) = &evidence.decision {
+            self.check_signer(record, "decision", &decision.signed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the signer's key was one of the person's then.
+    fn check_signer(&mut self, record: &Record, what: &str, signed: &Signed) -> Result<(), String> {
         let who = record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default();
         let at = record.at_ms / 1000;
         let listed = self.signers.iter().any(|signers| {
-            signers.authorize(who, namespace::DECISION, &decision.signed, at, &Revoked::default()).is_ok()
+            signers.authorize(who, namespace::DECISION, signed, at, &Revoked::default()).is_ok()
         });
-        let device = decision.signed.key.fingerprint();
+        let device = signed.key.fingerprint();
         if !listed && !self.paired.contains(&(who.to_owned(), device.clone())) {
             return Err(format!(
-                "its decision is by {device}, which no approvers file lists for {}: \
+                "its {what} is by {device}, which no approvers file lists for {}: \
                  give the file of then with --approvers",
                 escape(who)
             ));

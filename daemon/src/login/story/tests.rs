@@ -3,6 +3,7 @@
 mod code;
 mod ends;
 mod factors;
+mod pairing;
 mod tap;
 
 use std::rc::Rc;
@@ -99,6 +100,7 @@ impl Scene {
         match self.phone.hear(&self.lab, &self.push.next().await.messages[0]) {
             Heard::Request(asked) => *asked,
             Heard::Closed(closed) => panic!("a request was expected, and one has ended: {closed:?}"),
+            Heard::Notice(told) => panic!("a request was expected, not {:?}", told.notice),
         }
     }
 
@@ -107,6 +109,7 @@ impl Scene {
         match self.phone.hear(&self.lab, &self.push.next().await.messages[0]) {
             Heard::Closed(closed) => closed.outcome,
             Heard::Request(asked) => panic!("an end was expected, not request {}", asked.request.id),
+            Heard::Notice(told) => panic!("an end was expected, not {:?}", told.notice),
         }
     }
 

@@ -69,7 +69,7 @@ async fn ends_wait_for_a_busy_server_without_a_new_connection() {
         for _ in 0..3 {
             match scene.phone.hear(&scene.lab, &scene.push.next().await.messages[0]) {
                 Heard::Closed(closed) => ended.push(closed.id),
-                Heard::Request(_) => panic!("an end was expected"),
+                Heard::Request(_) | Heard::Notice(_) => panic!("an end was expected"),
             }
         }
         // The first was refused and may have gone behind others.
@@ -98,7 +98,7 @@ async fn a_server_that_comes_back_hears_of_what_waits_without_ringing_and_of_wha
         assert!(!again.ring);
         match scene.phone.hear(&scene.lab, &again.messages[0]) {
             Heard::Request(again) => assert_eq!(again.request.id, asked.request.id),
-            Heard::Closed(_) => panic!("who waits goes first"),
+            Heard::Closed(_) | Heard::Notice(_) => panic!("who waits goes first"),
         }
         assert_eq!(scene.closed().await, ClosedOutcome::Withdrawn);
 

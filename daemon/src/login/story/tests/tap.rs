@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Then, WithoutPrompt};
 use crate::login::prompts;
-use countersign_protocol::message::Confirm;
+use countersign_protocol::message::{Closed, Confirm};
 
 #[tokio::test]
 async fn the_session_stage_waits_for_a_tap() {
@@ -37,10 +37,7 @@ async fn an_application_that_cannot_ask_gets_another_request() {
         peer.prompt().await;
         let first = scene.asked().await;
         peer.cannot_ask().await;
-        let mut posted = [scene.push.next().await, scene.push.next().await];
-        posted.sort_by_key(|post| !post.ring);
-        let heard = posted.map(|post| scene.phone.hear(&scene.lab, &post.messages[0]));
-        let [Heard::Request(second), Heard::Closed(closed)] = heard else { panic!("one of each") };
+        let (second, _, closed) = second_and_end(&mut scene).await;
         assert_eq!((&closed.id, closed.outcome), (&first.request.id, ClosedOutcome::Replaced));
         assert_eq!((first.request.confirm, second.request.confirm), (Confirm::Code, Confirm::Tap));
         // What is approved of the first is nothing to the second.
@@ -49,6 +46,40 @@ async fn an_application_that_cannot_ask_gets_another_request() {
         assert_eq!(scene.state(&second), State::Posted);
         scene.answer(&second, Answer::Approve).await;
         assert_eq!(peer.outcome().await, Outcome::Granted);
+    })
+    .await;
+}
+
+/// The second request and whether it rings, and the first one's end, in whatever order they come.
+async fn second_and_end(scene: &mut Scene) -> (Box<Asked>, bool, Closed) {
+    let (mut second, mut end) = (None, None);
+    for _ in 0..2 {
+        let post = scene.push.next().await;
+        match scene.phone.hear(&scene.lab, &post.messages[0]) {
+            Heard::Request(asked) => second = Some((asked, post.ring)),
+            Heard::Closed(closed) => end = Some(closed),
+            Heard::Notice(told) => panic!("not {:?}", told.notice),
+        }
+    }
+    let ((second, ring), end) = second.zip(end).expect("one of each");
+    (second, ring, end)
+}
+
+/// The second request need not ring where the first was seen in an open app; a phone that only the
+/// first one's push could wake would not show it otherwise.
+#[tokio::test]
+async fn the_second_request_rings_only_where_the_first_may_not_have_been_seen() {
+    play(async {
+        for (listening, rings) in [(1, false), (0, true)] {
+            let mut scene = Scene::new(|_| {}).await;
+            scene.push.listening(listening);
+            let mut peer = scene.login(sshd());
+            peer.prompt().await;
+            scene.asked().await;
+            peer.cannot_ask().await;
+            let (_, ring, _) = second_and_end(&mut scene).await;
+            assert_eq!(ring, rings, "{listening} listening");
+        }
     })
     .await;
 }
