@@ -11,7 +11,7 @@ const fault = (code) => (error) => error.code === code;
 
 /** Waits until something holds. */
 async function until(holds, what) {
-  for (let i = 0; i < 1000; i++) {
+  for (let i = 0; i < 3000; i++) {
     if (await holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -255,7 +255,7 @@ test('an end that comes before its request, and a request that comes after its e
 
 test('what nobody ended is over, without the host’s word', async (t) => {
   const { engine, server, host } = await paired(t);
-  const key = await arrive(server, engine, await host.request({ expires_in: 1 }));
+  const key = await arrive(server, engine, await host.request({ expires_in: 2 }));
   await until(() => itemOf(engine, key).phase === 'closed', 'over');
   assert.equal(itemOf(engine, key).outcome, 'over');
 });
@@ -361,6 +361,22 @@ test('browsers that cannot be approvers say why', async () => {
   const insecure = await openEngine({ server: ORIGIN, indexedDB: memoryDatabase() });
   delete globalThis.isSecureContext;
   assert.deepEqual([insecure.status, insecure.connection.reason], ['unsupported', 'insecure']);
+});
+
+test('a database whose connection was taken away is opened again', async (t) => {
+  const database = memoryDatabase();
+  const opened = [];
+  const watched = { open: (...all) => {
+    const request = database.open(...all);
+    request.addEventListener('success', () => opened.push(request.result));
+    return request;
+  } };
+  const server = new Server();
+  const engine = await openAt(t, server, watched);
+  await pair(engine, server, await Host.make());
+  for (const db of opened) db.close();
+  await engine.rename('later');
+  assert.deepEqual([engine.self.name, opened.length], ['later', 2]);
 });
 
 test('keys that a browser has cleared are missed', async (t) => {

@@ -79,28 +79,42 @@ class Table {
 
 /** @typedef {{[N in StoreName]: Table}} Tables */
 
+/**
+ * @param {IDBFactory} factory
+ * @returns {Promise<IDBDatabase>}
+ */
+function connect(factory) {
+  return new Promise((resolve, reject) => {
+    const request = factory.open(NAME, VERSION);
+    request.onupgradeneeded = () => {
+      for (const [name, parameters] of Object.entries(STORES)) request.result.createObjectStore(name, parameters);
+    };
+    request.onsuccess = () => {
+      // Another tab with a later version of the app.
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Fault('storage', 'blocked by another tab'));
+  });
+}
+
 export class Database {
-  /** @param {IDBDatabase} db */
-  constructor(db) {
+  /**
+   * @param {IDBFactory} factory
+   * @param {IDBDatabase} db
+   */
+  constructor(factory, db) {
+    this.factory = factory;
     this.db = db;
-    // Another tab with a later version of the app, or one that deletes everything.
-    db.onversionchange = () => db.close();
   }
 
   /**
    * @param {IDBFactory} factory
    * @returns {Promise<Database>}
    */
-  static open(factory) {
-    return new Promise((resolve, reject) => {
-      const request = factory.open(NAME, VERSION);
-      request.onupgradeneeded = () => {
-        for (const [name, parameters] of Object.entries(STORES)) request.result.createObjectStore(name, parameters);
-      };
-      request.onsuccess = () => resolve(new Database(request.result));
-      request.onerror = () => reject(request.error);
-      request.onblocked = () => reject(new Fault('storage', 'blocked by another tab'));
-    });
+  static async open(factory) {
+    return new Database(factory, await connect(factory));
   }
 
   /**
@@ -113,7 +127,7 @@ export class Database {
    */
   async run(names, mode, body) {
     try {
-      const transaction = this.db.transaction(names, mode);
+      const transaction = await this.#begin(names, mode);
       const ended = new Promise((resolve, reject) => {
         transaction.oncomplete = resolve;
         transaction.onabort = () => reject(transaction.error);
@@ -128,6 +142,21 @@ export class Database {
       return result;
     } catch (error) {
       throw error instanceof Fault ? error : new Fault('storage', String(error));
+    }
+  }
+
+  /**
+   * Phones take the connection from an app in the background: then it is made anew.
+   * @param {StoreName[]} names
+   * @param {IDBTransactionMode} mode
+   */
+  async #begin(names, mode) {
+    try {
+      return this.db.transaction(names, mode);
+    } catch (error) {
+      if (!(error instanceof Error && error.name === 'InvalidStateError')) throw error;
+      this.db = await connect(this.factory);
+      return this.db.transaction(names, mode);
     }
   }
 }

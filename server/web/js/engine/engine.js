@@ -196,6 +196,7 @@ export class Engine extends EventTarget {
   async decide(key, answer, { lease } = {}) {
     const { item, sealed } = await this.#store.decide(key, answer, this.#own(), lease);
     this.#quietly(this.#sender.post(key, sealed));
+    this.#quietly(push.hide(key));
     await this.#refresh();
     const found = this.items.find((one) => one.key === item.key);
     if (!found) throw new Fault('expired');

@@ -19,7 +19,7 @@ const LIFE_MS = 300_000;
 const PAUSE_MS = 1_000;
 /** How often a full mailbox is tried. */
 const MAX_FULL = 3;
-/** Web Push gets this long before the pairing is called done without it. */
+/** Web Push gets this long after everything else before the pairing is called done without it. */
 const PUSH_MS = 5_000;
 
 /**
@@ -76,7 +76,7 @@ export class PairingSession extends EventTarget {
     // Looked at later, or not at all when the pairing fails before.
     permission?.catch(() => undefined);
     this.#show({ step: 'sending' });
-    const timer = setTimeout(() => this.#controller.abort(), LIFE_MS);
+    const timer = setTimeout(() => this.#controller.abort(), this.endsAt - this.#desk.store.clock.wall());
     try {
       await this.#pair(clip(name.trim(), MAX_DEVICE_NAME), permission);
     } catch (error) {
@@ -87,7 +87,7 @@ export class PairingSession extends EventTarget {
   }
 
   cancel() {
-    if (this.step === 'done' || this.step === 'failed') return;
+    if (this.step === 'confirmed' || this.step === 'done' || this.step === 'failed') return;
     const isUnderWay = this.step !== 'ready';
     this.#show({ step: 'failed', fault: 'cancelled' });
     this.#controller.abort();
@@ -112,7 +112,7 @@ export class PairingSession extends EventTarget {
     await store.setMeta('pairing', { host: this.registeredWith, until: this.endsAt });
     await this.#insist(() => relay.postFirst(mailbox, first));
     registered();
-    // The host rings this phone as soon as it is paired: the subscription comes first.
+    // The host rings this phone as soon as it is paired: the subscription is made meanwhile.
     const push = permission?.then(subscribe).catch(() => undefined);
 
     this.#show({ step: 'waiting' });
@@ -125,9 +125,9 @@ export class PairingSession extends EventTarget {
     await phone.receipt(device.sealKey, mail);
     if (signal.aborted) throw new Fault('cancelled');
     this.#show({ step: 'confirmed' });
-    await Promise.race([push, pause(PUSH_MS, signal)]);
     await store.pin({ id: key.id, name: host.name, line: key.line, fingerprint: key.fingerprint }, user);
     await pinned();
+    await Promise.race([push, pause(PUSH_MS, signal)]);
     this.#show({ step: 'done', code: undefined });
   }
 

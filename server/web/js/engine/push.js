@@ -113,3 +113,9 @@ export async function renew(store, relay) {
   const isSame = subscription?.endpoint === known.endpoint && vapid === known.vapid;
   if (!isSame || store.clock.wall() - known.at > RENEW_MS) await subscribe(store, relay);
 }
+
+/** Takes away the notification of a request that was answered in the app. @param {string} key */
+export async function hide(key) {
+  const registration = await globalThis.navigator?.serviceWorker?.getRegistration?.();
+  for (const notification of (await registration?.getNotifications?.({ tag: key })) ?? []) notification.close();
+}
