@@ -250,7 +250,8 @@ test('an end that comes before its request, and a request that comes after its e
   await arrive(server, engine, await host.request());
   assert.equal(engine.items.length, 1);
   const history = await engine.history();
-  assert.deepEqual(history.map((h) => [h.key.split('/')[1], h.outcome, h.late]), [[late.message.id, 'over', 40]]);
+  assert.deepEqual(history.map((h) => [h.key.split('/')[1], h.outcome]), [[late.message.id, 'over']]);
+  assert.ok(history[0].late >= 40 && history[0].late < 60, String(history[0].late));
 });
 
 test('what nobody ended is over, without the host’s word', async (t) => {
