@@ -7,10 +7,10 @@ import { icon } from './icons.js';
 /** @typedef {{text: string, bytes: Uint8Array}} Found */
 
 const INTERVAL_MS = 100;
-/** Longest side of a picture that is searched: more costs time and finds nothing more. */
-const MAX_SIDE = 800;
-/** A photo's detail may be small: it is tried at these sizes. */
-const PHOTO_SIDES = [800, 1400, 500];
+/** Longest sides at which pictures are searched, in turn: which finds a code depends on blur and distance. */
+const SIDES = [800, 400, 560, 320];
+/** In a photo the code may be small. */
+const PHOTO_SIDES = [...SIDES, 1400];
 
 /**
  * Opens the camera until a code is found that `accept` takes.
@@ -77,9 +77,9 @@ async function camera(line) {
 
 /** @param {HTMLVideoElement} video @param {() => boolean} on @param {(found: Found|undefined) => void} take */
 async function watch(video, on, take) {
-  while (on()) {
+  for (let turn = 0; on(); turn += 1) {
     const began = performance.now();
-    if (video.videoWidth) take(await search(video, video.videoWidth, video.videoHeight, MAX_SIDE));
+    if (video.videoWidth) take(await search(video, video.videoWidth, video.videoHeight, SIDES[turn % SIDES.length] ?? 800));
     await new Promise((resolve) => setTimeout(resolve, Math.max(20, INTERVAL_MS - (performance.now() - began))));
   }
 }
