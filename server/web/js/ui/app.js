@@ -32,8 +32,9 @@ export function run(engine) {
   const top = h('header', { class: 'top' });
   const nav = h('nav', { class: 'places' });
   const banner = h('div', { class: 'banner-place', role: 'status' });
+  const skipLink = h('a', { class: 'skip', href: '#main', onclick: skip });
   document.body.append(
-    h('a', { class: 'skip', href: '#main', onclick: skip }, t('skip')), top, nav,
+    skipLink, top, nav,
     h('div', { class: 'middle' }, banner, main), notes, announcer,
   );
 
@@ -113,6 +114,7 @@ export function run(engine) {
   function frame() {
     const ready = engine.status === 'ready' && !isBare(engine);
     document.body.dataset.nav = String(ready);
+    patch(skipLink, h('a', { class: 'skip', href: '#main', onclick: skip }, t('skip')));
     patch(top, h('header', { class: 'top' },
       h('a', { class: 'brand', href: '#/' }, mark(), h('span', null, 'Countersign')), ready ? connectionPill(engine) : isBare(engine) ? h('a', { class: 'gear', href: '#/settings', 'aria-label': t('nav.settings') }, icon('settings')) : null));
     patch(nav, h('nav', { class: 'places', 'aria-label': t('nav.label'), hidden: !ready },
