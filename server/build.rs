@@ -1,5 +1,8 @@
-//! Puts the web app of `web/` into the binary: every file as it is and compressed, with a content
+//! Puts the web app of `web/` into the binary: every file without its comments, plain and compressed, with a content
 //! type and an ETag; and `/app-files.json`, from which the service worker learns what to keep.
+
+#[path = "build/lean.rs"]
+mod lean;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -25,6 +28,7 @@ const BUFFER: usize = 64 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=web");
     let web = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("web");
     let out = env::var("OUT_DIR")?;
@@ -57,7 +61,8 @@ fn collect(dir: &Path, at: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Resul
             collect(&entry.path(), &path, files)?;
         } else {
             let path = if path == "/index.html" { "/".to_owned() } else { path };
-            files.insert(path, fs::read(entry.path())?);
+            let content = lean::lean(&path, fs::read(entry.path())?);
+            files.insert(path, content);
         }
     }
     Ok(())

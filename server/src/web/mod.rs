@@ -3,6 +3,10 @@
 mod encoding;
 pub(crate) mod export;
 pub(crate) mod headers;
+/// Of the build script; its tests run here.
+#[cfg(test)]
+#[path = "../../build/lean.rs"]
+mod lean;
 
 use crate::app::Shared;
 use crate::extract::Address;
