@@ -13,14 +13,14 @@ class Server:
     `options` go to its command line.
     """
 
-    def __init__(self, directory, certificate=None, key=None, port=None, name="127.0.0.1", options=()):
+    def __init__(self, directory, certificate=None, key=None, port=None, name="127.0.0.1", origin=None, options=()):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.database = self.directory / "server.sqlite"
         self.port = port or free_port()
         self.options = options
         self.tls = ["--tls-cert", certificate, "--tls-key", key] if certificate else []
-        self.origin = f"{'https' if certificate else 'http'}://{name}:{self.port}"
+        self.origin = origin or f"{'https' if certificate else 'http'}://{name}:{self.port}"
         self.process = None
         self.start()
 

@@ -1,6 +1,11 @@
 """A certificate authority and a server certificate, made by openssl."""
 
+import base64
+import hashlib
 import subprocess
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 
 def _openssl(*words):
@@ -24,3 +29,10 @@ def make(directory, name="IP:127.0.0.1"):
     for file in (ca, certificate):
         file.chmod(0o644)
     return certificate, key, ca
+
+
+def public_key_hash(certificate):
+    """As Chromium's --ignore-certificate-errors-spki-list wants it: of the certificate that it shall take for a good one."""
+    public = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
+    return base64.b64encode(hashlib.sha256(parsed.public_key().public_bytes(*public)).digest()).decode()
