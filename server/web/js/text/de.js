@@ -118,6 +118,7 @@ export default {
   'request.title': 'Anfrage',
   'request.conflict': 'Zur selben Zeit gibt es noch eine Anfrage.',
   'request.compare': 'Vergleichen',
+  'request.technical': 'Schlüssel und Prüfsumme',
   'request.all': 'Alle Anfragen',
   'request.gone': 'Diese Anfrage ist nicht mehr hier. Sie ist zu Ende, oder sie galt einem anderen Gerät.',
   'request.looking': 'Wird gesucht …',

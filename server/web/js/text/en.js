@@ -118,6 +118,7 @@ export default {
   'request.title': 'Request',
   'request.conflict': 'There is another request at the same time.',
   'request.compare': 'Compare them',
+  'request.technical': 'Key and digest',
   'request.all': 'All requests',
   'request.gone': 'This request is not here any more. It has ended, or was for another device.',
   'request.looking': 'Looking…',

@@ -3,6 +3,7 @@
 import { clock, duration, shortDuration, t } from '../text/index.js';
 import { h } from './dom.js';
 import { icon } from './icons.js';
+import { fact } from './parts.js';
 import { steadyNow, timeLeft } from './time.js';
 import { clockRows, details, extraRow, fingerprint, headline, headlineText, moment, outcomeText } from './words.js';
 
@@ -29,16 +30,16 @@ export function card(item, context, { full = false } = {}) {
   h('div', { class: 'kicker' }, icon(item.request.kind === 'test' ? 'bell' : item.request.kind), h('span', null, t(`kind.${item.request.kind}`)),
     h('time', { 'data-testid': 'asked-at', datetime: new Date(item.request.issued_at * 1000).toISOString() }, clock(item.request.issued_at * 1000))),
   h('h2', { id, class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'headline' }, headline(item)),
-  item.phase === 'closed' && !full ? null : rows(item, differs, full),
-  item.phase === 'closed' ? ended(item) : [tear(item), answerPart(item, context)]);
+  item.phase === 'closed' && !full ? null : rows(item, differs),
+  item.phase === 'closed' ? ended(item) : [tear(item), answerPart(item, context)],
+  full ? technical(item) : null);
 }
 
-/** @param {Item} item @param {Set<string>} differs @param {boolean} full */
-function rows(item, differs, full) {
+/** @param {Item} item @param {Set<string>} differs */
+function rows(item, differs) {
   /** @type {ReturnType<typeof details>} */
   const list = [...details(item), ...clockRows(item.clockApart)];
   for (const name of differs) if (!list.some((row) => row.name === name)) list.push(extraRow(item, name));
-  if (full) list.push({ name: 'fingerprint', value: fingerprint(item.machine.fingerprint) }, { name: 'digest', value: h('code', { class: 'fingerprint' }, item.digest) });
   return h('dl', { class: 'rows' }, list.map(({ name, value, code }) => {
     const marked = differs.has(name);
     return h('div', { class: marked ? 'row differs' : 'row', 'data-key': name, 'data-testid': marked ? 'differs' : null, 'data-differs': marked ? name : null },
@@ -46,6 +47,10 @@ function rows(item, differs, full) {
       h('dd', { 'data-testid': name.replace('_', '-'), class: code ? 'typed' : null, tabindex: code ? '0' : null }, value));
   }));
 }
+
+/** For whoever wants to compare with the machine's own records. @param {Item} item */
+const technical = (item) => h('details', { class: 'technical' }, h('summary', null, t('request.technical')),
+  h('dl', { class: 'rows' }, fact(t('row.fingerprint'), fingerprint(item.machine.fingerprint)), fact(t('row.digest'), h('code', { class: 'fingerprint' }, item.digest))));
 
 /** The tear line, which is also the time that is left. @param {Item} item */
 const tear = (item) => h('div', { class: 'tear' },

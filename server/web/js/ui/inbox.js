@@ -29,7 +29,7 @@ export function inboxPage(context) {
         groups(open).map((group) => (group.length > 1 ? conflict(group, context) : h('div', { class: 'cards', 'data-key': `one ${group[0]?.key}` }, group.map((item) => card(item, context))))),
         quiet ? empty(context) : null,
         closed.length ? h('section', { class: 'closed', 'data-key': 'closed' }, h('h2', { class: 'section' }, t('inbox.closed')),
-          h('div', { class: 'cards small' }, closed.map((item) => card(item, context)))) : null,
+          h('div', { class: 'cards' }, closed.map((item) => card(item, context)))) : null,
         h('p', { class: 'more', 'data-key': 'more' }, h('a', { href: '#/history' }, icon('history'), t('inbox.history'))),
       ];
     },
