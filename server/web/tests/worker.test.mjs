@@ -69,8 +69,11 @@ test('what a host says cannot play tricks with the notification', async () => {
 
 test('a test ring cannot be denied', async () => {
   const { store, host } = await pinnedWorker();
-  const shown = await ring(store, pushOf(await host.request({ kind: 'test', confirm: 'tap' })));
+  const sent = await host.request({ kind: 'test', confirm: 'tap' });
+  const shown = await ring(store, pushOf(sent));
   assert.deepEqual([shown.title, shown.options.actions.map((a) => a.action)], ['db-1 rings this device', ['open']]);
+  const ended = await ring(store, pushOf(await host.closed(sent)));
+  assert.deepEqual([ended.title, ended.closeAfter !== undefined], [en.rang, true]);
 });
 
 test('an end replaces its request, and goes away unless it matters', async () => {

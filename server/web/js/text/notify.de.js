@@ -26,6 +26,7 @@ export default {
   tooLate: 'Zu spät: Das ist schon vorbei',
   test: '{machine} klingelt bei diesem Gerät',
   testBody: 'Eine Probe: Es wird nichts geöffnet. Öffne sie und sag, dass es geklingelt hat.',
+  rang: 'Es hat geklingelt',
   ended: {
     approved: 'Genehmigt',
     denied: 'Abgelehnt',

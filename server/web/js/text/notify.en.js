@@ -25,6 +25,7 @@ export default {
   tooLate: 'Too late: this has ended already',
   test: '{machine} rings this device',
   testBody: 'A test: nothing is opened. Open it and say that it rang.',
+  rang: 'It rang',
   ended: {
     approved: 'Approved',
     denied: 'Denied',

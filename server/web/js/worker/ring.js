@@ -140,7 +140,8 @@ function request({ key, machineName, request: r, receivedAt }, text) {
  * @returns {Shown}
  */
 export function ended(key, outcome, item, text) {
-  const title = outcome ? text.ended[outcome] : text.ended.answered;
+  const rang = item?.request.kind === 'test' && outcome === 'approved';
+  const title = rang ? text.rang : outcome ? text.ended[outcome] : text.ended.answered;
   const body = item ? fill(text.endedBody, { user: item.request.user, machine: item.machineName, service: item.request.service }) : '';
   const isHarmless =
     (outcome !== undefined && HARMLESS.includes(outcome)) ||
