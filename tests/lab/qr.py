@@ -12,7 +12,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def from_terminal(text):
     """The modules of the code that was drawn with half blocks: rows of booleans, dark is true, with a quiet zone."""
     lines = [ANSI.sub("", line) for line in text.replace("\r", "").split("\n")]
-    drawn = [line for line in lines if len(set(line) & set("▀▄█")) >= 2 and set(line) <= set(BLOCKS)]
+    drawn = [line for line in lines if set(line) & set("▀▄█") and set(line) <= set(BLOCKS)]
     assert drawn, f"no QR code on the terminal:\n{text}"
     width = max(len(line) for line in drawn)
     rows = []
