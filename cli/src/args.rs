@@ -108,7 +108,7 @@ Keys: a approve, d deny, r report \"this was not me\", tab or arrows the next re
 
 --plain prints a line an event and reads `a ID`, `d ID`, `r ID` and `q` from standard input; it is
 taken by itself when there is no terminal. With --json every event is an object instead, its `event`
-one of pairing-code, paired, connected, disconnected, request, decided, closed, alarm, notice.
+one of pairing-code, paired, connected, disconnected, request, decided, closed, device, alarm, notice.
 
 --notify works beside both. Without a terminal (as a user service) it is all that there is: standard
 input is not read, and codes stand in notifications only.

@@ -130,7 +130,7 @@ fn gone(e: &std::io::Error) -> Failure {
 fn exit_of(name: &str) -> Exit {
     match name {
         error::NOT_PERMITTED => Exit::NotPermitted,
-        error::NOT_FOUND => Exit::Refused,
+        error::REFUSED | error::NOT_FOUND => Exit::Refused,
         error::UNREACHABLE => Exit::Unreachable,
         _ => Exit::Broken,
     }

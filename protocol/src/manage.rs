@@ -82,6 +82,8 @@ pub mod error {
     pub const BAD_CALL: &str = "org.countersign.Manage.BadCall";
     /// The caller may not do this.
     pub const NOT_PERMITTED: &str = "org.countersign.Manage.NotPermitted";
+    /// A person said no, or did not say yes in time.
+    pub const REFUSED: &str = "org.countersign.Manage.Refused";
     /// No such user, device or pairing.
     pub const NOT_FOUND: &str = "org.countersign.Manage.NotFound";
     /// The server cannot be reached or refused.

@@ -8,13 +8,14 @@ pub use super::item::{Decided, Ended, Event, Item, Key, Now, Order, Phase, Verif
 
 use super::conflicts::conflicts;
 use super::notices::Notices;
-use countersign_protocol::message::{Answer, ClosedOutcome, Request, Sealed};
+use super::words;
+use countersign_protocol::message::{Answer, ClosedOutcome, Notice, Request, Sealed};
 use std::collections::{BTreeMap, VecDeque};
 use zeroize::Zeroizing;
 
 /// Most requests of one host that are open here; the host itself allows fewer.
 const MAX_OPEN_PER_HOST: usize = 16;
-/// Most ids of closed requests that are remembered.
+/// Most ids of closed requests, and of notices, that are remembered.
 const MAX_CLOSED: usize = 1000;
 /// Seconds that a closed id is remembered after its request's end.
 const REMEMBER: u64 = 300;
@@ -42,6 +43,10 @@ pub struct Inbox {
     links: BTreeMap<String, Option<String>>,
     recent: VecDeque<Ended>,
     notices: Notices,
+    /// When the last notice of each host and user was made, by its host's clock.
+    heard: BTreeMap<Key, u64>,
+    /// Whether something came that a later version sends.
+    saw_unknown: bool,
     events: VecDeque<Event>,
     orders: VecDeque<Order>,
 }
@@ -79,6 +84,11 @@ impl Inbox {
     /// Alarms and how often each came, newest first.
     pub fn alarms(&self) -> impl Iterator<Item = (&str, u32)> {
         self.notices.alarms()
+    }
+
+    /// News of devices, newest first.
+    pub fn news(&self) -> impl Iterator<Item = &str> {
+        self.notices.news()
     }
 
     /// The last notice.
@@ -182,6 +192,27 @@ impl Inbox {
             self.closed.insert(key.clone(), now.unix + end + REMEMBER);
         }
         self.end(key, outcome, now);
+    }
+
+    /// A host says what has become of a user's devices. An older word than the last, or the same again, is
+    /// passed over.
+    pub fn devices(&mut self, key: Key, notice: Box<Notice>, host_name: &str, now: Now) {
+        let is_news = notice.event.is_some() && self.heard.get(&key).is_none_or(|at| *at < notice.issued_at);
+        if self.heard.len() < MAX_CLOSED || self.heard.contains_key(&key) {
+            let heard = self.heard.entry(key).or_default();
+            *heard = notice.issued_at.max(*heard);
+        }
+        if is_news {
+            self.notices.tell(words::news(host_name, &notice), now.ms);
+            self.events.push_back(Event::Device(host_name.to_owned(), notice));
+        }
+    }
+
+    /// Something came that only a later version understands.
+    pub fn unknown(&mut self) {
+        if !std::mem::replace(&mut self.saw_unknown, true) {
+            self.notice("a message came that only a later version understands: update countersign".into());
+        }
     }
 
     /// The person answers the selected request.

@@ -219,3 +219,40 @@ fn connections_are_told_when_they_change() {
     inbox.disconnected("s", "gone");
     assert_eq!(inbox.take_events().len(), 2);
 }
+
+#[test]
+fn news_of_devices_come_once_and_old_ones_not_at_all() {
+    use countersign_protocol::message::{DeviceChange, DeviceEvent};
+    let mut inbox = Inbox::default();
+    let key = |user: &str| Key { host: "HOSTKEYID".into(), id: user.into() };
+    let at = |issued_at: u64, is_event: bool| {
+        let event = DeviceEvent { what: DeviceChange::Paired, device: "D".into(), name: "a\ntablet".into() };
+        let reply_key = String::new();
+        let event = is_event.then_some(event);
+        Box::new(countersign_protocol::notice::fitted("alice", reply_key, event, Vec::new(), issued_at))
+    };
+    let now = Now { ms: 0, unix: 1_000_000 };
+    inbox.devices(key("alice"), at(10, false), "web1", now);
+    assert_eq!(inbox.take_events().len(), 0, "only a list");
+    inbox.devices(key("alice"), at(20, true), "web1", now);
+    inbox.devices(key("alice"), at(20, true), "web1", now);
+    inbox.devices(key("alice"), at(15, true), "web1", now);
+    assert_eq!(inbox.take_events().len(), 1);
+    inbox.devices(key("bob"), at(15, true), "web1", now);
+    assert_eq!(inbox.take_events().len(), 1, "another user's");
+    let news: Vec<_> = inbox.news().collect();
+    assert!(news[0].contains("web1") && !news[0].contains('\n'), "{news:?}");
+    inbox.tick(Now { ms: 11 * 60_000, ..now });
+    assert_eq!(inbox.news().count(), 0);
+}
+
+#[test]
+fn what_a_later_version_sends_is_said_once() {
+    let mut inbox = Inbox::default();
+    inbox.unknown();
+    inbox.unknown();
+    assert!(
+        matches!(inbox.take_events().make_contiguous(), [Event::Notice(text)] if text.contains("update"))
+    );
+    assert_eq!(inbox.alarms().count(), 0);
+}

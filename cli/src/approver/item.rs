@@ -1,6 +1,6 @@
 //! What the inbox holds, tells and wants done.
 
-use countersign_protocol::message::{Answer, ClosedOutcome, Request, Sealed};
+use countersign_protocol::message::{Answer, ClosedOutcome, Notice, Request, Sealed};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -150,6 +150,8 @@ pub enum Event {
     Closed(Box<Ended>),
     /// Something that must not happen: somebody cheats, or something is broken.
     Alarm(String),
+    /// A device may approve from now on, or no longer: host's name, and what it says.
+    Device(String, Box<Notice>),
     /// Worth knowing.
     Notice(String),
 }

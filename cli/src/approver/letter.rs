@@ -6,8 +6,8 @@ use base64ct::{Base64, Encoding};
 use countersign_protocol::digest;
 use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{
-    Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, MessageType, Request, Sealed,
-    VERSION,
+    Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, MAX_ENVELOPE, MessageType,
+    Notice, Request, Sealed, VERSION,
 };
 use countersign_protocol::random;
 use countersign_protocol::seal::{self, Recipient};
@@ -31,6 +31,17 @@ pub enum Letter {
         /// The host's name.
         host_name: String,
     },
+    /// What a host says of a user's devices.
+    Notice {
+        /// Its register.
+        key: Key,
+        /// What it says.
+        notice: Box<Notice>,
+        /// The host's name.
+        host_name: String,
+    },
+    /// Of a kind that a later version has; nothing is known of it, not even whose it is.
+    Unknown,
 }
 
 /// Opens, verifies and only then reads a message that came through `server`.
@@ -38,6 +49,9 @@ pub enum Letter {
 /// # Errors
 /// An alarm's text: such a message is shown to nobody.
 pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str) -> Result<Letter, String> {
+    if is_of_later_kind(sealed) {
+        return Ok(Letter::Unknown);
+    }
     let envelope = seal::peek(sealed).map_err(|e| format!("a damaged message came: {e}"))?;
     let find = |h: &&PinnedHost| PublicKey::from_line(&h.key).is_ok_and(|k| k.id() == envelope.from);
     let Some(host) = hosts.iter().find(find) else {
@@ -76,7 +90,14 @@ pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str
             let (digest, outcome, host_name) = (closed.request, closed.outcome, host.name.clone());
             (closed.id, Letter::Closed { key, digest, outcome, host_name })
         }
-        MessageType::Decision | MessageType::Receipt | MessageType::Notice | MessageType::Removal => {
+        MessageType::Notice => {
+            let notice: Notice =
+                verify_message(&opened.body, &opened.signature, &key).map_err(believed)?.message;
+            let key = Key { host: envelope.from, id: notice.id.clone() };
+            let host_name = host.name.clone();
+            (notice.id.clone(), Letter::Notice { key, notice: Box::new(notice), host_name })
+        }
+        MessageType::Decision | MessageType::Receipt | MessageType::Removal => {
             return Err(format!("a message of {name} of a kind that has no place here"));
         }
     };
@@ -86,6 +107,23 @@ pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str
     } else {
         Err(format!("a message of {name} was put into another's envelope"))
     }
+}
+
+/// Whether an envelope is in order but for a version or a type that is not known here. A relay that makes
+/// one up only wastes its own time.
+fn is_of_later_kind(sealed: &Sealed) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Any {
+        version: u32,
+        #[serde(rename = "type")]
+        message_type: String,
+    }
+    if sealed.envelope.len() > MAX_ENVELOPE {
+        return false;
+    }
+    let Ok(Any { version, message_type }) = serde_json::from_str(&sealed.envelope) else { return false };
+    let is_known = serde_json::from_value::<MessageType>(message_type.into()).is_ok();
+    version > VERSION || (version == VERSION && !is_known)
 }
 
 /// A decision, signed and sealed for the host, with the code to show.

@@ -2,7 +2,8 @@ use super::*;
 use crate::approver::store::Store;
 use crate::approver::testing::{Dir, request};
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
-use countersign_protocol::message::namespace;
+use countersign_protocol::message::{DeviceChange, DeviceEvent, namespace};
+use countersign_protocol::notice;
 use countersign_protocol::signed::SignedMessage;
 use countersign_protocol::sshsig;
 
@@ -174,4 +175,55 @@ fn what_is_not_the_hosts_word_is_an_alarm() {
     damaged.sealed.replace_range(100..101, if &damaged.sealed[100..101] == "A" { "B" } else { "A" });
     alarm(damaged, "does not open");
     alarm(Sealed { envelope: "{}".into(), sealed: String::new() }, "damaged");
+}
+
+/// A notice of another device's coming.
+fn notice_of(pair: &Pair) -> Notice {
+    let event = DeviceEvent {
+        what: DeviceChange::Paired,
+        device: pair.host_key.public_key().id(),
+        name: "tablet".into(),
+    };
+    let reply_key = Base64::encode_string(&pair.reply_key.public());
+    notice::fitted("alice", reply_key, Some(event), Vec::new(), 1_000_000)
+}
+
+#[test]
+fn a_notice_is_believed_like_a_request() {
+    let pair = Pair::new();
+    let notice = notice_of(&pair);
+    let envelope = Envelope { id: notice.id.clone(), ..pair.envelope(MessageType::Notice) };
+    let message = sign_message(&pair.host_key, &notice).unwrap();
+    let key = Key { host: envelope.from.clone(), id: notice.id.clone() };
+    let letter = pair.read(&pair.seal_as(&envelope, &pair.host_key, &message)).unwrap();
+    assert_eq!(letter, Letter::Notice { key, notice: Box::new(notice.clone()), host_name: "web1".into() });
+    // Signed by another, or put into another's envelope.
+    let forged = sign_message(&SigningKey::generate(), &notice).unwrap();
+    let alarm = pair.read(&pair.seal_as(&envelope, &pair.host_key, &forged)).unwrap_err();
+    assert!(alarm.contains("CHEATING"), "{alarm}");
+    let alarm = pair.read(&pair.seal(MessageType::Notice, &message)).unwrap_err();
+    assert!(alarm.contains("another's envelope"), "{alarm}");
+}
+
+#[test]
+fn what_a_later_version_sends_is_no_alarm_and_what_is_damaged_is() {
+    let pair = Pair::new();
+    let message = sign_message(&pair.host_key, &pair.request()).unwrap();
+    let good = pair.seal(MessageType::Request, &message);
+    let changed = |from: &str, to: &str| Sealed { envelope: good.envelope.replace(from, to), ..good.clone() };
+    for later in [changed("\"request\"", "\"lease\""), changed("\"version\":1", "\"version\":2")] {
+        assert_eq!(pair.read(&later), Ok(Letter::Unknown), "{}", later.envelope);
+    }
+    for damaged in [
+        changed("\"version\":1", "\"version\":0"),
+        changed("{", "["),
+        changed("\"type\"", "\"kind\""),
+        changed("\"from\"", "\"frum\""),
+        Sealed {
+            envelope: format!("{}{}", changed("\"request\"", "\"lease\"").envelope, " ".repeat(600)),
+            ..good.clone()
+        },
+    ] {
+        assert!(pair.read(&damaged).is_err(), "{}", damaged.envelope);
+    }
 }

@@ -1,4 +1,5 @@
-//! What is said beside the requests: alarms, which stay, and the last notice, which goes away.
+//! What is said beside the requests: alarms, which stay, news of devices, which stay a while, and the last
+//! notice, which goes away.
 
 use std::collections::VecDeque;
 
@@ -6,6 +7,10 @@ use std::collections::VecDeque;
 const MAX_ALARMS: usize = 3;
 /// A notice goes away after this time.
 const NOTICE_MS: u64 = 10_000;
+/// News that are kept to be shown.
+const MAX_NEWS: usize = 3;
+/// They go away after this time: a person has looked at the screen by then, or has the history.
+const NEWS_MS: u64 = 10 * 60_000;
 
 /// Alarms and the last notice.
 #[derive(Debug, Default)]
@@ -13,6 +18,8 @@ pub(super) struct Notices {
     alarms: VecDeque<(String, u32)>,
     /// The last notice, and since when it has stood, known from the first tick on.
     last: Option<(String, Option<u64>)>,
+    /// News of devices, and since when they have stood.
+    news: VecDeque<(String, u64)>,
 }
 
 impl Notices {
@@ -27,6 +34,17 @@ impl Notices {
         let (text, n) = known.and_then(|at| self.alarms.remove(at)).unwrap_or((text, 0));
         self.alarms.push_front((text, n.saturating_add(1)));
         self.alarms.truncate(MAX_ALARMS);
+    }
+
+    /// News of devices, newest first.
+    pub(super) fn news(&self) -> impl Iterator<Item = &str> {
+        self.news.iter().map(|(text, _)| text.as_str())
+    }
+
+    /// A device came or went.
+    pub(super) fn tell(&mut self, text: String, ms: u64) {
+        self.news.push_front((text, ms));
+        self.news.truncate(MAX_NEWS);
     }
 
     /// The notice that stands now.
@@ -46,6 +64,7 @@ impl Notices {
 
     /// Time passes.
     pub(super) fn tick(&mut self, ms: u64) {
+        self.news.retain(|(_, since)| *since + NEWS_MS > ms);
         if let Some((_, since)) = &mut self.last
             && *since.get_or_insert(ms) + NOTICE_MS <= ms
         {

@@ -69,6 +69,7 @@ pub fn words_of(event: &Event, inbox: &Inbox, now: Now, time_of: fn(u64) -> Stri
             vec![format!("closed {} {}", handle(&ended.verified.key()), words::ending(ended))]
         }
         Event::Alarm(text) => vec![format!("!! ALARM {}", escape(text))],
+        Event::Device(host, notice) => vec![format!("device {}", words::news(host, notice))],
         Event::Notice(text) => vec![format!("notice {}", escape(text))],
     }
 }
@@ -111,6 +112,15 @@ pub fn object_of(event: &Event, inbox: &Inbox, now: Now) -> Option<Value> {
             "outcome": ended.outcome,
         }),
         Event::Alarm(text) => json!({ "event": "alarm", "message": text }),
+        Event::Device(host, notice) => json!({
+            "event": "device",
+            "host": host,
+            "user": notice.user,
+            "change": notice.event.as_ref()?,
+            "devices": notice.devices,
+            "issued_at": notice.issued_at,
+            "text": words::news(host, notice),
+        }),
         Event::Notice(text) => json!({ "event": "notice", "message": text }),
     })
 }

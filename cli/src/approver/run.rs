@@ -217,6 +217,10 @@ impl Watch {
                 self.inbox.close(&key, &digest, outcome, &host_name, now);
                 self.store.keep_closed(self.inbox.closed())?;
             }
+            Ok(Letter::Notice { key, notice, host_name }) => {
+                self.inbox.devices(key, notice, &host_name, now);
+            }
+            Ok(Letter::Unknown) => self.inbox.unknown(),
             Err(alarm) => self.inbox.alarm(alarm),
         }
         Ok(())
@@ -267,7 +271,7 @@ impl Watch {
         let object = plain::object_of(event, &self.inbox, now);
         match (&mut self.face, &object) {
             (Face::Screen(terminal), _) => {
-                if matches!(event, Event::Request(_) | Event::Alarm(_)) {
+                if matches!(event, Event::Request(_) | Event::Device(..) | Event::Alarm(_)) {
                     terminal.ring();
                 }
             }
@@ -284,8 +288,7 @@ impl Watch {
                 }
             }
         }
-        let kept =
-            matches!(event, Event::Request(_) | Event::Decided(_) | Event::Closed(_) | Event::Alarm(_));
+        let kept = !matches!(event, Event::Connected(_) | Event::Disconnected(..) | Event::Notice(_));
         if let (true, Some(mut object)) = (kept, object) {
             if let Some(fields) = object.as_object_mut() {
                 fields.insert("at".into(), now.unix.into());

@@ -3,7 +3,7 @@
 use super::inbox::{Inbox, Item, Now, Phase};
 use super::{digits, words};
 use crate::output::minutes;
-use countersign_protocol::message::{Answer, Confirm};
+use countersign_protocol::message::{Answer, Confirm, Kind};
 use countersign_protocol::text::escape;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -144,20 +144,26 @@ impl Page {
                     // Most reasons name the server themselves.
                     let to =
                         if why.contains(origin) { String::new() } else { format!(" to {}", escape(origin)) };
-                    self.at_most_two(&format!("NOT CONNECTED{to}: {}; trying again", escape(why)));
+                    self.at_most_two(
+                        Style::Alarm,
+                        &format!("NOT CONNECTED{to}: {}; trying again", escape(why)),
+                    );
                 }
             }
         }
         for (text, n) in inbox.alarms() {
             let times = if n > 1 { format!(" ({n} times)") } else { String::new() };
-            self.at_most_two(&format!("!! ALARM{times}: {}", escape(text)));
+            self.at_most_two(Style::Alarm, &format!("!! ALARM{times}: {}", escape(text)));
+        }
+        for text in inbox.news() {
+            self.at_most_two(Style::Strong, text);
         }
     }
 
     /// What is wrong must be seen, and must not push the request away.
-    fn at_most_two(&mut self, text: &str) {
+    fn at_most_two(&mut self, style: Style, text: &str) {
         let lines = wrap(text, self.width).into_iter().take(2);
-        self.lines.extend(lines.map(|text| Line { style: Style::Alarm, text }));
+        self.lines.extend(lines.map(|text| Line { style, text }));
     }
 
     /// What else is open.
@@ -254,9 +260,13 @@ fn foot(inbox: &Inbox, width: usize) -> Vec<Line> {
     let mut page = Page { lines: Vec::new(), width };
     page.clipped(Style::Faint, &inbox.last_notice().map(|n| escape(n).into_owned()).unwrap_or_default());
     let asking = inbox.selected().filter(|i| i.phase == Phase::Asking);
-    match asking.map(|i| i.verified.request.confirm) {
-        Some(confirm) => {
-            let approve = if confirm == Confirm::Code { "[a approve, shows a code]" } else { "[a approve]" };
+    match asking.map(|i| (i.verified.request.kind, i.verified.request.confirm)) {
+        Some((kind, confirm)) => {
+            let approve = match confirm {
+                Confirm::Tap if kind == Kind::Test => "[a it rang]",
+                Confirm::Tap => "[a approve]",
+                Confirm::Code => "[a approve, shows a code]",
+            };
             page.groups(Style::Strong, &[approve, "[d deny]", "[r it was not me]", "[q quit]"]);
         }
         None => page.wrapped(Style::Faint, "[q quit]"),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::approver::inbox::Key;
 use crate::approver::testing::{request, sealed, verified};
 use countersign_protocol::message::{ClosedOutcome, Kind, Request, SshKey};
 use zeroize::Zeroizing;
@@ -235,4 +236,20 @@ fn wrapping_loses_nothing() {
     ] {
         assert_eq!(wrap(text, width), lines);
     }
+}
+
+#[test]
+fn a_test_ring_says_what_it_is_and_news_stand_above() {
+    use countersign_protocol::message::{DeviceChange, DeviceEvent};
+    let mut test = request("a");
+    (test.kind, test.confirm, test.service) = (Kind::Test, Confirm::Tap, "countersign".into());
+    (test.terminal, test.remote) = (None, None);
+    let mut inbox = filled([test]);
+    let event = DeviceEvent { what: DeviceChange::Paired, device: "D".into(), name: "tablet".into() };
+    let notice = countersign_protocol::notice::fitted("alice", String::new(), Some(event), Vec::new(), 1);
+    inbox.devices(Key { host: "H".into(), id: notice.id.clone() }, Box::new(notice), "web1", START);
+    let drawn = text(&draw(&inbox, "laptop", &view(80, 24, 0)));
+    assert!(drawn.contains("web1 rings this device as a test; nothing opens"), "{drawn}");
+    assert!(drawn.contains("[a it rang]"), "{drawn}");
+    assert!(drawn.contains("\"tablet\" may approve for alice at web1 from now on"), "{drawn}");
 }

@@ -1,7 +1,7 @@
 //! A request in words that are read at a glance. All that a host says is escaped here.
 
 use super::inbox::{Ended, Verified};
-use countersign_protocol::message::{Answer, ClosedOutcome, Kind, RemoteSource};
+use countersign_protocol::message::{Answer, ClosedOutcome, DeviceChange, Kind, Notice, RemoteSource};
 use countersign_protocol::text::escape;
 
 /// Who wants what, on which machine: one sentence.
@@ -72,6 +72,7 @@ fn from(verified: &Verified) -> String {
 pub fn ending(ended: &Ended) -> String {
     let head = headline(&ended.verified);
     let how = match ended.outcome {
+        Some(ClosedOutcome::Approved) if ended.verified.request.kind == Kind::Test => "it rang",
         Some(ClosedOutcome::Approved) => "let in",
         Some(ClosedOutcome::Denied) => "denied",
         Some(ClosedOutcome::Reported) => "denied and reported",
@@ -89,6 +90,22 @@ pub fn ending(ended: &Ended) -> String {
         _ => "",
     };
     format!("{head}: {how}{elsewhere}")
+}
+
+/// What a notice says has happened, and what to do when that is wrong. Empty without an event.
+#[must_use]
+pub fn news(host_name: &str, notice: &Notice) -> String {
+    let Some(event) = &notice.event else { return String::new() };
+    let (host, user, device) = (escape(host_name), escape(&notice.user), escape(&event.name));
+    match event.what {
+        DeviceChange::Paired => format!(
+            "The device \"{device}\" may approve for {user} at {host} from now on. If you did not pair it: \
+             countersign revoke {user} there"
+        ),
+        DeviceChange::Removed => {
+            format!("The device \"{device}\" may no longer approve for {user} at {host}.")
+        }
+    }
 }
 
 /// An answer as the person gave it.

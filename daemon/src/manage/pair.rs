@@ -68,7 +68,7 @@ impl Session {
             Typed::Granted(approver) => {
                 Ok(PairingStep::Opened(self.open_pairing(person, Some(approver)).await?))
             }
-            Typed::Over(why) => Err(Refusal(error::NOT_PERMITTED, why)),
+            Typed::Over(why) => Err(Refusal(error::REFUSED, why)),
             Typed::Again => no_pairing(),
         }
     }
