@@ -44,17 +44,17 @@ class Browser:
                 return str(part)
         return None
 
-    def __init__(self):
+    def __init__(self, driver="phone.mjs", environment=None):
         missing = self.missing()
         assert not missing, f"{missing} is not there: packaging/install-deps --tests"
         home = Path("/run/lab/browser")
         home.mkdir(parents=True, exist_ok=True)
         # Node 18 hides what later ones show unasked.
-        environment = {**os.environ, "HOME": str(home), "TMPDIR": str(home)}
+        environment = {**os.environ, "HOME": str(home), "TMPDIR": str(home), **(environment or {})}
         self._errors = home / "driver.err"
         with open(self._errors, "ab") as errors:
             self._popen = subprocess.Popen(
-                ["node", str(WEB / "phone.mjs")],
+                ["node", str(WEB / driver)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
                 start_new_session=True,
             )  # fmt: skip

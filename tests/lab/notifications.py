@@ -123,7 +123,9 @@ class Desktop:
 
     def click(self):
         """Clicks on the first popup, with the mouse."""
-        windows = self._x("xdotool", "search", "--onlyvisible", "--class", "dunst").split()
+        # It is in the daemon's log a moment before it is on the screen.
+        search = ["xdotool", "search", "--onlyvisible", "--class", "dunst"]
+        windows = wait_until(lambda: self._x(*search, check=False).split(), 5, "a popup on the screen")
         self._x("xdotool", "mousemove", "--window", windows[0], "60", "20", "click", "1")
 
     def screenshot(self, path):
@@ -131,6 +133,6 @@ class Desktop:
         self._x("import", "-window", "root", str(path))
         return path
 
-    def _x(self, *argv):
+    def _x(self, *argv, check=True):
         env = {**os.environ, **self.environment}
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=10, env=env).stdout
+        return subprocess.run(argv, check=check, capture_output=True, text=True, timeout=10, env=env).stdout
