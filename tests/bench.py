@@ -4,6 +4,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from bench_push import pushed_and_shown
 from lab import cold_load
 from lab.browser import Browser
 from lab.page import close_all
@@ -70,6 +71,7 @@ def main():
     for measure in (first_load, opened_and_drawn):
         rows += measure(parts)
     close_all()
+    rows += pushed_and_shown(Path(tempfile.mkdtemp(dir="/run/lab")))
     Browser.end()
     for running in list(RUNNING):
         running.stop()
