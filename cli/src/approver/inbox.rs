@@ -9,7 +9,7 @@ pub use super::item::{Decided, Ended, Event, Item, Key, Now, Order, Phase, Verif
 use super::conflicts::conflicts;
 use super::notices::Notices;
 use super::words;
-use countersign_protocol::message::{Answer, ClosedOutcome, Notice, Request, Sealed};
+use countersign_protocol::message::{Answer, ClosedOutcome, DeviceEvent, Notice, Request, Sealed};
 use std::collections::{BTreeMap, VecDeque};
 use zeroize::Zeroizing;
 
@@ -43,8 +43,8 @@ pub struct Inbox {
     links: BTreeMap<String, Option<String>>,
     recent: VecDeque<Ended>,
     notices: Notices,
-    /// When the last notice of each host and user was made, by its host's clock.
-    heard: BTreeMap<Key, u64>,
+    /// When the last notice of each host and user was made, by its host's clock, and what it was about.
+    heard: BTreeMap<Key, (u64, Option<DeviceEvent>)>,
     /// Whether something came that a later version sends.
     saw_unknown: bool,
     events: VecDeque<Event>,
@@ -197,10 +197,15 @@ impl Inbox {
     /// A host says what has become of a user's devices. An older word than the last, or the same again, is
     /// passed over.
     pub fn devices(&mut self, key: Key, notice: Box<Notice>, host_name: &str, now: Now) {
-        let is_news = notice.event.is_some() && self.heard.get(&key).is_none_or(|at| *at < notice.issued_at);
-        if self.heard.len() < MAX_CLOSED || self.heard.contains_key(&key) {
-            let heard = self.heard.entry(key).or_default();
-            *heard = notice.issued_at.max(*heard);
+        let known = self.heard.get(&key);
+        if known.is_some_and(|(at, _)| *at > notice.issued_at) {
+            return;
+        }
+        // Two may be of one second.
+        let is_new = known.is_none_or(|(at, event)| *at < notice.issued_at || *event != notice.event);
+        let is_news = notice.event.is_some() && is_new;
+        if self.heard.len() < MAX_CLOSED || known.is_some() {
+            self.heard.insert(key, (notice.issued_at, notice.event.clone()));
         }
         if is_news {
             self.notices.tell(words::news(host_name, &notice), now.ms);

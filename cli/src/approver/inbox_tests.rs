@@ -232,7 +232,7 @@ fn news_of_devices_come_once_and_old_ones_not_at_all() {
         Box::new(countersign_protocol::notice::fitted("alice", reply_key, event, Vec::new(), issued_at))
     };
     let now = Now { ms: 0, unix: 1_000_000 };
-    inbox.devices(key("alice"), at(10, false), "web1", now);
+    inbox.devices(key("alice"), at(20, false), "web1", now);
     assert_eq!(inbox.take_events().len(), 0, "only a list");
     inbox.devices(key("alice"), at(20, true), "web1", now);
     inbox.devices(key("alice"), at(20, true), "web1", now);
