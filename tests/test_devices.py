@@ -5,10 +5,12 @@ import subprocess
 import time
 
 import pytest
-from lab import pam, paths
+from lab import accounts, pam, paths
 from lab.approver import Approver
 from lab.daemon import Daemon
-from lab.forger import Forger, Key, fingerprint
+from lab.forger import Forger, Key, fingerprint, key_id
+from lab.pairing import PairingCommand
+from lab.process import wait_until
 from lab.terminal import CODE, Terminal, on_terminal_of
 
 PASSWORD = "alice-password"
@@ -256,3 +258,162 @@ def test_a_wrong_pairing_code_pairs_nobody(stack, tmp_path):
     thief.stop()
     assert host.returncode == 1, out
     assert stack.daemon.command("devices", "alice")["devices"] == []
+
+
+def alices_command(stack):
+    """`countersign pair alice` as alice herself runs it."""
+    return PairingCommand("alice", argv_prefix=accounts.as_user_argv("alice"), options=["--no-ring"])
+
+
+def devices(stack, user="alice"):
+    return [device["name"] for device in stack.daemon.command("devices", user)["devices"]]
+
+
+def new_device(tmp_path, link, name):
+    return Approver(tmp_path / name, name).start("--pair", link, "--name", name)
+
+
+def audit_is_valid(stack):
+    file = next((stack.daemon.state / "audit").glob("*.jsonl"))
+    approvers = stack.daemon.state / "approvers"
+    assert stack.daemon.command("audit", "verify", "--file", file, "--approvers", approvers)["valid"]
+
+
+@pytest.mark.parametrize(("letter", "answer"), [("a", "rang"), ("d", "denied")])
+def test_a_new_device_is_rung_and_its_answer_heard(stack, tmp_path, letter, answer):
+    command = PairingCommand("alice")
+    phone = new_device(tmp_path, command.link, "phone")
+    command.type(phone.wait_for("pairing-code")["code"])
+    command.wait_for("ringing")
+    request = phone.next_request()
+    assert (request["kind"], request["confirm"]) == ("test", "tap")
+    assert "rings this device as a test" in request["text"]
+    phone.send(f"{letter} {request['id']}")
+    rung = command.wait_for("rung")
+    assert (rung["answered"], rung["answer"], rung["skipped"]) == (True, answer, False)
+    assert command.finish() == 0
+    phone.wait_closed(request)
+    assert not [record for record in stack.daemon.audit() if record["event"] == "login"]
+    phone.stop()
+
+
+@pytest.mark.parametrize("key", ["enter", "interrupt"])
+def test_the_ring_need_not_be_waited_for(stack, tmp_path, key):
+    host = Terminal([str(paths.COMMAND), "pair", "alice"], timeout=15)
+    host.expect(r"--pair '(\S+)'")
+    link = host.child.match.group(1)
+    # What can be typed stays in the last line.
+    host.expect(r"type this in the app: [0-9a-hjkmnp-tv-z-]{30}")
+    phone = new_device(tmp_path, link, "phone")
+    code = phone.wait_for("pairing-code")["code"]
+    host.expect("Type the pairing code that it shows: ")
+    host.send(code)
+    host.expect("We just rang this phone")
+    request = phone.next_request()
+    host.expect(r"Waiting \d+ s")
+    host.interrupt() if key == "interrupt" else host.send("")
+    assert host.finish() == 0
+    assert phone.wait_closed(request)["outcome"] == "withdrawn"
+    assert devices(stack) == ["phone"]
+    phone.stop()
+
+
+def test_a_user_pairs_one_more_device_with_the_code_of_a_paired_one(stack, tmp_path):
+    phone = stack.approver("alice")
+    command = alices_command(stack)
+    assert command.wait_for("approve")["tries"] == 3
+    request = phone.next_request()
+    assert (request["kind"], request["action"], request["confirm"]) == ("action", "pair one more device", "code")
+    command.type(phone.approve(request))
+    tablet = new_device(tmp_path, command.link, "tablet")
+    command.type(tablet.wait_for("pairing-code")["code"])
+    assert command.finish() == 0
+    assert devices(stack) == ["phone", "tablet"]
+    news = phone.wait_for("device")
+    assert (news["change"]["what"], news["change"]["name"], news["user"]) == ("paired", "tablet", "alice")
+    record = next(record for record in stack.daemon.audit() if record["event"] == "pairing")
+    assert (record["outcome"], record["approver"]) == ("granted", "alice")
+    assert json.loads(record["decision"])["decision"] == "approve"
+    audit_is_valid(stack)
+    tablet.stop()
+
+
+def test_an_approval_without_its_code_pairs_nobody(stack):
+    """As when somebody taps what another person's terminal asks."""
+    phone = stack.approver("alice")
+    command = alices_command(stack)
+    command.wait_for("approve")
+    request = phone.next_request()
+    code = int(phone.approve(request))
+    for wrong in (1, 2, 3):
+        command.type(f"{(code + wrong) % 1_000_000:06d}")
+    assert command.finish() == 1
+    assert "Too many wrong codes" in command.said()
+    assert command.event("opened") is None
+    assert phone.wait_closed(request)["outcome"] == "failed"
+    assert devices(stack) == ["phone"]
+
+
+def test_a_denied_pairing_opens_no_mailbox(stack):
+    phone = stack.approver("alice")
+    command = alices_command(stack)
+    command.wait_for("approve")
+    request = phone.next_request()
+    phone.decide(request, "report")
+    command.type("123456")
+    assert command.finish() == 1
+    assert "Denied on the phone" in command.said()
+    assert command.event("opened") is None
+    assert [record["outcome"] for record in stack.daemon.audit() if record["event"] == "pairing"] == ["denied"]
+    audit_is_valid(stack)
+
+
+def test_the_approving_device_cannot_be_the_new_one(stack):
+    phone = stack.approver("alice")
+    command = alices_command(stack)
+    command.wait_for("approve")
+    command.type(phone.approve(phone.next_request()))
+    link = command.link
+    phone.stop()
+    phone.start("--pair", link)
+    assert command.finish() != 0
+    assert "the device that has approved" in command.said()
+    assert command.event("answered") is None
+
+
+def test_the_remaining_devices_hear_of_a_revoked_one(stack):
+    phone, old = stack.approver("alice", "phone"), stack.approver("alice", "old-phone")
+    bobs = stack.approver("bob", "bobs")
+    stack.daemon.command("revoke", "alice", "old-phone")
+    news = phone.wait_for("device", text='The device "old-phone" may no longer approve for alice at lab.')
+    assert [device["name"] for device in news["devices"]] == ["phone"]
+    assert not old.all("device", host="lab") or all(e["change"]["name"] != "old-phone" for e in old.all("device"))
+    assert bobs.all("device") == []
+
+
+def test_a_device_takes_another_one_away_and_the_audit_proves_it(stack):
+    phone, lost = stack.approver("alice", "phone"), stack.approver("alice", "lost")
+    bobs = stack.approver("bob", "bobs")
+    phone.wait_for("device")
+    lost_id, bobs_id = (key_id(Key(one.home / "id_ed25519").line) for one in (lost, bobs))
+    phone.stop()
+    forger = Forger(phone.home, stack.server.origin)
+    host_key = json.loads((phone.home / "hosts.json").read_text())[0]["key"]
+    notice = forger.message("notice", host_key)
+    # Not somebody else's, and not with another notice's digest.
+    assert forger.remove(notice, bobs_id, host_key)
+    wait_until(lambda: refusals(stack), 5, "the refusal is written down")
+    assert devices(stack, "bob") == ["bobs"]
+    assert forger.remove(notice, lost_id, host_key)
+    wait_until(lambda: devices(stack) == ["phone"], 5, "the lost device is gone")
+    # The same again, of what is no longer the last notice.
+    assert forger.remove(notice, lost_id, host_key)
+    wait_until(lambda: len(refusals(stack)) == 2, 5, "the second one is refused")
+    assert devices(stack) == ["phone"]
+    record = next(record for record in stack.daemon.audit() if record["event"] == "revoked")
+    assert json.loads(record["removal"])["device"] == lost_id
+    audit_is_valid(stack)
+
+
+def refusals(stack):
+    return [record for record in stack.daemon.audit() if record["event"] == "removal-refused"]

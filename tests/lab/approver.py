@@ -30,7 +30,7 @@ class Approver:
         """Pairs with the private host for the user, typing the code that the device shows; then watches."""
         self.events.clear()
         host = subprocess.Popen(
-            [paths.COMMAND, "--run", run, "pair", user, "--json"],
+            [paths.COMMAND, "--run", run, "pair", user, "--json", "--no-ring"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
@@ -115,6 +115,9 @@ class Approver:
 
     def wait_closed(self, request, seconds=10):
         return self.wait_for("closed", seconds, id=request["id"])
+
+    def alive(self):
+        return self._popen.poll() is None
 
     def stop(self):
         if self._popen and self._popen.poll() is None:

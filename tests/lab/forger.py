@@ -166,18 +166,22 @@ class Forger:
 
     def request(self, host_key, seconds=10):
         """The newest open request from the host: its exact bytes."""
+        return self.message("request", host_key, seconds)
+
+    def message(self, kind, host_key, seconds=10):
+        """The newest message of that kind from the host: its exact bytes."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             polled = self.relay.call("GET", "/v1/poll?wait=1", token=self.token)
             sealed = [event["data"] for event in polled["events"] if event["event"] == "message"]
             envelopes = [(json.loads(one["envelope"]), one) for one in sealed]
-            sealed = [one for about, one in envelopes if (about["type"], about["from"]) == ("request", key_id(host_key))]
+            sealed = [one for about, one in envelopes if (about["type"], about["from"]) == (kind, key_id(host_key))]
             if sealed:
-                return self.open(sealed[-1], host_key)
-        raise AssertionError("no request came to the device")
+                return self.open(sealed[-1], host_key, kind)
+        raise AssertionError(f"no {kind} came to the device")
 
-    def open(self, sealed, host_key):
-        body, _ = unseal("request", self.seal_key, host_key, self.card_hash, sealed)
+    def open(self, sealed, host_key, kind="request"):
+        body, _ = unseal(kind, self.seal_key, host_key, self.card_hash, sealed)
         return body
 
     def decision(self, over, **fields):
@@ -194,11 +198,28 @@ class Forger:
 
     def send(self, request, body, signature, reply_key=None, sender=None):
         """Seals and posts a decision; True when the server took it."""
-        parsed = json.loads(request)
+        host = json.loads(request)["host"]["key"]
+        return self.post("decision", request, host, body, signature, reply_key, sender or self.key.line)
+
+    def remove(self, notice, device, host_key):
+        """Answers a notice with the removal of a device, as the approver would; True when the server took it."""
+        body = json.dumps(
+            {
+                "version": 1,
+                "notice": sha256(notice).hex(),
+                "device": device,
+                "decided_at": int(time.time()),
+                "counter": int(time.time() * 1000),
+            }
+        ).encode()
+        signature = self.key.sign(body, "remove@countersign.org")
+        return self.post("removal", notice, host_key, body, signature, None, self.key.line)
+
+    def post(self, kind, over, host_key, body, signature, reply_key, sender):
+        parsed = json.loads(over)
         recipient = base64.b64decode(reply_key or parsed["reply_key"])
-        sender = sender or self.key.line
-        about = envelope("decision", key_id(sender), key_id(parsed["host"]["key"]), parsed["id"])
-        sealed = seal("decision", sender, recipient, sha256(recipient), about, body, signature)
+        about = envelope(kind, key_id(sender), key_id(host_key), parsed["id"])
+        sealed = seal(kind, sender, recipient, sha256(recipient), about, body, signature)
         try:
             self.relay.call("POST", "/v1/decisions", {"decision": sealed}, token=self.token)
         except urllib.error.HTTPError:

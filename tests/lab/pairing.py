@@ -12,10 +12,10 @@ from .process import wait_until
 class PairingCommand:
     """A pairing at the host. Each line that the command prints is an event."""
 
-    def __init__(self, user, run=RUN, argv_prefix=()):
+    def __init__(self, user, run=RUN, argv_prefix=(), options=()):
         self.events = []
         self.popen = subprocess.Popen(
-            [*argv_prefix, str(paths.COMMAND), "--run", str(run), "pair", user, "--json"],
+            [*argv_prefix, str(paths.COMMAND), "--run", str(run), "pair", user, "--json", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         self._errors = ""
