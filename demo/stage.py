@@ -20,15 +20,15 @@ CONTROL = Path("/run/lab/control")
 HERE = Path(__file__).parent
 
 LINES = """\
-A private lab: your machine's accounts, /etc and sshd are not in it.
+A private lab: your machine's accounts and /etc are not in it.
 
-1. Open the link on the left in a browser on this machine, and
-   follow it: that is demo's phone from then on. (From elsewhere:
-   ssh -L {web}:localhost:{web} to this machine first.)
+1. On the left is a link. Open it in a browser of yours:
+   that is demo's phone from then on. Type its code there.
+   (From elsewhere: ssh -L {web}:localhost:{web} here first.)
 2. Here (a click changes sides; so does Ctrl-b and an arrow):
      ssh -p {port} demo@127.0.0.1
    The password is {password}.
-3. Approve in the browser, and type its code here.
+3. Approve in the browser, and type its six digits here.
 
 More to try:
   ssh -p {port} -o PreferredAuthentications=publickey \\

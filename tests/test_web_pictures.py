@@ -30,7 +30,7 @@ def take(phone, name, tmp_path):
 
 def test_the_four_steps(up, tmp_path):
     assert shutil.which("convert"), "imagemagick is not there: packaging/install-deps --tests"
-    stack = up(wait="60s")
+    stack = up(wait="60s", server={"port": 8480, "name": "localhost"})
     sshd = stack.sshd()
     host = PairingCommand("demo")
     phone = Phone(stack.server.origin, "Pixel", viewport=PHONE)
@@ -47,6 +47,8 @@ def test_the_four_steps(up, tmp_path):
     login = stack.client(sshd).login("demo", "id", "-un", timeout=60)
     login.answer_password(accounts.PASSWORDS["demo"])
     request = phone.next_request()
+    # A card that has just come takes no answer yet, and looks like it.
+    phone.wait_until("() => document.querySelector('[data-testid=approve]:not([aria-disabled])')")
     take(phone, "web-request", tmp_path)
     digits = phone.approve(request)
     take(phone, "web-approved", tmp_path)

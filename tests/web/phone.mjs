@@ -125,7 +125,11 @@ const ACTIONS = {
   offline: (phone, { on }) => phone.context.setOffline(on),
   theme: (phone, { theme, motion }) => phone.page.emulateMedia({ colorScheme: theme, reducedMotion: motion }),
   size: (phone, { width, height }) => phone.page.setViewportSize({ width, height }),
-  screenshot: async (phone, { file, full }) => { await phone.page.screenshot({ path: file, fullPage: full, animations: 'disabled' }); },
+  screenshot: async (phone, { file, full }) => {
+    // No button under the pointer looks pressed.
+    await phone.page.mouse.move(0, 0);
+    await phone.page.screenshot({ path: file, fullPage: full, animations: 'disabled' });
+  },
   content: (phone) => phone.page.evaluate('document.body ? document.body.innerText : ""'),
   workers: (phone) => phone.context.serviceWorkers().map((worker) => worker.url()),
   inWorker: (phone, { script, argument }) =>
