@@ -5,7 +5,7 @@
 
 use super::popup::{About, Life, Popup, Urgency};
 use super::wire::{call, connect, next};
-use super::words::{SHOW, Skills, body, buttons, name};
+use super::words::{SHOW, Skills, body, buttons, name, unlinked};
 use super::{Said, lock};
 use crate::approver::run::Input;
 use countersign_protocol::message::Answer;
@@ -27,9 +27,9 @@ const DBUS_PATH: &str = "/org/freedesktop/DBus";
 const RETRY: Duration = Duration::from_secs(2);
 /// A button takes no answer for so long after popups came, changed or moved: the person has not read it.
 const LOOK_FIRST: Duration = Duration::from_millis(700);
-/// Between two changes of the popup of alarms, which others can cause at will.
-const BETWEEN_ALARMS: Duration = Duration::from_secs(3);
-/// Messages that may wait to be read here; a bus that sends more is left and joined anew.
+/// Between two changes of the popups of alarms and of news, which others can cause at will.
+const BETWEEN_NEWS: Duration = Duration::from_secs(3);
+/// Messages that may wait to be read here; more wait on the bus's side.
 const MAX_QUEUED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Addresses of the buses, where they are not the usual ones.
@@ -112,8 +112,10 @@ struct Session {
     raised_at: String,
     /// When something last came, changed or moved.
     moved: Instant,
-    /// When what failed is tried again.
+    /// When a service that failed is tried again; until then it is left alone.
     again: Option<Instant>,
+    /// When a change that has to wait is due; others do not wait for it.
+    due: Option<Instant>,
     start: std::time::Instant,
 }
 
@@ -139,6 +141,7 @@ impl Session {
             raised_at: String::new(),
             moved: Instant::now(),
             again: None,
+            due: None,
             start,
         };
         session.look_for_service().await?;
@@ -214,7 +217,7 @@ impl Session {
                     }
                 }
             }
-            let again = self.again;
+            let wake = self.again.or(self.due);
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() {
                     // What cannot be taken away runs out by itself.
@@ -227,7 +230,7 @@ impl Session {
                         reporter.say(said).await;
                     }
                 }
-                () = at(again) => (),
+                () = at(wake) => (),
             }
         }
     }
@@ -241,6 +244,7 @@ impl Session {
             .cloned()
             .collect();
         let mut did = false;
+        self.due = None;
         for about in gone {
             if self.standing.get(&about).is_some_and(|s| s.id.is_some()) {
                 self.withdraw(&about).await?;
@@ -253,10 +257,10 @@ impl Session {
             if before.is_some_and(|s| s.popup.as_ref() == Some(popup)) {
                 continue;
             }
-            if let (About::Alarms, Some(before)) = (&popup.about, before) {
-                let at = before.at + BETWEEN_ALARMS;
+            if let (About::Alarms | About::News, Some(before)) = (&popup.about, before) {
+                let at = before.at + BETWEEN_NEWS;
                 if at > Instant::now() {
-                    self.again = Some(at);
+                    self.due = Some(self.due.map_or(at, |due| due.min(at)));
                     continue;
                 }
             }
@@ -291,10 +295,10 @@ impl Session {
         if replaces == 0 && popup.urgency == Urgency::Critical {
             hints.insert("sound-name", Variant::new("message-new-instant"));
         }
-        let body = body(popup, skills);
+        // A summary is no markup by the specification.
+        let (summary, body) = (unlinked(&popup.summary), body(popup, skills));
         let life = self.life(popup);
-        let notification =
-            ("Countersign", replaces, icon, popup.summary.as_str(), body, buttons, hints, life);
+        let notification = ("Countersign", replaces, icon, summary, body, buttons, hints, life);
         let reply =
             call(&self.connection, &owner, PATH, NAME, "Notify", &notification).await.map_err(plain)?;
         let id: u32 = reply.body().deserialize().map_err(plain)?;

@@ -200,7 +200,13 @@ async fn a_flood_of_alarms_is_one_popup_that_changes_slowly() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(service.count(), 1);
-    let last = service.shown(2).await;
+    // Requests do not wait for it.
+    inbox.arrive(verified(request("a")), NOW);
+    running.want(&inbox);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(service.count(), 2);
+    assert_eq!(service.shown(2).await.summary, "alice wants to log in to web1");
+    let last = service.shown(3).await;
     assert!(last.body.starts_with("alarm 19"), "{last:?}");
     assert_eq!(last.replaces, service.shown(1).await.id);
 }
@@ -266,6 +272,7 @@ async fn a_locked_screen_refuses_an_approval_and_lets_a_denial_pass() {
 async fn no_text_of_a_host_is_markup_a_link_or_a_button() {
     let mut evil = request("a");
     evil.service = "<b>sshd</b>&amp;".into();
+    evil.user = "https://evil.example".into();
     evil.command = Some("<a href='x'>ok</a> https://evil.example www.evil.example\u{202e}".into());
     let bus = Bus::start();
     let service = Service::start(&bus, ALL).await;
@@ -275,7 +282,7 @@ async fn no_text_of_a_host_is_markup_a_link_or_a_button() {
     assert!(shown.body.contains("service: &lt;b&gt;sshd&lt;/b&gt;&amp;amp;"), "{shown:?}");
     assert!(!shown.body.contains(['<', '>', '\u{202e}']), "{shown:?}");
     for link in ["://", "www."] {
-        assert!(!shown.body.contains(link), "{shown:?}");
+        assert!(!shown.body.contains(link) && !shown.summary.contains(link), "{shown:?}");
     }
     assert_eq!(shown.buttons.len(), 8);
     running.end().await;

@@ -6,6 +6,7 @@ use crate::approver::screen::grouped;
 use crate::approver::words;
 use countersign_protocol::message::{Answer, ClosedOutcome, Kind};
 use countersign_protocol::text::{clip, escape};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Open requests of one host that have a popup. The others follow as these end, so that no host covers another's.
@@ -19,8 +20,8 @@ const MAX_BODY: usize = 900;
 const LAST_WORD: u32 = 10;
 /// Seconds that it stands where others let in what was denied here.
 const OVERRULED: u32 = 600;
-/// Alarms that are named.
-const MAX_ALARMS: usize = 3;
+/// Alarms, and news, that are named.
+const MAX_TOLD: usize = 3;
 /// An answer that the server does not have after so many tries is said to be under way.
 const TRIES: usize = 2;
 
@@ -31,6 +32,8 @@ pub(super) enum About {
     Request(Key),
     /// What must not happen.
     Alarms,
+    /// Devices that came or went.
+    News,
 }
 
 /// How much it presses.
@@ -77,7 +80,7 @@ impl Popup {
     pub(super) fn request(&self) -> Option<&Key> {
         match &self.about {
             About::Request(key) => Some(key),
-            About::Alarms => None,
+            About::Alarms | About::News => None,
         }
     }
 }
@@ -111,7 +114,8 @@ pub(super) fn wanted(
         .collect();
     let stands = |e: &&Ended| e.at + u64::from(last_word(e)) > now.unix;
     popups.extend(inbox.recent().filter(stands).map(ended));
-    popups.extend(alarms(inbox));
+    popups.extend(told(About::Alarms, "Countersign: ALARM", inbox.alarms().map(|(text, _)| escape(text))));
+    popups.extend(told(About::News, "Countersign: your devices", inbox.news().map(Cow::Borrowed)));
     popups
 }
 
@@ -193,16 +197,13 @@ fn ended(ended: &Ended) -> Popup {
     }
 }
 
-/// One popup for all alarms: it has no button, and a flood of them makes no flood of popups.
-fn alarms(inbox: &Inbox) -> Option<Popup> {
-    let lines: Vec<String> = inbox
-        .alarms()
-        .take(MAX_ALARMS)
-        .map(|(text, _)| clip(&escape(text), MAX_BODY / MAX_ALARMS).to_owned())
-        .collect();
+/// One popup for all alarms, one for all news: without a button, and a flood of them makes no flood of popups.
+fn told<'a>(about: About, summary: &str, texts: impl Iterator<Item = Cow<'a, str>>) -> Option<Popup> {
+    let lines: Vec<String> =
+        texts.take(MAX_TOLD).map(|text| clip(&text, MAX_BODY / MAX_TOLD).to_owned()).collect();
     (!lines.is_empty()).then(|| Popup {
-        about: About::Alarms,
-        summary: "Countersign: ALARM".into(),
+        about,
+        summary: summary.to_owned(),
         lines,
         urgency: Urgency::Critical,
         buttons: Vec::new(),

@@ -141,3 +141,20 @@ fn a_note_raises_the_popup_again_even_with_the_same_words() {
     assert_eq!(noted(1)[0].lines[0], "look again");
     assert_ne!(noted(1), noted(2));
 }
+
+#[test]
+fn alarms_and_news_of_devices_have_a_popup_without_buttons_each() {
+    use countersign_protocol::message::{DeviceChange, DeviceEvent};
+    let mut inbox = filled(&[]);
+    for n in 0..5 {
+        inbox.alarm(format!("alarm {n}\u{202e}"));
+    }
+    let event = DeviceEvent { what: DeviceChange::Paired, device: "KEY".into(), name: "tablet".into() };
+    let notice = countersign_protocol::notice::fitted("alice", String::new(), Some(event), Vec::new(), 1);
+    inbox.devices(key("n"), Box::new(notice), "web1", NOW);
+    let shown = all(&inbox, NOW);
+    assert_eq!([&shown[0].about, &shown[1].about], [&About::Alarms, &About::News]);
+    assert_eq!(shown[0].lines, ["alarm 4\\u{202e}", "alarm 3\\u{202e}", "alarm 2\\u{202e}"]);
+    assert!(shown[1].lines[0].contains("tablet"), "{shown:?}");
+    assert!(shown.iter().all(|p| p.buttons.is_empty() && p.urgency == Urgency::Critical));
+}

@@ -44,7 +44,7 @@ pub(super) fn body(popup: &Popup, skills: Skills) -> String {
 }
 
 /// Many services make what looks like a link into one. What a host says must not be something to press.
-fn unlinked(text: &str) -> String {
+pub(super) fn unlinked(text: &str) -> String {
     // Drawn as nothing, and no part of a link.
     const JOINER: char = '\u{2060}';
     let mut out = String::with_capacity(text.len());
