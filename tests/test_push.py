@@ -180,6 +180,7 @@ def test_what_is_pushed_opens_with_another_implementation(played, push):
     assert (headers["urgency"], headers["topic"], headers["content-encoding"]) == ("high", asked.id, "aes128gcm")
     assert 50 <= int(headers["ttl"]) <= 60
     assert push_["claims"]["aud"] == push.origin
+    assert push_["http"] == "2.0"
 
 
 def test_faults_of_the_push_service_delay_a_ring_and_lose_none(played, push):

@@ -13,7 +13,7 @@
 // tests/lab/pushservice.py is the other side.
 import { createPublicKey, randomBytes, randomUUID, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:https';
+import { createSecureServer } from 'node:http2';
 import { createInterface } from 'node:readline';
 import { WebSocketServer } from 'ws';
 
@@ -74,7 +74,7 @@ socketServer.on('connection', (socket) => {
   });
 });
 
-// Servers: RFC 8030, 8188, 8291, 8292.
+// Servers: RFC 8030, 8188, 8291, 8292, over HTTP/2 as the real ones.
 
 /** What a server's token says, when it is right; else why it is not. */
 function checkToken(header, expectedKey) {
@@ -133,13 +133,13 @@ async function answer(request, response) {
   for await (const part of request) parts.push(part);
   const body = Buffer.concat(parts);
   const { url: path, headers } = request;
-  const told = { event: 'push', path, at, headers, body: body.toString('base64') };
+  const told = { event: 'push', path, at, http: request.httpVersion, headers, body: body.toString('base64') };
   const { status, retryAfter, delay = 0, hangs, drops } = planned(path) ?? {};
   if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
   if (hangs) return say({ ...told, status: 'hangs' });
   if (drops) {
     say({ ...told, status: 'drops' });
-    return request.socket.destroy();
+    return (request.stream?.session ?? request.socket).destroy();
   }
   if (status) {
     say({ ...told, status });
@@ -152,7 +152,7 @@ async function answer(request, response) {
   return response.writeHead(201, { Location: `${origin}/m/${version}`, TTL: headers.ttl }).end();
 }
 
-const web = createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, answer);
+const web = createSecureServer({ cert: readFileSync(certificate), key: readFileSync(key), allowHTTP1: true }, answer);
 web.listen(0, '127.0.0.1', () => {
   origin = `https://127.0.0.1:${web.address().port}`;
   say({ event: 'listening', socket: socketServer.address().port, https: web.address().port });

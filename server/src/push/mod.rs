@@ -41,6 +41,9 @@ use zeroize::Zeroizing;
 
 /// Time to connect, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
+/// While an answer is awaited, a connection that is silent for so long is asked whether it is alive; one
+/// that does not answer for as long is given up. Else every push would meet it until it is forgotten.
+const ALIVE: Duration = Duration::from_secs(3);
 /// How long the end of a request is worth pushing.
 const CLOSED_LIFE: Duration = Duration::from_secs(600);
 /// How long a notice is tried; its push service may keep it longer.
@@ -183,6 +186,8 @@ fn client(settings: &config::Push) -> Result<Client, PushError> {
         .redirect(Policy::none())
         .referer(false)
         .connect_timeout(CONNECT)
+        .http2_keep_alive_interval(ALIVE)
+        .http2_keep_alive_timeout(ALIVE)
         .tcp_nodelay(true);
     let builder =
         if settings.private_networks { builder } else { builder.dns_resolver(Arc::new(PublicOnly)) };
