@@ -63,10 +63,8 @@ test: deps-tests ## everything: unit tests, release build, end-to-end tests (45 
 test-unit: rust test-web
 	$(CARGO) test --workspace --locked
 
-# Node 18 has WebCrypto behind a switch that later ones do not know.
-test-web: ## the web approver's unit tests, in node
-	@flags=--experimental-global-webcrypto; node $$flags -e 0 2>/dev/null || flags=; \
-	node $$flags --test $$(find server/web/tests -name '*.test.*js' | sort)
+test-web: deps-tests ## the web approver's unit tests, in node
+	node --test $$(find server/web/tests -name '*.test.*js' | sort)
 
 test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
 	tests/run $(PYTEST)
