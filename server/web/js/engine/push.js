@@ -9,8 +9,6 @@ import { Fault } from '../core/fault.js';
 
 /** How long the service worker may take to be ready. */
 const READY_MS = 10_000;
-/** The server hears of the subscription again after this time: it may have lost it. */
-const RENEW_MS = 24 * 3_600_000;
 
 /** What browsers have, and what they allow. */
 function ability() {
@@ -49,7 +47,7 @@ export async function subscribe(store, relay, worker) {
   const { p256dh, auth } = keys ?? {};
   if (!endpoint || !p256dh || !auth) throw new Fault('push', 'a subscription without keys');
   await relay.putPush({ endpoint, p256dh, auth });
-  await store.setMeta('push', { endpoint, vapid, at: store.clock.wall() });
+  await store.setMeta('push', { endpoint, vapid });
 }
 
 /**
@@ -106,12 +104,9 @@ export async function state(store) {
  * @param {Relay} relay
  */
 export async function renew(store, relay) {
-  const known = await store.meta('push');
-  if (!known || (await state(store)).state !== 'on') return;
-  const subscription = await (await ready()).pushManager.getSubscription();
-  const { vapid } = await relay.app();
-  const isSame = subscription?.endpoint === known.endpoint && vapid === known.vapid;
-  if (!isSame || store.clock.wall() - known.at > RENEW_MS) await subscribe(store, relay);
+  if ((await state(store)).state !== 'on') return;
+  // Each time: a server that was told that the address is gone has forgotten it, and the same again costs it nothing.
+  await subscribe(store, relay);
 }
 
 /** Takes away the notification of a request that was answered in the app. @param {string} key */
