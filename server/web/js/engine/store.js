@@ -31,7 +31,7 @@ import { keepNewest, nextCounter, remember, takeClosed, takeNotice, takeRequest 
  * @property {number} counter of decisions and removals
  * @property {{host: string, until: number}} pairing
  * @property {Record<string, number>} forgotten machines that are not to be heard any more, and until when
- * @property {{endpoint: string, vapid: string, at: number}} push
+ * @property {{endpoint: string, vapid: string}} push
  * @property {{server: string, vapid: string}} app
  * @property {string} language
  * @property {string} server origin of the API, for the service worker
