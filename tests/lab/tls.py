@@ -4,12 +4,9 @@ import base64
 import hashlib
 import subprocess
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-
 
 def _openssl(*words):
-    subprocess.run(["openssl", *[str(word) for word in words]], check=True, capture_output=True, text=True)
+    return subprocess.run(["openssl", *[str(word) for word in words]], check=True, capture_output=True).stdout
 
 
 def make(directory, name="IP:127.0.0.1"):
@@ -33,6 +30,6 @@ def make(directory, name="IP:127.0.0.1"):
 
 def public_key_hash(certificate):
     """As Chromium's --ignore-certificate-errors-spki-list wants it: of the certificate that it shall take for a good one."""
-    public = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
-    return base64.b64encode(hashlib.sha256(parsed.public_key().public_bytes(*public)).digest()).decode()
+    public = _openssl("x509", "-in", certificate, "-noout", "-pubkey")
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], check=True, capture_output=True, input=public)
+    return base64.b64encode(hashlib.sha256(der.stdout).digest()).decode()
