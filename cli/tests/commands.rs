@@ -143,7 +143,7 @@ fn without_a_daemon_the_next_step_is_said() {
 #[test]
 fn errors_have_their_exit_codes_and_are_inert() {
     for (name, code) in
-        [("NotPermitted", 4), ("NotFound", 1), ("Unreachable", 3), ("Fault", 5), ("BadCall", 5), ("New", 5)]
+        [("NotPermitted", 4), ("Refused", 1), ("NotFound", 1), ("Unreachable", 3), ("Fault", 5), ("New", 5)]
     {
         let reply = json!({ "error": format!("org.countersign.Manage.{name}"), "parameters": { "message": "no\u{1b}[2J" } });
         let daemon = Daemon::new(vec![Answer::Reply(reply)]);
@@ -163,8 +163,19 @@ fn garbage_and_endless_answers_are_refused() {
     assert_eq!(daemon.run(&["status"], "").status.code(), Some(3), "it hung up");
 }
 
+const TICKET: &str = "00082-03g40-81041-8g70g-2c1s7r";
+
 fn opened() -> Value {
-    json!({ "link": LINK, "expires_in": 300 })
+    json!({ "step": "opened", "link": LINK, "ticket": TICKET, "expires_in": 300 })
+}
+
+fn rang() -> Value {
+    json!({ "answer": "rang" })
+}
+
+/// The methods of calls, without what they all begin with.
+fn methods(calls: &[Value]) -> Vec<&str> {
+    calls.iter().map(|c| c["method"].as_str().unwrap().rsplit('.').next().unwrap()).collect()
 }
 
 fn answered() -> Value {
@@ -178,27 +189,65 @@ fn paired() -> Value {
 #[test]
 fn pairing_without_a_terminal_prints_the_link_first_and_reads_codes() {
     let wrong = json!({ "result": "wrong", "tries": 2 });
-    let daemon = Daemon::answering(&[opened(), answered(), wrong, paired()]);
+    let daemon = Daemon::answering(&[opened(), answered(), wrong, paired(), rang()]);
     // A slip that is no code at all costs no try.
     let output = daemon.run(&["pair", "alice"], "12345\n111111\n222 222\n");
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let text = out(&output);
     assert_eq!(text.lines().next(), Some(LINK));
+    assert!(text.contains(TICKET) && text.contains("We just rang this phone"), "{text}");
+    assert!(text.contains("It rang.\n"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     assert!(text.contains("countersign codes alice --recovery"), "{text}");
     let calls = daemon.calls();
-    let methods: Vec<_> =
-        calls.iter().map(|c| c["method"].as_str().unwrap().rsplit('.').next().unwrap()).collect();
-    assert_eq!(methods, ["Pair", "PairWait", "PairCode", "PairCode"]);
+    assert_eq!(methods(&calls), ["Pair", "PairWait", "PairCode", "PairCode", "Ring"]);
     assert_eq!(calls[3]["parameters"]["code"], "222222");
 }
 
 #[test]
 fn pairing_tells_programs_every_step() {
+    let approve = |tries| json!({ "step": "approve", "tries": tries, "expires_in": 60 });
+    let script = [approve(3), approve(3), approve(2), opened(), answered(), paired(), json!({})];
+    let daemon = Daemon::answering(&script);
+    // An empty line only waits for the decision.
+    let output = daemon.run(&["pair", "alice", "--json"], "\n111111\n222222\n123456\n");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let said = objects(&output);
+    let events: Vec<_> = said.iter().map(|o| o["event"].as_str().unwrap()).collect();
+    let expected = ["approve", "approve", "approve", "opened", "answered", "paired", "ringing", "rung"];
+    assert_eq!(events, expected);
+    assert_eq!(said[3]["ticket"], TICKET);
+    assert_eq!((&said[7]["answered"], &said[7]["skipped"]), (&json!(false), &json!(false)));
+    let calls = daemon.calls();
+    assert_eq!(calls[1]["parameters"]["code"], "");
+    assert_eq!(calls[3]["parameters"]["code"], "222222");
+}
+
+/// The device is paired, whether it rings or not.
+#[test]
+fn what_came_of_the_ring_is_said_and_changes_nothing() {
+    let fault = json!({ "error": "org.countersign.Manage.Unreachable", "parameters": { "message": "gone" } });
+    for (answer, words) in [
+        (
+            Answer::Reply(json!({ "parameters": { "answer": "denied" } })),
+            "make sure that it is the right phone",
+        ),
+        (Answer::Reply(json!({ "parameters": {} })), "may show notifications"),
+        (Answer::Reply(fault), "could not be rung: gone"),
+        (Answer::Raw(Vec::new()), "could not be rung"),
+    ] {
+        let reply = |value: Value| Answer::Reply(json!({ "parameters": value }));
+        let daemon = Daemon::new(vec![reply(opened()), reply(answered()), reply(paired()), answer]);
+        let output = daemon.run(&["pair", "alice"], "123456\n");
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        assert!(out(&output).contains(words), "{}", out(&output));
+        assert!(out(&output).contains("countersign codes alice --recovery"));
+    }
     let daemon = Daemon::answering(&[opened(), answered(), paired()]);
-    let output = daemon.run(&["pair", "alice", "--json"], "123456\n");
-    let events: Vec<_> = objects(&output).iter().map(|o| o["event"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(events, ["opened", "answered", "paired"]);
+    let output = daemon.run(&["pair", "alice", "--no-ring"], "123456\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!out(&output).contains("rang"));
+    assert_eq!(methods(&daemon.calls()), ["Pair", "PairWait", "PairCode"]);
 }
 
 #[test]
@@ -355,11 +404,14 @@ fn on_terminal(daemon: &Daemon, rows: u16, columns: u16, args: &str, input: &str
 #[test]
 fn on_a_terminal_pairing_draws_a_code_where_it_fits() {
     for (rows, columns, drawn) in [(60, 120, true), (24, 80, true), (24, 40, false)] {
-        let daemon = Daemon::answering(&[opened(), answered(), paired()]);
+        let daemon = Daemon::answering(&[opened(), answered(), paired(), rang()]);
         let (code, text) = on_terminal(&daemon, rows, columns, "pair alice", "123456\n");
         assert_eq!(code, Some(0), "{text}");
         assert_eq!(text.contains("\u{1b}[30;47;107m"), drawn, "{columns}x{rows}: {text}");
-        assert!(text.contains("/pair#1.AAEC") && text.contains("Waiting for the device... 4:59"), "{text}");
+        assert!(
+            text.contains("/pair#1.AAEC") && text.contains(TICKET) && text.contains("waiting 4:59"),
+            "{text}"
+        );
         assert!(!text.contains("phone\u{1b}[1m"), "the name is the phone's word: {text}");
     }
 }
