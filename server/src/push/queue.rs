@@ -31,8 +31,8 @@ const REMEMBER: Duration = Duration::from_secs(api::MAX_TTL as u64);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause that nobody has asked for.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// The longest that a service may ask for where the message lives so long.
-const MAX_QUIET: Duration = Duration::from_secs(3600);
+/// The longest that a service may ask for: a longer wish counts as this.
+pub(super) const MAX_QUIET: Duration = Duration::from_secs(3600);
 /// Most devices of which a pause is remembered.
 const MAX_QUIET_DEVICES: usize = 10_000;
 
@@ -300,17 +300,18 @@ impl Queue {
             job.state = State::Ready(self.services.queue(&job.service, key));
             return true;
         };
-        let at = now + pause(job.attempts).max(after.unwrap_or_default());
-        if let Some(after) = after {
+        // A time that the clock cannot tell is past any message's life.
+        let at = now.checked_add(pause(job.attempts).max(after.unwrap_or_default()));
+        if let Some(until) = after.and_then(|after| now.checked_add(after.min(MAX_QUIET))) {
             self.quiet.retain(|_, until| *until > now);
             if self.quiet.len() < MAX_QUIET_DEVICES {
-                self.quiet.insert(key.device, now + after.min(MAX_QUIET));
+                self.quiet.insert(key.device, until);
             }
         }
-        if at >= job.message.until {
+        let Some(at) = at.filter(|at| *at < job.message.until) else {
             self.expire(&key);
             return false;
-        }
+        };
         self.put_off(key, at);
         true
     }

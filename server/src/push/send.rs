@@ -1,7 +1,7 @@
 //! One attempt: encrypted, posted, and what the answer means.
 
 use super::encrypt::encrypt;
-use super::queue::{Attempt, Ended, Message};
+use super::queue::{Attempt, Ended, MAX_QUIET, Message};
 use super::results::Answer;
 use super::{Subscription, address::NotPublic};
 use crate::app::App;
@@ -173,13 +173,14 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error| (**error).source())
 }
 
-/// How long a service wants to be left alone: seconds, or a date.
+/// How long a service wants to be left alone, by seconds or a date; it may say anything.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok(),
-    }
+    let after = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?,
+    };
+    Some(after.min(MAX_QUIET))
 }
 
 #[cfg(test)]
@@ -215,6 +216,9 @@ mod tests {
         };
         assert_eq!(read("120"), Some(120));
         assert_eq!(read("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        for far in [&*u64::MAX.to_string(), "3601", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+            assert_eq!(read(far), Some(MAX_QUIET.as_secs()), "{far}");
+        }
         for none in ["", "-1", "soon", "99999999999999999999999", "Sun, 06 Nov 1994 08:48:37 GMT"] {
             assert_eq!(read(none), None, "{none}");
         }

@@ -188,7 +188,7 @@ fn a_service_is_left_alone_as_long_as_it_wants() {
     assert!(bench.take().is_some() && bench.take().is_some());
     // Longer than the message lives: given up at once.
     assert!(!bench.done(key(1, 1), after(60)));
-    assert!(!bench.done(key(1, 2), after(u64::from(u32::MAX))));
+    assert!(!bench.done(key(1, 2), after(u64::MAX)));
     bench.done(key(2, 3), Ended::Delivered);
     assert_eq!(bench.count("expired"), 2);
     bench.assert_empty();
