@@ -137,6 +137,8 @@ test('messages of other shapes are refused', async () => {
     return verifyMessage('closed', body, await sshsig.sign(key, sshsig.NAMESPACE.closed, body), key.publicKey);
   };
   assert.deepEqual(await check({ ...good, later: 1 }), good);
+  const { closed_at } = await check({ ...good, closed_at: 253_402_300_799 });
+  assert.equal(new Date(closed_at * 1000).toISOString(), '9999-12-31T23:59:59.000Z');
   for (const change of [
     { version: 2 },
     { id: 'a'.repeat(31) },
@@ -146,6 +148,7 @@ test('messages of other shapes are refused', async () => {
     { closed_at: -1 },
     { closed_at: 1.5 },
     { closed_at: 2 ** 53 },
+    { closed_at: 253_402_300_800 },
   ]) {
     await assert.rejects(check({ ...good, ...change }), TypeError, JSON.stringify(change));
   }

@@ -22,6 +22,8 @@ test('a request lives by its host’s clock, but not longer than it says', () =>
   assert.deepEqual([open({ issued_at: S + 300 }).endsAt, open({ issued_at: S + 300 }).clockApart], [NOW + 60_000, 300]);
   assert.deepEqual(inbox.arrive(arrival({ issued_at: S - 61 }), none, NOW), { late: 1 });
   assert.deepEqual(inbox.arrive(arrival({ issued_at: S - 60 }), none, NOW), { late: 0 });
+  assert.ok(open({ issued_at: S + 86_400 }));
+  assert.deepEqual(inbox.arrive(arrival({ issued_at: S + 86_401 }), none, NOW), { alarm: 'damaged' });
 });
 
 test('the same again is no news, another one of the same id is an alarm', () => {

@@ -40,6 +40,8 @@ const MAX_LEASE = 8 * 3600;
 /** More than fit into a message. */
 const MAX_DEVICES = 64;
 const MAX_KEY_LINE = 512;
+/** The end of the year 9999: what comes later no calendar of a browser writes. */
+const MAX_SECONDS = 253_402_300_799;
 
 /** @type {check.Check} */
 export const x25519 = (value) => {
@@ -50,6 +52,8 @@ export const x25519 = (value) => {
 
 const version = check.oneOf(check.VERSION);
 const name = check.text(MAX_NAME, 1);
+/** Seconds since 1970. */
+const time = check.whole(MAX_SECONDS);
 const host = check.object({ name, key: check.text(MAX_KEY_LINE, 1) });
 
 /** @type {{[T in keyof Messages]: check.Check}} */
@@ -64,7 +68,7 @@ const SHAPES = {
       uid: check.whole(0xffffffff),
       service: name,
       kind: check.oneOf('login', 'command', 'unlock', 'action', 'test'),
-      issued_at: check.whole(),
+      issued_at: time,
       expires_in: check.whole(MAX_EXPIRES_IN, 1),
       confirm: check.oneOf('code', 'tap'),
       approvals: check.object({ needed: check.whole(255, 1), from: check.listOf(name, MAX_PEOPLE, 1) }),
@@ -87,9 +91,9 @@ const SHAPES = {
     id: check.hexOf(32),
     request: check.hexOf(64),
     outcome: check.oneOf('approved', 'denied', 'reported', 'expired', 'withdrawn', 'failed', 'replaced', 'otherwise'),
-    closed_at: check.whole(),
+    closed_at: time,
   }),
-  receipt: check.object({ version, host, user: name, card: check.hexOf(64), paired_at: check.whole() }),
+  receipt: check.object({ version, host, user: name, card: check.hexOf(64), paired_at: time }),
   notice: check.object(
     {
       version,
@@ -98,12 +102,12 @@ const SHAPES = {
       reply_key: x25519,
       devices: check.listOf(
         check.object(
-          { id: check.keyId, name: check.text(MAX_DEVICE_NAME), paired_at: check.whole() },
-          { last_used_at: check.whole() },
+          { id: check.keyId, name: check.text(MAX_DEVICE_NAME), paired_at: time },
+          { last_used_at: time },
         ),
         MAX_DEVICES,
       ),
-      issued_at: check.whole(),
+      issued_at: time,
     },
     {
       event: check.object({

@@ -45,6 +45,8 @@ export const MAX_CLOSED = 1000;
 export const REMEMBER_MS = 300_000;
 /** How far the clocks may be apart before it is said, in seconds. */
 const CLOCKS_APART = 30;
+/** A request from further ahead than this is damaged, or made up, in seconds. */
+const MAX_AHEAD = 24 * 3600;
 /** After a request's end its `closed` may still be on the way; so long nothing is said about it. */
 const LAST_WORD_MS = 3_000;
 /** A signature takes no longer, unless the page that makes it is gone. */
@@ -79,6 +81,7 @@ export function arrive(arrival, { known, isClosed, openOfHost }, now) {
   if (isClosed) return undefined;
   const { left, ahead } = life(arrival.request, now);
   if (left <= 0) return { late: Math.abs(left) };
+  if (ahead > MAX_AHEAD) return { alarm: 'damaged' };
   if (openOfHost >= MAX_OPEN_PER_HOST) return { alarm: 'too-many' };
   /** @type {ItemRecord} */
   const record = { ...arrival, receivedAt: now, endsAt: now + left * 1000, phase: 'open' };
