@@ -74,7 +74,8 @@ def test_a_relay_that_swaps_the_phones_key_is_refused(relay, terminal, phone):
             card = json.loads(signed["card"])
             card["key"] = evil.line
             text = json.dumps(card)
-            swapped = {"card": text, "signature": evil.sign(text.encode(), "device@countersign.org")}
+            signature = evil.sign(text.encode(), "device@countersign.org")
+            swapped = {"card": text, "signature": signature, "fresh": signed["fresh"]}
             call.body = json.dumps({"data": seen.first(json.dumps(swapped).encode(), relay.key_hash)}).encode()
 
     relay.change = change

@@ -79,6 +79,22 @@ pub enum PairingError {
     Order,
 }
 
+/// Bytes of [`First::fresh`].
+const FRESH: usize = 16;
+
+/// The plaintext of `m1`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct First {
+    /// The device's [`crate::api::SignedCard`].
+    card: String,
+    signature: String,
+    /// Random bytes in base64, drawn once the host's key hash is known. The code must not be
+    /// foreseeable by whoever knows the card: with a typed ticket the hash is the relay's word, and a
+    /// relay that has read the ticket could otherwise look for a key of its own with a fitting code.
+    fresh: String,
+}
+
 /// The plaintext of `m2`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -318,7 +318,8 @@ fn messages() -> Value {
 fn pairing() -> Value {
     let n = Zeroizing::new([0x77; 32]);
     let mut host_side = HostPairing::from_secret(n.clone(), ORIGIN, named_host(), "alice").unwrap();
-    let mut phone = PhonePairing::with_nonce(host_side.ticket().clone(), &signed_card(), [0x88; 12]).unwrap();
+    let mut phone =
+        PhonePairing::with_random(host_side.ticket().clone(), &signed_card(), [0x66; 16], [0x88; 12]).unwrap();
     let second = host_side.receive_with(phone.first(), [0x99; 12]).unwrap();
     let shown = phone.reveal(&second).unwrap();
     host_side.check(&shown.code).unwrap();
@@ -344,6 +345,7 @@ fn pairing() -> Value {
         "mailbox": host_side.mailbox(),
         "card": signed_card(),
         "device_seal_secret": hex(seal_key().to_bytes().as_slice()),
+        "m1_fresh": hex(&[0x66; 16]),
         "m1_nonce": hex(&[0x88; 12]),
         "m1": phone.first(),
         "m2_nonce": hex(&[0x99; 12]),

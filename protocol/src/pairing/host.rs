@@ -1,6 +1,6 @@
 //! The host's side of pairing.
 
-use super::{PairingError, Reveal, Secrets, TRIES, Ticket, code, decrypt, encrypt, ticket_secret};
+use super::{FRESH, First, PairingError, Reveal, Secrets, TRIES, Ticket, code, decrypt, encrypt, ticket_secret};
 use crate::api::SignedCard;
 use crate::card::{self, CardError, VerifiedCard};
 use crate::digest;
@@ -146,8 +146,12 @@ impl HostPairing {
         if let Some(device) = self.device() {
             return if device.first == first { Ok(device.second.clone()) } else { Err(FirstError::Taken) };
         }
-        let signed: SignedCard = serde_json::from_slice(&plaintext).map_err(|_| FirstError::Unreadable)?;
-        let card = card::verify(&signed)?;
+        let First { card, signature, fresh } =
+            serde_json::from_slice(&plaintext).map_err(|_| FirstError::Unreadable)?;
+        if Base64::decode_vec(&fresh).map_or(0, |fresh| fresh.len()) != FRESH {
+            return Err(FirstError::Unreadable);
+        }
+        let card = card::verify(&SignedCard { card, signature })?;
         let reveal = Reveal {
             version: VERSION,
             n: Zeroizing::new(Base64::encode_string(self.n.as_slice())),

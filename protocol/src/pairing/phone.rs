@@ -1,6 +1,6 @@
 //! The device's side of pairing.
 
-use super::{PairingError, Reveal, Secrets, Ticket, code, decrypt, encrypt, ticket_secret};
+use super::{FRESH, First, PairingError, Reveal, Secrets, Ticket, code, decrypt, encrypt, ticket_secret};
 use crate::api::{MAX_MAIL, SignedCard};
 use crate::card::{self, VerifiedCard};
 use crate::digest;
@@ -54,16 +54,19 @@ impl PhonePairing {
     /// # Errors
     /// [`PairingError::Card`] when the card is not in order.
     pub fn new(ticket: Ticket, card: &SignedCard) -> Result<Self, PairingError> {
-        Self::with_nonce(ticket, card, random::bytes())
+        Self::with_random(ticket, card, random::bytes(), random::bytes())
     }
 
-    pub(crate) fn with_nonce(
+    pub(crate) fn with_random(
         ticket: Ticket,
         card: &SignedCard,
+        fresh: [u8; FRESH],
         nonce: [u8; 12],
     ) -> Result<Self, PairingError> {
         let verified = card::verify(card)?;
-        let plaintext = serde_json::to_vec(card).map_err(|_| PairingError::Order)?;
+        let SignedCard { card, signature } = card.clone();
+        let first = First { card, signature, fresh: Base64::encode_string(&fresh) };
+        let plaintext = serde_json::to_vec(&first).map_err(|_| PairingError::Order)?;
         let secrets = ticket.secrets();
         let aad = secrets.first_aad(&ticket.host_key());
         let first = encrypt(&secrets.card, nonce, &aad, &plaintext).ok_or(PairingError::Order)?;

@@ -198,14 +198,15 @@ const CASES = {
     const host = await PublicKey.fromLine(c.host.key);
     same(bytes.hex(ticket.host ?? new Uint8Array(0)), bytes.hex(host.hash));
     const device = (await verifyCard(c.card)).key;
-    const phone = await PhonePairing.begin(ticket.secret, host.hash, c.card, device.id);
+    const fresh = bytes.fromHex(c.m1_fresh);
+    const phone = await PhonePairing.begin(ticket.secret, host.hash, c.card, device.id, fresh);
     same(await phone.first(bytes.fromHex(c.m1_nonce)), c.m1);
     await refuses(phone.receipt(await sealKey(c.device_seal_secret), c.m3), 'a receipt before the reveal');
     const revealed = await phone.reveal(c.m2);
     same([revealed.code, revealed.host, revealed.user], [c.code, c.host, c.user]);
     const pinned = await phone.receipt(await sealKey(c.device_seal_secret), c.m3);
     same([pinned.host, pinned.key.line, pinned.user], [c.host, c.host.key, c.user]);
-    const later = await PhonePairing.begin(ticket.secret, device.hash, c.card, device.id);
+    const later = await PhonePairing.begin(ticket.secret, device.hash, c.card, device.id, fresh);
     await refuses(later.reveal(c.m2), 'a host that is not the one of the link');
   },
 };

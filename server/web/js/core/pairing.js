@@ -17,6 +17,7 @@ const CODE_LABEL = utf8('countersign pair code v1');
 /** Longest message in a mailbox. */
 const MAX_MAIL = 8 * 1024;
 const NONCE = 12;
+const FRESH = 16;
 
 const REVEAL = check.object({
   version: check.oneOf(check.VERSION),
@@ -52,9 +53,11 @@ export class PhonePairing {
    * @param {Uint8Array} hostHash
    * @param {import('./card.js').SignedCard} card
    * @param {string} deviceId
+   * @param {Uint8Array} [fresh] for test vectors. The code must not be foreseeable by whoever knows the card: with a
+   *   typed ticket `hostHash` is the relay's word.
    */
-  static async begin(t, hostHash, card, deviceId) {
-    const plaintext = utf8(JSON.stringify({ card: card.card, signature: card.signature }));
+  static async begin(t, hostHash, card, deviceId, fresh = random(FRESH)) {
+    const plaintext = utf8(JSON.stringify({ card: card.card, signature: card.signature, fresh: base64(fresh) }));
     const cardHash = await sha256(utf8(card.card));
     return new PhonePairing(t, hostHash, await derive(t), plaintext, cardHash, deviceId);
   }
