@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { escape } from '../js/ui/escape.js';
 import { groups } from '../js/ui/groups.js';
 import { fit } from '../js/ui/name.js';
+import { placement } from '../js/ui/settle.js';
 import { formatTicket } from '../js/ui/ticket.js';
 
 test('what acts on its surroundings is escaped as Rust does it', () => {
@@ -36,4 +37,17 @@ test('requests in each other’s way stand together, others alone', () => {
   const item = (key, ...others) => /** @type {any} */ ({ key, conflicts: others.map((other) => ({ key: other, differs: [] })) });
   const found = groups([item('a', 'c'), item('b'), item('c', 'a', 'd'), item('d')]);
   assert.deepEqual(found.map((group) => group.map((one) => one.key)), [['a', 'c', 'd'], ['b']]);
+});
+
+test('whatever moves the cards makes the buttons wait, and signing does not', () => {
+  const item = { key: 'a', phase: 'open', request: { kind: 'command' } };
+  /** @param {object} [changed] */
+  const engine = (changed) => /** @type {any} */ ({ items: [item], alarms: [], news: [], ...changed });
+  const before = placement(engine());
+  for (const moved of [{ items: [] }, { items: [{ ...item, phase: 'decided' }] }, { alarms: [{ id: 1 }] }, { news: [{ id: 1 }] }]) {
+    assert.notEqual(placement(engine(moved)), before, JSON.stringify(moved));
+  }
+  assert.notEqual(placement(engine(), { state: 'offline' }), before);
+  assert.notEqual(placement(engine(), undefined, 'done'), placement(engine(), undefined, 'confirmed'));
+  assert.equal(placement(engine({ items: [{ ...item, phase: 'signing' }] })), before);
 });

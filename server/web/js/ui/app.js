@@ -2,12 +2,12 @@
 
 import { number, t, tn } from '../text/index.js';
 import { alarmText, newsText } from './alerts.js';
-import { shown } from './card.js';
 import { h, patch } from './dom.js';
 import { icon, mark } from './icons.js';
 import { register } from './install.js';
 import { faultText } from './faults.js';
 import { isBare, pageFor, routeOf } from './router.js';
+import { placement } from './settle.js';
 import { tick } from './time.js';
 import { headlineText, outcomeText } from './words.js';
 
@@ -40,7 +40,7 @@ export function run(engine) {
 
   /** @type {Page} */ let page;
   /** @type {ReturnType<typeof routeOf>} */ let route;
-  let open = '';
+  let placed = '';
   let settledAt = -Infinity;
   /** @type {Map<string, string>} */
   const phases = new Map();
@@ -61,6 +61,7 @@ export function run(engine) {
     page = pageFor(route, context);
     main.replaceChildren();
     main.dataset.page = route.name;
+    settledAt = performance.now();
     draw();
     scrollTo(0, 0);
     /** @type {HTMLElement|null} */ (main.querySelector('[data-heading]'))?.focus({ preventScroll: true });
@@ -93,11 +94,11 @@ export function run(engine) {
     }
   }
 
-  /** Notes when cards came or went, and tells a screen reader what became of them. */
+  /** Notes when the cards moved, and tells a screen reader what became of them. */
   function watchCards() {
-    const now = engine.items.filter(shown).map((item) => `${item.key} ${item.phase === 'signing' ? 'open' : item.phase}`).join('\n');
-    if (now !== open) settledAt = performance.now();
-    open = now;
+    const now = placement(engine, bannerFor(engine), page.step?.());
+    if (now !== placed) settledAt = performance.now();
+    placed = now;
     for (const item of engine.items) {
       const before = phases.get(item.key);
       if (before && before !== item.phase) {
@@ -122,7 +123,7 @@ export function run(engine) {
         h('a', { href: place.hash, 'aria-current': route.name === place.name ? 'page' : null }, icon(place.icon),
           h('span', null, t(`nav.${place.name}`)),
           place.name === 'inbox' && waiting() > 0 && h('span', { class: 'count' }, number(waiting()), h('span', { class: 'unseen' }, ` ${tn('nav.waiting', waiting())}`))))))));
-    patch(banner, h('div', { class: 'banner-place', role: 'status' }, ready && connectionBanner(engine)));
+    patch(banner, h('div', { class: 'banner-place', role: 'status' }, connectionBanner(engine)));
   }
 
   /** @param {string} text */
@@ -173,10 +174,17 @@ function connectionPill(engine) {
   return h('p', { class: 'pill', 'data-testid': 'connection', 'data-state': state }, h('span', { class: 'dot' }), t(`connection.${state}`));
 }
 
+/** The connection, where a banner has to speak of it. @param {Engine} engine */
+function bannerFor(engine) {
+  const stands = engine.status === 'ready' && !isBare(engine) && ['offline', 'refused'].includes(engine.connection.state);
+  return stands ? engine.connection : undefined;
+}
+
 /** @param {Engine} engine */
 function connectionBanner(engine) {
-  const { state, reason } = engine.connection;
-  if (state !== 'offline' && state !== 'refused') return null;
+  const banner = bannerFor(engine);
+  if (!banner) return null;
+  const { state, reason } = banner;
   return h('div', { class: `banner ${state}`, 'data-testid': 'banner' }, icon(state === 'offline' ? 'offline' : 'alarm'),
     h('p', null, h('strong', null, t(`banner.${state}`)), ' ', reason ? t(`fault.${reason}`) : t(`banner.${state}.more`)));
 }

@@ -55,6 +55,7 @@ export function pairPage(context) {
   open();
   return {
     title: () => t('pair.title'),
+    step: () => fault ?? session?.step ?? '',
     view: () => {
       if (must) return [heading(t('pair.title')), installFirst()];
       if (!link) return [heading(t('pair.another')), h('p', { class: 'lead' }, t('pair.another.text')), waysToPair(context)];

@@ -50,6 +50,7 @@
  * @typedef {object} Page
  * @property {() => string} title
  * @property {() => import('./dom.js').Child} view first a heading with `data-heading`
+ * @property {() => string} [step] of a page that is several, one after the other
  * @property {() => void} [close]
  */
 
