@@ -35,6 +35,14 @@ function store() {
   return opened;
 }
 
+/** Where something has to be shown even if the database does not open. */
+function storeIfAny() {
+  return store().catch((error) => {
+    console.error(error);
+    return undefined;
+  });
+}
+
 /** @param {Store} kept */
 async function relay(kept) {
   return new Relay((await kept.meta('server')) ?? worker.location.origin, { key: (await kept.device())?.key });
@@ -72,10 +80,10 @@ worker.addEventListener('push', (event) => event.waitUntil(pushed(event.data?.ar
 
 /** @param {ArrayBuffer|undefined} data */
 async function pushed(data) {
-  const kept = await store();
+  const kept = await storeIfAny();
   const { title, options, closeAfter } = await ring(kept, data);
   await worker.registration.showNotification(title, options);
-  await kept.tick().catch(() => undefined);
+  await kept?.tick().catch(() => undefined);
   if (closeAfter === undefined || !options.tag) return;
   await new Promise((resolve) => setTimeout(resolve, closeAfter));
   // Something else may stand under the tag by now.

@@ -121,6 +121,8 @@ test('something is always shown', async () => {
   }
   const none = new Store(await Database.open(memoryDatabase()), makeClock(), () => {});
   assert.ok((await ring(none, undefined)).title);
+  const unopened = await ring(undefined, new Uint8Array(3000).fill(1).buffer);
+  assert.ok([en.neutral, de.neutral].includes(unopened.title), 'without a database');
 });
 
 test('a host that is being paired gets its moment to be pinned', async () => {

@@ -41,24 +41,24 @@ export function unpack(data) {
 }
 
 /**
- * @param {Store} store
+ * @param {Store|undefined} store none when the database does not open
  * @returns {Promise<typeof en>} the words of the person's language
  */
 export async function words(store) {
-  const language = (await store.meta('language').catch(() => undefined)) ?? globalThis.navigator?.language ?? '';
+  const language = (await store?.meta('language').catch(() => undefined)) ?? globalThis.navigator?.language ?? '';
   return language.startsWith('de') ? de : en;
 }
 
 /**
- * @param {Store} store
+ * @param {Store|undefined} store none when the database does not open
  * @param {ArrayBuffer|undefined} data
  * @returns {Promise<Shown>} what is shown for a push
  */
 export async function ring(store, data) {
   const text = await words(store);
   try {
-    const own = await store.device();
-    if (!own || !data) return plain(text.neutral, text.neutralBody);
+    const own = await store?.device();
+    if (!store || !own || !data) return plain(text.neutral, text.neutralBody);
     const sealed = unpack(data);
     let received = await store.receive(sealed, own);
     for (let waited = 0; received.kind === 'parked' && waited < PIN_MS; waited += LOOK_MS) {
