@@ -13,7 +13,7 @@ const arrival = (change = {}) => ({
   request: { user: 'alice', service: 'sudo', kind: 'command', issued_at: S, expires_in: 60, ...change },
 });
 const open = (change) => inbox.arrive(arrival(change), none, NOW).record;
-const decided = (now = NOW) => inbox.signed(inbox.answered(open(), 'approve', now), { sealed: { envelope: 'e', sealed: 's' }, code: '123456' }, now);
+const decided = (now = NOW) => inbox.signed(inbox.answered(open(), 'approve', 1, now), 1, { sealed: { envelope: 'e', sealed: 's' }, code: '123456' }, now);
 
 test('a request lives by its host’s clock, but not longer than it says', () => {
   assert.equal(open().endsAt, NOW + 60_000);
@@ -47,15 +47,23 @@ test('only the host’s word about exactly this request ends it', () => {
 });
 
 test('an answer is given once, in time, and again only when it could not be signed', () => {
-  const signing = inbox.answered(open(), 'deny', NOW);
+  const signing = inbox.answered(open(), 'deny', 1, NOW);
   assert.equal(signing.phase, 'signing');
   for (const record of [signing, decided(), undefined]) {
-    assert.throws(() => inbox.answered(record, 'approve', NOW), (e) => e.code === 'expired');
+    assert.throws(() => inbox.answered(record, 'approve', 2, NOW), (e) => e.code === 'expired');
   }
-  assert.throws(() => inbox.answered(open(), 'approve', NOW + 60_000), (e) => e.code === 'expired');
-  assert.deepEqual(inbox.notSigned(signing), open());
+  assert.throws(() => inbox.answered(open(), 'approve', 2, NOW + 60_000), (e) => e.code === 'expired');
+  assert.deepEqual(inbox.notSigned(signing, 1), open());
   assert.deepEqual(inbox.tick(signing, NOW + 10_000), open(), 'the page that signed is gone');
-  assert.equal(inbox.signed(open(), {}, NOW), undefined);
+  assert.equal(inbox.signed(open(), undefined, {}, NOW), undefined);
+});
+
+test('a page that was suspended while it signed does not undo a later answer', () => {
+  const stale = inbox.answered(open(), 'approve', 1, NOW);
+  const later = inbox.answered(inbox.tick(stale, NOW + 10_000), 'deny', 2, NOW + 11_000);
+  assert.equal(inbox.signed(later, stale.attempt, { code: '123456' }, NOW + 12_000), undefined);
+  assert.equal(inbox.notSigned(later, stale.attempt), undefined);
+  assert.equal(inbox.signed(later, later.attempt, {}, NOW + 12_000).answer, 'deny');
 });
 
 test('a decision goes again, less and less often, until its request has ended', () => {

@@ -22,6 +22,7 @@ import { MAX_EXPIRES_IN } from '../core/messages.js';
  * @property {number} [clockApart] seconds
  * @property {'open'|'signing'|'decided'|'closed'} phase
  * @property {number} [signingUntil]
+ * @property {number} [attempt] the counter of the answer that is being signed, or was
  * @property {Answer} [answer]
  * @property {string} [code]
  * @property {number} [leaseUntil]
@@ -111,7 +112,7 @@ export function close({ digest, outcome }, known, now) {
  * @param {number} at
  * @returns {ItemRecord}
  */
-function ended({ code, sealed, againAt, sent, signingUntil, ...record }, outcome, at) {
+function ended({ code, sealed, againAt, sent, signingUntil, attempt, ...record }, outcome, at) {
   return { ...record, phase: 'closed', outcome, endedAt: at };
 }
 
@@ -119,33 +120,36 @@ function ended({ code, sealed, againAt, sent, signingUntil, ...record }, outcome
  * The person answers: the answer is being signed.
  * @param {ItemRecord|undefined} record
  * @param {Answer} answer
+ * @param {number} attempt never the same again
  * @param {number} now
  * @returns {ItemRecord} throws a Fault when there is nothing to answer
  */
-export function answered(record, answer, now) {
+export function answered(record, answer, attempt, now) {
   if (!record || record.phase !== 'open' || record.endsAt <= now) throw new Fault('expired');
-  return { ...record, phase: 'signing', answer, signingUntil: now + SIGNING_MS };
+  return { ...record, phase: 'signing', answer, attempt, signingUntil: now + SIGNING_MS };
 }
 
 /**
  * @param {ItemRecord|undefined} record
+ * @param {number|undefined} attempt a page that was suspended while it signed must not undo what was answered since
  * @param {{sealed: Sealed, code?: string, leaseUntil?: number}} decision
  * @param {number} now
- * @returns {ItemRecord|undefined} nothing when it has ended meanwhile
+ * @returns {ItemRecord|undefined} nothing when it has ended, or was answered anew, meanwhile
  */
-export function signed(record, decision, now) {
-  if (record?.phase !== 'signing') return undefined;
+export function signed(record, attempt, decision, now) {
+  if (record?.phase !== 'signing' || record.attempt !== attempt) return undefined;
   return { ...record, ...decision, phase: 'decided', delivered: false, sent: 1, againAt: now + wait(0) };
 }
 
 /**
  * It could not be signed: the person may answer again.
  * @param {ItemRecord|undefined} record
+ * @param {number|undefined} attempt
  * @returns {ItemRecord|undefined}
  */
-export function notSigned(record) {
-  if (record?.phase !== 'signing') return undefined;
-  const { answer, signingUntil, ...rest } = record;
+export function notSigned(record, attempt) {
+  if (record?.phase !== 'signing' || record.attempt !== attempt) return undefined;
+  const { answer, signingUntil, attempt: _, ...rest } = record;
   return { ...rest, phase: 'open' };
 }
 
@@ -183,6 +187,6 @@ export function wait(sent) {
 export function tick(record, now) {
   if (record.phase === 'closed') return (record.endedAt ?? 0) + SHOWN_MS <= now ? 'forget' : 'unchanged';
   if (record.endsAt + LAST_WORD_MS <= now) return ended(record, 'over', record.endsAt);
-  if (record.phase === 'signing' && (record.signingUntil ?? 0) <= now) return notSigned(record) ?? 'unchanged';
+  if (record.phase === 'signing' && (record.signingUntil ?? 0) <= now) return notSigned(record, record.attempt) ?? 'unchanged';
   return 'unchanged';
 }

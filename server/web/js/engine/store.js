@@ -198,9 +198,10 @@ export class Store {
    */
   async decide(key, answer, own, lease) {
     const [item, counter] = await this.db.run(['items', 'meta'], 'readwrite', async ({ items, meta }) => {
-      const record = inbox.answered(await items.get(key), answer, this.clock.wall());
+      const counter = await nextCounter(meta);
+      const record = inbox.answered(await items.get(key), answer, counter, this.clock.wall());
       await items.put(record);
-      return [record, await nextCounter(meta)];
+      return [record, counter];
     });
     this.changed();
     try {
@@ -209,7 +210,7 @@ export class Store {
       const record = await this.#kept(item, decision);
       return { item: record, sealed: decision.sealed };
     } catch (error) {
-      await this.#change(key, (record) => inbox.notSigned(record));
+      await this.#change(key, (record) => inbox.notSigned(record, counter));
       throw error instanceof Fault ? error : new Fault('keys', String(error));
     }
   }
@@ -221,7 +222,7 @@ export class Store {
   async #kept(item, decision) {
     const now = this.clock.wall();
     const record = await this.db.run(['items', 'machines'], 'readwrite', async (tables) => {
-      const signed = inbox.signed(await tables.items.get(item.key), decision, now);
+      const signed = inbox.signed(await tables.items.get(item.key), item.attempt, decision, now);
       if (!signed) throw new Fault('expired');
       await tables.items.put(signed);
       const machine = await tables.machines.get(item.machine);

@@ -56,7 +56,7 @@ export class View {
    * @returns {Item}
    */
   item(record, machine, all) {
-    const { machine: _, machineName, sealed, sent, againAt, signingUntil, endsAt, ...rest } = record;
+    const { machine: _, machineName, sealed, sent, againAt, signingUntil, attempt, endsAt, ...rest } = record;
     return { ...rest, machine, endsAt: this.#endOf(record), conflicts: conflicts(record, all) };
   }
 
