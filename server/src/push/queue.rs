@@ -134,9 +134,14 @@ impl Queue {
             return;
         }
         let (closes, rung) = (message.version == Version::Closed, job.maybe || self.rung.contains_key(&key));
+        let closed = |message: &Message| message.version == Version::Closed;
         match job.state {
             State::Active if job.message.frame == message.frame => job.next = None,
+            // One end is enough: a host that posts others for the same request does not ring with them.
+            State::Active if closes && closed(&job.message) => job.next = None,
+            State::Active if closes && job.next.as_ref().is_some_and(closed) => {}
             State::Active => job.next = Some(message),
+            _ if closes && closed(&job.message) => {}
             _ if closes && job.message.version == Version::Request && !rung => {
                 self.results.drop(Dropped::Superseded);
                 self.remove(&key);

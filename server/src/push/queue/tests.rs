@@ -151,6 +151,31 @@ fn the_end_is_pushed_where_the_request_may_have_come_through() {
 }
 
 #[test]
+fn a_request_has_one_end_whatever_its_host_posts() {
+    let (mut bench, key) = (Bench::new(), key(1, 1));
+    let end = frame(MessageType::Closed, 1, 2);
+    // It comes while the request is under way, and others after it.
+    bench.offer(key, Version::Request, 1);
+    bench.take().unwrap();
+    bench.offer(key, Version::Closed, 2);
+    bench.offer(key, Version::Closed, 3);
+    assert!(bench.done(key, Ended::Delivered));
+    // While it is to be tried, under way, and waits for another try.
+    bench.offer(key, Version::Closed, 4);
+    assert_eq!(bench.queue.take(bench.now).unwrap().message.frame, end);
+    bench.offer(key, Version::Closed, 5);
+    assert!(bench.done(key, REFUSED));
+    bench.offer(key, Version::Closed, 6);
+    bench.wait();
+    assert_eq!(bench.queue.take(bench.now).unwrap().message.frame, end);
+    bench.offer(key, Version::Closed, 7);
+    assert!(!bench.done(key, Ended::Delivered));
+    bench.offer(key, Version::Closed, 8);
+    assert_eq!(bench.take(), None);
+    bench.assert_empty();
+}
+
+#[test]
 fn pauses_grow_and_end_with_the_messages_life() {
     let (mut bench, key) = (Bench::new(), key(1, 1));
     let start = bench.now;
