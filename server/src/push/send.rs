@@ -5,9 +5,9 @@ use super::queue::{Attempt, Ended, MAX_QUIET, Message};
 use super::results::Answer;
 use super::{Subscription, address::NotPublic};
 use crate::app::App;
-use crate::directory::Peer;
-use crate::envelope::Frame;
-use crate::messages::Version;
+use crate::directory::{KeyId, Peer};
+use crate::envelope::{Frame, RequestId};
+use crate::messages::{Kind, Version};
 use crate::registry;
 use base64ct::{Base64, Encoding};
 use countersign_protocol::digest;
@@ -22,6 +22,8 @@ use std::time::{Duration, Instant, SystemTime};
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// Version of what is encrypted.
 const FORMAT: u8 = 1;
+/// Bytes of a topic: as hex digits they are the 32 characters that RFC 8030 allows.
+const TOPIC: usize = 16;
 /// How long a push service may keep a notice for a device that is off: three days.
 const NOTICE_LIFE: u64 = 259_200;
 
@@ -29,7 +31,7 @@ const NOTICE_LIFE: u64 = 259_200;
 pub(super) async fn send(app: &App, attempt: &Attempt, subscription: &Arc<Subscription>) -> (Answer, Ended) {
     let Some(request) = request(app, attempt, subscription) else {
         // Nothing that came through `envelope::check` is like that.
-        tracing::error!("a message does not fit into a push");
+        tracing::error!("a message cannot be made into a push");
         return (Answer::Unexpected, Ended::Failed);
     };
     match request.send().await {
@@ -43,6 +45,7 @@ pub(super) async fn send(app: &App, attempt: &Attempt, subscription: &Arc<Subscr
 
 fn request(app: &App, attempt: &Attempt, subscription: &Subscription) -> Option<RequestBuilder> {
     let Attempt { key, message, .. } = attempt;
+    let host = app.registry.id(key.host)?;
     let body = encrypt(subscription.keys(), &plaintext(&message.frame)?)?;
     let endpoint = subscription.endpoint();
     let origin = endpoint.origin().ascii_serialization();
@@ -56,11 +59,21 @@ fn request(app: &App, attempt: &Attempt, subscription: &Subscription) -> Option<
         .header(CONTENT_TYPE, "application/octet-stream")
         .header("ttl", life(message, Instant::now()))
         .header("urgency", urgency)
-        // Of the same register the push service keeps only the latest.
-        .header("topic", digest::hex(&key.id))
+        .header("topic", topic(host, key.kind, key.id))
         .timeout(TIMEOUT)
         .body(body);
     Some(request)
+}
+
+/// Of the same topic a push service keeps only the latest. All hosts of a device share its subscription
+/// and each draws its ids, so that none can displace another's push the topic names the host as well.
+fn topic(host: KeyId, kind: Kind, id: RequestId) -> String {
+    let class = match kind {
+        Kind::Request => 1,
+        Kind::Notice => 2,
+    };
+    let digest = digest::sha256(&[&host.0[..], &[class], &id].concat());
+    digest::hex(&digest[..TOPIC])
 }
 
 /// What the device's service worker gets: a version, the envelope with its length, the sealed part as
@@ -205,6 +218,17 @@ mod tests {
         use super::super::encrypt::MAX_PLAINTEXT;
         use countersign_protocol::message::{MAX_ENVELOPE, PADDED};
         const { assert!(3 + MAX_ENVELOPE + 32 + PADDED + 16 <= MAX_PLAINTEXT) };
+    }
+
+    #[test]
+    fn a_topic_is_of_one_host_and_register() {
+        let (host, other) = (KeyId([3; 32]), KeyId([4; 32]));
+        let request = topic(host, Version::Request.kind(), [7; 16]);
+        assert_eq!(request, "7ffdcabfd5e259a9f3366003741b09a5");
+        assert_eq!(topic(host, Version::Closed.kind(), [7; 16]), request);
+        assert_ne!(topic(host, Version::Notice.kind(), [7; 16]), request);
+        assert_ne!(topic(other, Kind::Request, [7; 16]), request);
+        assert_ne!(topic(host, Kind::Request, [8; 16]), request);
     }
 
     #[test]
