@@ -10,7 +10,7 @@ const none = { known: undefined, isClosed: false, openOfHost: 0 };
 
 const arrival = (change = {}) => ({
   key: 'm/1', machine: 'm', machineName: 'db-1', digest: 'd',
-  request: { user: 'alice', service: 'sudo', kind: 'command', issued_at: S, expires_in: 60, ...change },
+  request: { user: 'alice', service: 'sudo', kind: 'command', issued_at: S, expires_in: 60, approvals: { needed: 1, from: ['alice'] }, ...change },
 });
 const open = (change) => inbox.arrive(arrival(change), none, NOW).record;
 const decided = (now = NOW) => inbox.signed(inbox.answered(open(), 'approve', 1, now), 1, { sealed: { envelope: 'e', sealed: 's' }, code: '123456' }, now);
@@ -91,7 +91,25 @@ test('open requests of one user at a time say in what they differ', () => {
   const [a, b] = [record('m/1', { command: 'ls', remote: { address: '::1', source: 'pam' } }), record('m/2', { command: 'rm', service: 'su' })];
   assert.deepEqual(conflicts(a, [a, b]), [{ key: 'm/2', differs: ['service', 'command', 'from'] }]);
   assert.deepEqual(conflicts(a, [a, record('m/3', a.request)]), [{ key: 'm/3', differs: [] }]);
-  assert.deepEqual(conflicts(a, [a, record('m/2', { user: 'bob' }), record('m/3', {}, 'decided'), record('m/4', { kind: 'test' })]), []);
-  const decidedOne = record('m/5', {}, 'decided');
-  assert.deepEqual(conflicts(decidedOne, [a, decidedOne]), []);
+  const bob = { user: 'bob', approvals: { needed: 1, from: ['bob'] } };
+  assert.deepEqual(conflicts(a, [a, record('m/2', bob), record('m/3', {}, 'closed'), record('m/4', { kind: 'test' })]), []);
+});
+
+test('what is answered, but not over, is still a rival of what comes then', () => {
+  const record = (key, change = {}, phase = 'open') => ({ ...inbox.arrive({ ...arrival(change), key }, none, NOW).record, phase });
+  const fresh = record('m/2');
+  for (const phase of ['signing', 'decided']) {
+    const answered = record('m/1', {}, phase);
+    assert.deepEqual(conflicts(fresh, [answered, fresh]), [{ key: 'm/1', differs: [] }]);
+    assert.deepEqual(conflicts(answered, [answered, fresh]), [], 'there is nothing to be decided about it');
+    assert.deepEqual(conflicts(record('m/3', { kind: 'test' }), [answered, fresh]), []);
+  }
+});
+
+test('requests for different users that ask one person are rivals', () => {
+  const own = { ...open(), key: 'm/1' };
+  const su = { ...open({ user: 'root', service: 'su', approvals: { needed: 1, from: ['bob', 'alice'] } }), key: 'm/2' };
+  assert.deepEqual(conflicts(own, [own, su]), [{ key: 'm/2', differs: ['user', 'service'] }]);
+  const others = { ...open({ user: 'root', approvals: { needed: 1, from: ['bob'] } }), key: 'm/3' };
+  assert.deepEqual(conflicts(own, [own, others]), []);
 });

@@ -2,11 +2,13 @@
 
 /** @typedef {import('./inbox.js').ItemRecord} ItemRecord */
 /** @typedef {import('./types.js').Conflict} Conflict */
+/** @typedef {import('./types.js').Request} Request */
 /** @typedef {Conflict['differs'][number]} Part */
 
 /** @type {[Part, (record: ItemRecord) => unknown][]} */
 const PARTS = [
   ['machine', (r) => r.machine],
+  ['user', (r) => r.request.user],
   ['service', (r) => r.request.service],
   ['command', (r) => r.request.command],
   ['action', (r) => r.request.action],
@@ -16,19 +18,22 @@ const PARTS = [
   ['ssh_key', (r) => (r.request.ssh_key ? `${r.request.ssh_key.type} ${r.request.ssh_key.fingerprint}` : undefined)],
 ];
 
-/** A test ring opens nothing: it is nobody's rival. @param {ItemRecord} record */
-const counts = (record) => record.phase === 'open' && record.request.kind !== 'test';
+/** One that was answered still waits for its code or its end; a test ring opens nothing. @param {ItemRecord} record */
+const isRival = (record) => record.phase !== 'closed' && record.request.kind !== 'test';
+
+/** For one user, or one person is asked in both: `su` asks whoever calls it. @param {Request} a @param {Request} b */
+const meet = (a, b) => a.user === b.user || a.approvals.from.some((name) => b.approvals.from.includes(name));
 
 /**
- * Other undecided requests of the same user, and in what they differ from this one.
+ * Other requests that are not over, to the same person, and in what they differ from this one, which is undecided.
  * @param {ItemRecord} own
  * @param {ItemRecord[]} all
  * @returns {Conflict[]}
  */
 export function conflicts(own, all) {
-  if (!counts(own)) return [];
+  if (own.phase !== 'open' || !isRival(own)) return [];
   return all
-    .filter((other) => other.key !== own.key && counts(other) && other.request.user === own.request.user)
+    .filter((other) => other.key !== own.key && isRival(other) && meet(own.request, other.request))
     .map((other) => ({
       key: other.key,
       differs: PARTS.filter(([, part]) => part(own) !== part(other)).map(([name]) => name),

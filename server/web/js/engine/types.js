@@ -94,13 +94,13 @@
  * @property {boolean} [delivered] whether the server has the answer
  * @property {Outcome|'over'} [outcome] how it ended; `over` when nobody said
  * @property {number} [endedAt] ms since 1970
- * @property {Conflict[]} conflicts what other open requests of the same user differ in; none: []
+ * @property {Conflict[]} conflicts what other requests to the same person differ in that are not over; none, or not open: []
  */
 
 /**
  * @typedef {object} Conflict
  * @property {string} key of the other item
- * @property {('machine'|'service'|'command'|'action'|'requester'|'from'|'terminal'|'ssh_key')[]} differs empty: only the time
+ * @property {('machine'|'user'|'service'|'command'|'action'|'requester'|'from'|'terminal'|'ssh_key')[]} differs empty: only the time
  */
 
 /**

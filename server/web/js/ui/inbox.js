@@ -39,11 +39,12 @@ export function inboxPage(context) {
 /** @param {Item[]} group @param {Context} context */
 function conflict(group, context) {
   const differs = group.some((item) => item.conflicts.some((c) => c.differs.length > 0));
-  const user = group[0]?.request.user ?? '';
+  const answered = group.some((item) => item.phase !== 'open');
+  const users = [...new Set(group.map((item) => item.request.user))];
   return h('section', { class: 'conflict', 'data-testid': 'conflict', 'data-key': `many ${group.map((item) => item.key).join(' ')}`, 'aria-labelledby': 'conflict-title' },
     h('div', { class: 'conflict-head', role: 'alert' }, icon('alarm'),
-      h('div', null, h('h2', { id: 'conflict-title' }, tt('conflict.title', { n: String(group.length), user: outside(user) })),
-        h('p', null, t(differs ? 'conflict.text' : 'conflict.same')))),
+      h('div', null, h('h2', { id: 'conflict-title' }, tt('conflict.title', { n: String(group.length), users: h('span', null, users.map((user, i) => [i ? ', ' : null, outside(user)])) })),
+        h('p', null, t(answered ? 'conflict.answered' : differs ? 'conflict.text' : 'conflict.same')))),
     h('div', { class: 'cards pair' }, group.map((item) => card(item, context))));
 }
 

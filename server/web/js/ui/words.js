@@ -59,8 +59,8 @@ export function details(asked) {
 
 /** A row that only matters because another request differs in it. @param {Asked} asked @param {string} name */
 export function extraRow(asked, name) {
-  const { requester, service } = asked.request;
-  const value = name === 'machine' ? machineOf(asked) : name === 'service' ? service : name === 'requester' ? requester : undefined;
+  const { requester, service, user } = asked.request;
+  const value = name === 'machine' ? machineOf(asked) : name === 'user' ? user : name === 'service' ? service : name === 'requester' ? requester : undefined;
   return { name, value: value === undefined ? t('row.none') : outside(value) };
 }
 

@@ -43,7 +43,7 @@ export class FakeEngine extends EventTarget {
       phase: 'decided', answer, code: answer === 'approve' && item.request.confirm === 'code' ? '482913' : undefined,
       leaseUntil: lease ? Date.now() + lease * 1000 : undefined,
     });
-    for (const other of this.items) other.conflicts = other.conflicts.filter((c) => c.key !== key);
+    item.conflicts = [];
     this.changed();
     setTimeout(() => { item.delivered = true; this.changed(); }, 400);
     return item;
