@@ -104,14 +104,14 @@ worker.addEventListener('notificationclick', (event) => {
 
 /** @param {string} key */
 async function denied(key) {
-  const kept = await store();
+  const kept = await storeIfAny();
   const text = await words(kept);
   const body = (await worker.registration.getNotifications({ tag: key }))[0]?.title ?? '';
   const options = { body, tag: key, data: { key }, silent: true };
   await worker.registration.showNotification(text.denying, options);
-  const result = await deny(kept, await relay(kept), key).catch(() => /** @type {const} */ ('notDenied'));
-  const isBad = result === 'notDenied';
-  await worker.registration.showNotification(text[result], { ...options, body: isBad ? text.notDeniedBody : body });
+  const result = kept ? await deny(kept, () => relay(kept), key) : 'failed';
+  const more = { notDenied: text.notDeniedBody, failed: text.failedBody, denied: body, tooLate: body }[result];
+  await worker.registration.showNotification(text[result], { ...options, body: more });
 }
 
 /** @param {string} url */

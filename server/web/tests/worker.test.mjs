@@ -144,13 +144,32 @@ test('denying signs and sends, again if it must, and only what is open', async (
   const key = `${host.id}/${sent.message.id}`;
   const relay = new Relay(ORIGIN, { fetch: server.fetch });
   server.broken.set('*', 'network');
-  const denied = deny(store, relay, key);
+  const denied = deny(store, async () => relay, key);
   setTimeout(() => server.broken.clear(), 100);
   assert.equal(await denied, 'denied');
   const decision = await host.read(server.decisions[0]);
   assert.deepEqual([decision.decision, decision.request, decision.code], ['deny', sent.digest, undefined]);
   assert.equal((await store.item(key)).delivered, true);
-  assert.equal(await deny(store, relay, `${host.id}/${'0'.repeat(32)}`), 'tooLate');
+  assert.equal(await deny(store, async () => relay, `${host.id}/${'0'.repeat(32)}`), 'tooLate');
+});
+
+test('denying says whether the answer is kept when it could not be sent', async (t) => {
+  t.mock.method(console, 'error', () => {});
+  const { store, host } = await pinnedWorker();
+  const sent = await host.request();
+  await ring(store, pushOf(sent));
+  const key = `${host.id}/${sent.message.id}`;
+  const unopened = async () => {
+    throw new Error('the database is gone');
+  };
+  const decide = t.mock.method(store, 'decide', unopened);
+  assert.equal(await deny(store, unopened, key), 'failed');
+  assert.equal((await store.item(key)).phase, 'open', 'the app can still deny it');
+  decide.mock.restore();
+  assert.equal(await deny(store, unopened, key), 'notDenied');
+  assert.deepEqual([(await store.item(key)).answer, (await store.item(key)).delivered ?? false], ['deny', false], 'the app sends it');
+  const none = new Store(await Database.open(memoryDatabase()), makeClock(), () => {});
+  assert.equal(await deny(none, unopened, key), 'failed', 'without a device');
 });
 
 test('both languages have the same words', () => {

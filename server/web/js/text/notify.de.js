@@ -23,6 +23,8 @@ export default {
   denied: 'Abgelehnt',
   notDenied: 'Die Antwort ist noch nicht gesendet',
   notDeniedBody: 'Sie geht hinaus, sobald die App offen und der Server erreichbar ist.',
+  failed: 'Es konnte nicht abgelehnt werden',
+  failedBody: 'Öffne die App und lehne es dort ab.',
   tooLate: 'Zu spät: Das ist schon vorbei',
   test: '{machine} klingelt bei diesem Gerät',
   testBody: 'Eine Probe: Es wird nichts geöffnet. Öffne sie und sag, dass es geklingelt hat.',

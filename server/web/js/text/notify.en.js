@@ -22,6 +22,8 @@ export default {
   denied: 'Denied',
   notDenied: 'The answer has not been sent yet',
   notDeniedBody: 'It goes out as soon as the app is open and the server is reached.',
+  failed: 'It could not be denied',
+  failedBody: 'Open the app and deny it there.',
   tooLate: 'Too late: this has ended already',
   test: '{machine} rings this device',
   testBody: 'A test: nothing is opened. Open it and say that it rang.',
