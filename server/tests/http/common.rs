@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
     dir: Arc<TempDir>,
     /// For example `http://127.0.0.1:12345`.
     pub(crate) url: String,
@@ -51,12 +52,12 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let writer = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 writer.lock().unwrap().push(line);
             }
         });
-        let mut server = Self { child, log, dir, url: String::new() };
+        let mut server = Self { child, log, reader: Some(reader), dir, url: String::new() };
         let line = server.wait_for_log("listening on ");
         server.url = line.split("listening on ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
         server
@@ -71,6 +72,15 @@ impl Server {
             assert!(Instant::now() < until, "no {text:?} in {:?}", self.log());
             assert!(self.child.try_wait().unwrap().is_none(), "ended: {:?}", self.log());
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until the log has a line with all these words.
+    pub(crate) async fn wait_until_said(&self, words: &[&str]) {
+        let until = Instant::now() + PATIENCE;
+        while !self.log().iter().any(|line| words.iter().all(|word| line.contains(word))) {
+            assert!(Instant::now() < until, "no {words:?} in {:?}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
@@ -97,6 +107,10 @@ impl Server {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last lines may still be on the way.
+                if let Some(reader) = self.reader.take() {
+                    reader.join().unwrap();
+                }
                 return status;
             }
             assert!(Instant::now() < until, "does not stop: {:?}", self.log());

@@ -24,7 +24,7 @@ async fn a_join_token_lets_one_host_in() {
         let token = server.join_token(&[]);
         assert_refused(Caller::new(&server).join(&token, name).await, 400, "bad-request");
     }
-    assert!(server.log().iter().any(|line| line.contains("(db-1) has joined")), "{:?}", server.log());
+    server.wait_until_said(&["(db-1) has joined"]).await;
     assert!(!server.log().iter().any(|line| line.contains(&token)));
     let stored = std::fs::read(server.database()).unwrap();
     assert!(!stored.windows(token.len()).any(|window| window == token.as_bytes()));
@@ -128,11 +128,7 @@ async fn hosts_and_devices_survive_a_restart_and_tokens_do_not() {
     let mut host = server.host().await;
     let mut device = server.device(&host).await;
     let server = server.restart();
-    assert!(
-        server.log().iter().any(|line| line.contains("1 hosts, 1 devices, 1 links")),
-        "{:?}",
-        server.log()
-    );
+    server.wait_until_said(&["1 hosts, 1 devices, 1 links"]).await;
     // Connections to the old process are dead.
     (host.http, device.http) = (http(), http());
     assert_refused(host.get::<Directory>("/v1/devices").await, 401, "unauthorized");

@@ -85,11 +85,7 @@ async fn an_older_database_is_brought_up_to_date() {
     .unwrap();
     drop(conn);
     let server = server.restart_stopped();
-    assert!(
-        server.log().iter().any(|line| line.contains("1 hosts, 1 devices, 1 links")),
-        "{:?}",
-        server.log()
-    );
+    server.wait_until_said(&["1 hosts, 1 devices, 1 links"]).await;
     let conn = Connection::open(&database).unwrap();
     let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, 3);
