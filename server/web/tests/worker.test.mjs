@@ -13,6 +13,7 @@ import { Relay } from '../js/relay/relay.js';
 import de from '../js/text/notify.de.js';
 import en from '../js/text/notify.en.js';
 import { deny } from '../js/worker/deny.js';
+import { serve, update } from '../js/worker/files.js';
 import { ring, unpack } from '../js/worker/ring.js';
 import { Host, ORIGIN, Server } from './host.mjs';
 
@@ -170,6 +171,92 @@ test('denying says whether the answer is kept when it could not be sent', async 
   assert.deepEqual([(await store.item(key)).answer, (await store.item(key)).delivered ?? false], ['deny', false], 'the app sends it');
   const none = new Store(await Database.open(memoryDatabase()), makeClock(), () => {});
   assert.equal(await deny(none, unopened, key), 'failed', 'without a device');
+});
+
+/** A server's files and a browser's caches and locks. */
+function browser(t) {
+  const all = new Map();
+  const served = { version: 'one', files: ['/', '/a.js'], busy: false };
+  const nameOf = (request) => new URL(request.url ?? request, ORIGIN).pathname;
+  const get = async (request) => (nameOf(request) === '/app-files.json' ? Response.json(served) : new Response(`${served.version} ${nameOf(request)}`));
+  const cache = (kept) => ({
+    match: async (request) => kept.get(nameOf(request))?.clone(),
+    put: async (request, response) => kept.set(nameOf(request), response),
+    delete: async (request) => kept.delete(nameOf(request)),
+    addAll: async (requests) => {
+      for (const request of requests) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        kept.set(nameOf(request), await get(request));
+      }
+    },
+  });
+  let last = Promise.resolve();
+  let held = 0;
+  const request = (name, options, work = options) => {
+    if (options.ifAvailable && held > 0) return Promise.resolve(work(null));
+    held++;
+    const done = last.then(() => work({ name })).finally(() => held--);
+    last = done.catch(() => {});
+    return done;
+  };
+  const stubs = {
+    caches: {
+      open: async (name) => {
+        if (!all.has(name)) all.set(name, new Map());
+        return cache(all.get(name));
+      },
+      delete: async (name) => all.delete(name),
+      keys: async () => [...all.keys()],
+    },
+    fetch: get,
+    Request: class {
+      constructor(path) {
+        this.url = ORIGIN + path;
+      }
+    },
+    navigator: { locks: { request } },
+  };
+  for (const [name, value] of Object.entries(stubs)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  const open = async () => (await serve({ url: `${ORIGIN}/`, mode: 'navigate' }, async () => served.busy)).text();
+  const cached = (version) => all.get(`countersign-app-${version}`);
+  const waiting = () => all.get('countersign-versions')?.has('/next');
+  return { served, open, cached, waiting };
+}
+
+test('two workers that update at once leave a whole version', async (t) => {
+  const { served, open, cached, waiting } = browser(t);
+  await Promise.all([update(), update()]);
+  assert.deepEqual([[...cached('one').keys()], waiting()], [['/', '/a.js'], false]);
+  served.version = 'two';
+  const updating = Promise.all([update(), update()]);
+  assert.equal(await open(), 'one /', 'a navigation does not wait for the download');
+  await updating;
+  served.busy = true;
+  assert.equal(await open(), 'one /');
+  served.busy = false;
+  assert.equal(await open(), 'two /');
+  assert.equal(cached('one'), undefined);
+});
+
+test('a version whose files are gone is none, and one that was taken back does not wait', async (t) => {
+  const { served, open, cached, waiting } = browser(t);
+  await update();
+  cached('one').clear();
+  await update();
+  assert.deepEqual([[...cached('one').keys()], waiting()], [['/', '/a.js'], false]);
+  served.version = 'two';
+  await update();
+  assert.equal(waiting(), true);
+  served.version = 'one';
+  await update();
+  assert.equal(waiting(), false);
+  Object.assign(served, { version: 'three', files: ['/a.js'] });
+  await assert.rejects(update(), /lacks its page/);
+  assert.deepEqual([await open(), waiting()], ['one /', false]);
 });
 
 test('both languages have the same words', () => {

@@ -15,11 +15,28 @@ const CHECK_MS = 60_000;
 /** Pages of the app; all have one file. */
 const PAGES = ['/', '/pair'];
 
+/** The old worker and the one that is being installed share the caches. */
+const LOCK = 'countersign-files';
+
 let checkedAt = -Infinity;
 
 /** @param {string} name @returns {Promise<string|undefined>} */
 async function pointer(name) {
   return (await (await caches.open(POINTERS)).match(name))?.text();
+}
+
+/**
+ * @param {string} version
+ * @returns {Promise<boolean>} whether its files are here; browsers drop caches, too
+ */
+async function isWhole(version) {
+  return (await (await caches.open(PREFIX + version)).match('/')) !== undefined;
+}
+
+/** @param {string} name @returns {Promise<string|undefined>} the version, if its files are here */
+async function whole(name) {
+  const version = await pointer(name);
+  return version && (await isWhole(version)) ? version : undefined;
 }
 
 /** @param {string} name @param {string} version */
@@ -44,16 +61,26 @@ async function list() {
 /** Brings the newest version here, if it is another one. It is served at once only when there was none. */
 export async function update() {
   checkedAt = performance.now();
+  const { locks } = globalThis.navigator ?? {};
+  await (locks ? locks.request(LOCK, updateAlone) : updateAlone());
+}
+
+async function updateAlone() {
   const { version, files } = await list();
-  const [current, next] = [await pointer(CURRENT), await pointer(NEXT)];
-  if (version === current || version === next) return;
+  const [current, next] = [await whole(CURRENT), await whole(NEXT)];
+  if (version === current) {
+    // What waited was taken back.
+    await (await caches.open(POINTERS)).delete(NEXT);
+    return;
+  }
+  if (version === next) return;
   await caches.delete(PREFIX + version);
   const cache = await caches.open(PREFIX + version);
   await cache.addAll(files.map((file) => new Request(file, { cache: 'no-cache', credentials: 'omit' })));
   // A server that was replaced meanwhile may have given files of both versions.
-  if ((await list()).version !== version) {
+  if ((await list()).version !== version || !(await isWhole(version))) {
     await caches.delete(PREFIX + version);
-    throw new TypeError('the version has changed meanwhile');
+    throw new TypeError('the version has changed meanwhile, or lacks its page');
   }
   await point(current ? NEXT : CURRENT, version);
 }
@@ -68,7 +95,14 @@ export async function updateSometimes() {
  * @param {() => Promise<boolean>} isBusy
  */
 async function settle(isBusy) {
-  const next = await pointer(NEXT);
+  const { locks } = globalThis.navigator ?? {};
+  // A navigation does not wait for a download: the next one takes the version.
+  await (locks ? locks.request(LOCK, { ifAvailable: true }, (lock) => lock && settleAlone(isBusy)) : settleAlone(isBusy));
+}
+
+/** @param {() => Promise<boolean>} isBusy */
+async function settleAlone(isBusy) {
+  const next = await whole(NEXT);
   if (!next || (await isBusy())) return;
   await point(CURRENT, next);
   await (await caches.open(POINTERS)).delete(NEXT);
@@ -96,7 +130,7 @@ export async function serve(request, isBusy) {
   const isPage = request.mode === 'navigate' && PAGES.includes(pathname);
   const kept = await (async () => {
     if (isPage) await settle(isBusy);
-    const current = await pointer(CURRENT);
+    const current = await whole(CURRENT);
     return current && (await (await caches.open(PREFIX + current)).match(isPage ? '/' : pathname));
   })().catch(() => undefined);
   return kept || fetch(request);
