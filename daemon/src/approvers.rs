@@ -100,6 +100,13 @@ impl Approvers {
         Err(refusal)
     }
 
+    /// Whether every file can be used, so that what they refuse is what they say.
+    #[must_use]
+    pub(crate) fn are_usable(&self) -> bool {
+        self.allowed.iter().all(|file| file.content(&self.log).is_ok())
+            && self.revoked.iter().all(|file| file.content(&self.log).is_ok())
+    }
+
     /// Whether a key has ended. When that cannot be known it counts as ended.
     #[must_use]
     pub fn is_revoked(&self, key: &PublicKey) -> bool {

@@ -71,18 +71,18 @@ impl Notices {
         found.map(|(_, sent)| Rc::clone(&sent.made))
     }
 
-    /// Whether an answer was dealt with before; from now on it was.
+    /// Whether an answer was dealt with before.
     pub(crate) fn knows(&self, sealed: &Sealed) -> bool {
-        let hash = digest::sha256(sealed.sealed.as_bytes());
+        self.seen.borrow().contains(&digest::sha256(sealed.sealed.as_bytes()))
+    }
+
+    /// An answer was dealt with, for good.
+    pub(crate) fn note_answer(&self, sealed: &Sealed) {
         let mut seen = self.seen.borrow_mut();
-        if seen.contains(&hash) {
-            return true;
-        }
         if seen.len() >= MOST_SEEN {
             seen.pop_front();
         }
-        seen.push_back(hash);
-        false
+        seen.push_back(digest::sha256(sealed.sealed.as_bytes()));
     }
 
     /// Notes that a batch is on its way.

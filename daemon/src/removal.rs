@@ -4,7 +4,8 @@
 //! exactly that notice by a key that the approvers accept for its user. Then it is done as
 //! `countersign revoke` does it.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,14 +22,17 @@ use crate::manage::{Refusal, write_record};
 use crate::notices;
 use crate::revoke;
 
-/// Refusals that are written down in a [`SPAN`]; what a hostile server makes up must not fill the audit.
+/// Refusals of one device that are written down in a [`SPAN`]; what a hostile server makes up must not
+/// fill the audit, and what one device sends must not hide what comes from another.
 const MOST_REFUSALS: u32 = 20;
+/// Devices that are counted by themselves; any more are counted together.
+const MOST_COUNTED: usize = 64;
 /// The time over which they are counted.
 const SPAN: Duration = Duration::from_secs(3600);
 
-/// Refusals lately.
+/// Refusals lately: when counting began and how many, by key id. Without one, of all the others together.
 #[derive(Default)]
-pub struct Refusals(Cell<(Duration, u32)>);
+pub struct Refusals(RefCell<HashMap<Option<String>, (Duration, u32)>>);
 
 /// A removal that is believed.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub(crate) struct Disbelief {
     pub(crate) why: String,
     /// Whether a newer notice would help an honest device.
     outdated: bool,
+    /// Whether it is only this host that cannot tell now, so that the same may be believed later.
+    for_now: bool,
 }
 
 /// A sealed removal came from the server.
@@ -58,9 +64,17 @@ pub(crate) async fn receive(app: &Rc<App>, envelope: &Envelope, sealed: &Sealed)
     if app.notices.knows(sealed) {
         return;
     }
-    match judge(app, envelope, sealed) {
+    // What this host alone could not do is tried again when it comes again.
+    let settled = match judge(app, envelope, sealed) {
         Ok(believed) => carry_out(app, &believed).await,
-        Err(disbelief) => refuse(app, envelope, disbelief).await,
+        Err(disbelief) => {
+            let settled = !disbelief.for_now;
+            refuse(app, envelope, disbelief).await;
+            settled
+        }
+    };
+    if settled {
+        app.notices.note_answer(sealed);
     }
 }
 
@@ -71,6 +85,7 @@ pub(crate) fn judge(app: &App, envelope: &Envelope, sealed: &Sealed) -> Result<B
         fingerprint: by.map(|by| by.card.key.fingerprint()),
         why,
         outdated,
+        for_now: false,
     };
     let paired: Vec<Device> = app.devices.all().into_iter().filter(|d| d.id() == envelope.from).collect();
     let Some(any) = paired.first() else {
@@ -95,9 +110,10 @@ pub(crate) fn judge(app: &App, envelope: &Envelope, sealed: &Sealed) -> Result<B
         })?;
     let verified = signed::verify_message::<Removal>(&opened.body, &opened.signature, key)
         .map_err(|error| refused(error.to_string()))?;
-    app.approvers
-        .authorize(user, &verified.signed, clock::unix())
-        .map_err(|why| refused(format!("its key may not decide for this user: {why}")))?;
+    app.approvers.authorize(user, &verified.signed, clock::unix()).map_err(|why| Disbelief {
+        for_now: !app.approvers.are_usable(),
+        ..refused(format!("its key may not decide for this user: {why}"))
+    })?;
     let removal = verified.message;
     if removal.notice != notice.digest {
         return Err(of(Some(user), Some(&by), "it is about another notice".into(), true));
@@ -113,32 +129,39 @@ pub(crate) fn judge(app: &App, envelope: &Envelope, sealed: &Sealed) -> Result<B
     Ok(Believed { user: user.to_owned(), counter: removal.counter, by, device, message })
 }
 
-async fn carry_out(app: &Rc<App>, believed: &Believed) {
+/// Whether it was done.
+async fn carry_out(app: &Rc<App>, believed: &Believed) -> bool {
     let Believed { user, by, device, message, counter } = believed;
     let fingerprint = by.card.key.fingerprint();
-    if !app.devices.note_use(&by.id(), *counter) {
-        app.log
-            .warning(&format!("the counter of device {fingerprint} went back: its key may have been copied"));
-    }
     let who = format!("{user}'s device \"{}\" ({fingerprint})", by.card.card.name);
     if let Err(Refusal(_, why)) = revoke::revoke(app, user, device, &who, Some(message)).await {
         let gone = device.card.key.fingerprint();
         app.log.error(&format!("device {gone} of {user} could not be removed as {who} asked: {why}"));
+        return false;
     }
+    // Only now: the same message that comes again after a failure is no copied key.
+    if !app.devices.note_use(&by.id(), *counter) {
+        app.log
+            .warning(&format!("the counter of device {fingerprint} went back: its key may have been copied"));
+    }
+    true
 }
 
 async fn refuse(app: &Rc<App>, envelope: &Envelope, disbelief: Disbelief) {
-    let Disbelief { user, fingerprint, why, outdated } = disbelief;
+    let Disbelief { user, fingerprint, why, outdated, for_now: _ } = disbelief;
     let from = fingerprint.clone().unwrap_or_else(|| envelope.from.clone());
-    if !app.refusals.is_to_be_written() {
-        return app.log.warning(&format!("a removal by {from} is not believed: {why}"));
-    }
+    let mut paired = app.devices.all();
+    paired.retain(|device| device.id() == envelope.from);
+    // At its own pace, so that an honest device is helped whatever was refused before.
     if outdated {
-        for device in app.devices.all().iter().filter(|device| device.id() == envelope.from) {
+        for device in &paired {
             if countersign_protocol::notice::id(&device.user) == envelope.id {
                 notices::tell_anew(app, &device.user, device);
             }
         }
+    }
+    if !app.refusals.is_to_be_written(paired.first().map(Device::id), clock::boot()) {
+        return app.log.warning(&format!("a removal by {from} is not believed: {why}"));
     }
     let record = Record {
         event: "removal-refused".into(),
@@ -153,12 +176,14 @@ async fn refuse(app: &Rc<App>, envelope: &Envelope, disbelief: Disbelief) {
 }
 
 impl Refusals {
-    fn is_to_be_written(&self) -> bool {
-        let now = clock::boot();
-        let (began, count) = self.0.get();
-        let (began, count) = if now >= began + SPAN { (now, 0) } else { (began, count) };
-        self.0.set((began, count.saturating_add(1)));
-        count < MOST_REFUSALS
+    /// Counts one more, by a paired device or by anybody else.
+    fn is_to_be_written(&self, device: Option<String>, now: Duration) -> bool {
+        let mut counts = self.0.borrow_mut();
+        counts.retain(|_, (began, _)| now < *began + SPAN);
+        let is_full = counts.len() >= MOST_COUNTED && !counts.contains_key(&device);
+        let (_, count) = counts.entry(if is_full { None } else { device }).or_insert((now, 0));
+        *count = count.saturating_add(1);
+        *count <= MOST_REFUSALS
     }
 }
 

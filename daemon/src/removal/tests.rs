@@ -225,13 +225,84 @@ async fn refusals_do_not_fill_the_audit() {
     assert_eq!(scene.lab.audit().len(), 1 + MOST_REFUSALS as usize);
 }
 
+/// One user's device must not use up what is written down of another's, nor keep it from being helped.
+#[tokio::test]
+async fn one_devices_refusals_do_not_hide_anothers() {
+    let scene = Scene::new().await;
+    let bobs = TestDevice::new();
+    scene.lab.pair("bob", &bobs).await;
+    let bob = scene.tell("bob", &bobs);
+    for _ in 0..MOST_REFUSALS * 2 {
+        let wrong = bobs.sign_removal(&"0".repeat(64), &scene.phone);
+        scene.receive(&bobs.send_removal(&scene.lab, &bob, &wrong)).await;
+    }
+    assert_eq!(scene.lab.audit().len(), MOST_REFUSALS as usize);
+    let told = scene.tell("alice", &scene.phone);
+    let wrong = scene.phone.sign_removal(&"0".repeat(64), &scene.tablet);
+    scene.is_refused(&scene.phone.send_removal(&scene.lab, &told, &wrong), "about another notice").await;
+
+    // Over its own budget, too, a device is told anew.
+    scene.lab.app.notices.forget(&bobs.key.public_key().id());
+    scene.receive(&bobs.remove(&scene.lab, &bob, &bobs)).await;
+    assert!(scene.lab.app.notices.last(&bobs.key.public_key().id(), &bob.notice.id).is_some());
+    assert_eq!(scene.lab.audit().len(), MOST_REFUSALS as usize + 1);
+}
+
+#[test]
+fn refusals_are_counted_for_so_many_devices_and_so_long() {
+    let (refusals, start) = (Refusals::default(), Duration::from_secs(5));
+    let device = |number: usize| Some(format!("device {number}"));
+    let written = |device: Option<String>, at| {
+        (0..MOST_REFUSALS * 2).filter(|_| refusals.is_to_be_written(device.clone(), at)).count()
+    };
+    for number in 0..MOST_COUNTED {
+        assert_eq!(written(device(number), start), MOST_REFUSALS as usize);
+    }
+    // The rest shares what is left.
+    assert_eq!(written(device(MOST_COUNTED), start), MOST_REFUSALS as usize);
+    assert_eq!(written(device(MOST_COUNTED + 1), start), 0);
+    assert_eq!(written(None, start), 0);
+    assert_eq!(refusals.0.borrow().len(), MOST_COUNTED + 1);
+    assert_eq!(written(device(0), start + SPAN), MOST_REFUSALS as usize);
+    assert_eq!(refusals.0.borrow().len(), 1);
+}
+
+/// A device says it again until it hears of it; once this host can, it is done.
+#[tokio::test]
+async fn what_this_host_could_not_do_is_tried_again() {
+    let scene = Scene::new().await;
+    let told = scene.tell("alice", &scene.phone);
+    let sealed = scene.phone.remove(&scene.lab, &told, &scene.tablet);
+    // First it cannot know who is revoked.
+    let revoked = scene.lab.app.paths.administrator().join("revoked");
+    files::replace(&revoked, b"this is no key\n").unwrap();
+    scene.is_refused(&sealed, "nobody may approve").await;
+    files::replace(&revoked, b"").unwrap();
+    // Then it cannot write the list of devices: a folder stands in its place.
+    let (list, aside) = (scene.lab.app.paths.own("devices.json"), scene.lab.app.paths.own("aside"));
+    std::fs::rename(&list, &aside).unwrap();
+    std::fs::create_dir(&list).unwrap();
+    scene.receive(&sealed).await;
+    assert_eq!(scene.lab.app.devices.all().len(), 2);
+    std::fs::remove_dir(&list).unwrap();
+    std::fs::rename(&aside, &list).unwrap();
+    scene.receive(&sealed).await;
+    assert_eq!(scene.lab.app.devices.all().len(), 1);
+    assert!(scene.lab.app.approvers.is_revoked(scene.tablet.key.public_key()));
+    let before = scene.events();
+    scene.receive(&sealed).await;
+    assert_eq!(scene.events(), before, "and once");
+}
+
 /// What cannot be written down is not done.
 #[tokio::test]
 async fn without_an_audit_nobody_is_taken_away() {
     let scene = Scene::new().await;
     let told = scene.tell("alice", &scene.phone);
+    let sealed = scene.phone.remove(&scene.lab, &told, &scene.tablet);
     scene.lab.app.audit.breaks_for_tests();
-    scene.receive(&scene.phone.remove(&scene.lab, &told, &scene.tablet)).await;
+    scene.receive(&sealed).await;
+    assert!(!scene.lab.app.notices.knows(&sealed), "it may come again");
     assert_eq!(scene.lab.app.devices.all().len(), 2);
     assert!(!scene.lab.app.approvers.is_revoked(scene.tablet.key.public_key()));
 }
