@@ -73,6 +73,23 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     })
 }
 
+/// Whether the approval that was taken still counts: a device that was removed or revoked while its code
+/// was typed has nothing to say any more.
+///
+/// # Errors
+/// Why not, for the log.
+pub(crate) fn still_counts(app: &App, open: &OpenRequest) -> Result<(), String> {
+    let Some(taken) = open.evidence() else { return Err("there is no approval".into()) };
+    let paired = app.devices.for_user(&open.person);
+    let device = paired.iter().find(|device| device.id() == taken.device);
+    let key = &device.ok_or("its device is no longer paired")?.card.key;
+    let verified = signed::verify_message::<Decision>(&taken.bytes, &taken.signature, key)
+        .map_err(|error| error.to_string())?;
+    app.approvers
+        .authorize(&open.person, &verified.signed, clock::unix())
+        .map_err(|error| format!("its key may no longer approve for this person: {error}"))
+}
+
 /// Whether a text has the form of an approval's code.
 #[must_use]
 pub fn is_code(text: &str) -> bool {

@@ -55,6 +55,11 @@ impl Ending {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), reason)
     }
 
+    /// The device that has approved may no longer do so: looks like its denial.
+    pub(super) fn undone(why: String) -> Self {
+        Self::new(Outcome::Denied, Some(prompts::DENIED), why)
+    }
+
     pub(super) fn cannot_ask(reason: &str) -> Self {
         Self::new(
             Outcome::Denied,

@@ -14,7 +14,7 @@ use super::state::Event;
 use crate::app::App;
 use crate::devices::Device;
 use crate::person::Person;
-use crate::{clock, notices};
+use crate::{clock, notices, verify};
 
 /// How long phones and server keep the end of a request, after the request itself would have ended.
 const END_KEPT: Duration = Duration::from_secs(300);
@@ -92,6 +92,19 @@ impl Open {
         };
         request.happens(if posted.is_ok() { Event::Acknowledged } else { Event::Lost });
         Ok(())
+    }
+
+    /// Lets an approval take effect; `false` where it is too late for that. One that no longer counts ends
+    /// the request like a denial.
+    ///
+    /// # Errors
+    /// Why it no longer counts, for the administrator.
+    pub(super) fn confirm(&self) -> Result<bool, String> {
+        if let Err(why) = verify::still_counts(&self.app, &self.request) {
+            self.request.happens(Event::Deny);
+            return Err(format!("the approval no longer counts: {why}"));
+        }
+        Ok(self.request.happens(Event::Confirmed))
     }
 
     /// Tells the phones, once the request has ended. Telling twice does no harm.

@@ -41,7 +41,7 @@ pub enum Event {
     Lost,
     /// A verified decision: approve.
     Approve,
-    /// A verified decision: deny.
+    /// A verified decision: deny. Or the device that has approved may no longer do so.
     Deny,
     /// A verified decision: this was not me.
     Report,

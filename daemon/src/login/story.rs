@@ -200,7 +200,7 @@ impl Login {
     }
 
     async fn judge_code(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        if open.try_code(typed) && open.happens(Event::Confirmed) {
+        if open.try_code(typed) && open.confirm().map_err(Ending::undone)? {
             return Err(Ending::granted());
         }
         self.after_a_wrong_try(open, rule).await
@@ -301,7 +301,7 @@ impl Login {
             match state {
                 State::New | State::Posted | State::Unreachable => self.watch(&open, state).await?,
                 State::Approved => {
-                    if open.happens(Event::Confirmed) {
+                    if open.confirm().map_err(Ending::undone)? {
                         return Ok(Ending::granted());
                     }
                 }

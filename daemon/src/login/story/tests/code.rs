@@ -3,6 +3,7 @@
 use super::*;
 use crate::login::prompts;
 use crate::login::state::{Event, State};
+use countersign_protocol::keys::Signer;
 use countersign_protocol::message::Confirm;
 
 #[tokio::test]
@@ -120,6 +121,27 @@ async fn a_denial_before_the_code_wins() {
         peer.answer(CODE).await;
         assert_eq!(peer.outcome().await, Outcome::Denied);
         assert!(scene.audit().contains("\"outcome\":\"denied\""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_revoked_before_its_code_is_typed_lets_nobody_in() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let asked = scene.asked().await;
+        scene.answer(&asked, Answer::Approve).await;
+        let line = format!("{}\n", scene.phone.key.public_key().to_line());
+        let file = scene.lab.app.paths.administrator().join("revoked");
+        crate::files::replace(&file, line.as_bytes()).unwrap();
+        peer.answer(CODE).await;
+        let verdict = peer.verdict().await;
+        assert_eq!((verdict.outcome, verdict.text.as_deref()), (Outcome::Denied, Some(prompts::DENIED)));
+        let record = scene.lab.audit().pop().unwrap();
+        assert!(record.reason.unwrap().contains("the key is revoked"));
+        assert_eq!(scene.closed().await, ClosedOutcome::Denied);
     })
     .await;
 }
