@@ -95,6 +95,7 @@ impl Pairing {
     }
 
     fn describe(&self, app: &App) -> Answer<PairingAnswered> {
+        self.approving_device(app)?;
         let no_device = || Refusal(error::BAD_CALL, CodeError::NoDevice.to_string());
         let card = self.pairing.card().ok_or_else(no_device)?;
         if !app.devices.has_room(self.pairing.user(), card) {
@@ -114,6 +115,20 @@ impl Pairing {
             fingerprint: card.key.fingerprint(),
             tries: TRIES,
         })
+    }
+
+    /// The device that has approved it, if one had to. Without it there is no approval any more: who has
+    /// it taken away meanwhile wants nothing of what it has let in.
+    fn approving_device(&self, app: &App) -> Answer<Option<Device>> {
+        let Some(approver) = &self.approver else { return Ok(None) };
+        let mut devices = app.devices.for_user(self.pairing.user()).into_iter();
+        match devices.find(|device| device.id() == *approver) {
+            Some(device) if !app.approvers.is_revoked(&device.card.key) => Ok(Some(device)),
+            _ => {
+                let text = "the device that has approved was removed meanwhile; start again with another one";
+                Err(Refusal(error::REFUSED, text.into()))
+            }
+        }
     }
 
     /// Compares the code that the phone shows; the right one makes it an approver.
@@ -148,13 +163,17 @@ impl Pairing {
     async fn paired(&mut self, app: &App, caller: &Caller, card: VerifiedCard) -> Answer<PairingChecked> {
         self.over = true;
         let user = self.pairing.user().to_owned();
+        let mut reason = format!("\"{}\" by {}", card.card.name, by(caller));
+        if let Some(device) = self.approving_device(app)? {
+            reason.push_str(&format!(", approved with {}", device.card.key.fingerprint()));
+        }
         write_record(
             app,
             Record {
                 event: "paired".into(),
                 user: Some(user.clone()),
                 device: Some(card.key.fingerprint()),
-                reason: Some(format!("\"{}\" by {}", card.card.name, by(caller))),
+                reason: Some(reason),
                 ..Record::default()
             },
         )

@@ -1,6 +1,7 @@
 //! Questions about what is done with the daemon itself, asked by the `countersign` command: whether one
 //! more device may be paired, and whether a new one rings.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) struct Asked {
     open: Open,
     /// What the audit calls it.
     event: &'static str,
+    /// Why its approval no longer counted.
+    undone: RefCell<Option<String>>,
 }
 
 /// What came of something typed.
@@ -62,7 +65,7 @@ impl Asked {
         if open.state() == State::Unreachable {
             return Err(unreachable(app));
         }
-        Ok(Self { app: Rc::clone(app), open, event })
+        Ok(Self { app: Rc::clone(app), open, event, undone: RefCell::default() })
     }
 
     /// How often a code may still be typed.
@@ -93,9 +96,15 @@ impl Asked {
         }
         if !verify::is_code(typed) {
             open.waste_try();
-        } else if open.try_code(typed) && open.happens(Event::Confirmed) {
-            let device = open.evidence().map(|decision| decision.device);
-            return device.map_or_else(|| Typed::Over(ended(open.state())), Typed::Granted);
+        } else if open.try_code(typed) {
+            match open.confirm() {
+                Ok(true) => {
+                    let device = open.evidence().map(|decision| decision.device);
+                    return device.map_or_else(|| Typed::Over(ended(open.state())), Typed::Granted);
+                }
+                Ok(false) => {}
+                Err(why) => *self.undone.borrow_mut() = Some(why),
+            }
         }
         if open.state().is_end() { Typed::Over(ended(open.state())) } else { Typed::Again }
     }
@@ -115,7 +124,11 @@ impl Asked {
     /// When that could not be written: then it must have none.
     pub(crate) async fn finish(self, by: &str) -> std::io::Result<()> {
         self.open.happens(Event::HangUp);
-        report::action(&self.app, self.event, &self.open, &format!("asked by {by}")).await
+        let mut reason = format!("asked by {by}");
+        if let Some(why) = self.undone.take() {
+            reason.push_str(&format!("; {why}"));
+        }
+        report::action(&self.app, self.event, &self.open, &reason).await
     }
 }
 
@@ -140,7 +153,15 @@ pub(crate) async fn ring(
                     open.happens(Event::Confirmed);
                     return Ok(Some(RingAnswer::Rang));
                 }
-                State::Denied | State::Reported => return Ok(Some(RingAnswer::Denied)),
+                State::Denied | State::Reported => {
+                    // Somebody holds the new device who does not want it: worth a trace.
+                    let what = if open.state() == State::Reported { "reported" } else { "denied" };
+                    let reason = format!("the test ring of the new device was {what}");
+                    if let Err(error) = report::action(app, "test-ring", &open, &reason).await {
+                        app.log.error(&format!("the audit cannot be written: {error}"));
+                    }
+                    return Ok(Some(RingAnswer::Denied));
+                }
                 state if state.is_end() => return Ok(None),
                 state => open.changed_from(state).await,
             }

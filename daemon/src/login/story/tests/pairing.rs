@@ -127,6 +127,9 @@ async fn a_user_pairs_one_more_device_with_the_code_of_a_paired_one() {
         let tablet = TestDevice::new();
         answer_link(&scene, &mut command, &opened.link, &tablet).await.unwrap();
         assert_eq!(scene.lab.app.devices.for_user(USER).len(), 2);
+        let reason = scene.lab.audit().pop().unwrap().reason.unwrap();
+        let phone = scene.phone.key.public_key().fingerprint();
+        assert!(reason.ends_with(&format!("approved with {phone}")), "{reason}");
         // The phone is rung with the news; the tablet knows it.
         let post = scene.push.next().await;
         assert!(post.ring && told(&scene, &tablet, &post).is_empty());
@@ -154,6 +157,68 @@ async fn the_device_that_approves_is_not_the_new_one() {
         assert!(!scene.lab.audit().iter().any(|record| record.event == "paired"), "{paired_at}");
     })
     .await;
+}
+
+/// Otherwise a stolen phone that is taken away could leave another one behind.
+#[tokio::test]
+async fn a_device_that_is_removed_meanwhile_has_approved_nothing() {
+    for revoked_before_it_answers in [true, false] {
+        play(async {
+            let mut scene = Scene::new(|_| {}).await;
+            let mut command = Command::new(false);
+            let _: PairingStep = command.call(&scene, &pair()).await.unwrap();
+            let asked = scene.asked().await;
+            scene.answer(&asked, Answer::Approve).await;
+            let PairingStep::Opened(opened) = command.call(&scene, &typed(CODE)).await.unwrap() else {
+                panic!("it is approved")
+            };
+            let ticket = Ticket::parse(&opened.link).unwrap();
+            let mailbox = ticket.mailbox();
+            let mut tablet = PhonePairing::new(ticket, &signed_card(&TestDevice::new())).unwrap();
+            scene.push.mail(&mailbox, "m1", tablet.first());
+            let refused = if revoked_before_it_answers {
+                revoke(&scene).await;
+                command.call::<PairingAnswered>(&scene, &Manage::PairWait {}).await.unwrap_err()
+            } else {
+                // By the administrator's file, which leaves it among the devices.
+                let _: PairingAnswered = command.call(&scene, &Manage::PairWait {}).await.unwrap();
+                let shown = tablet.reveal(&scene.push.mailed(&mailbox, "m2").await).unwrap();
+                let line = format!("{}\n", scene.phone.key.public_key().to_line());
+                let file = scene.lab.app.paths.administrator().join("revoked");
+                crate::files::replace(&file, line.as_bytes()).unwrap();
+                let code = Manage::PairCode { code: shown.code.to_string().into() };
+                command.call::<PairingChecked>(&scene, &code).await.unwrap_err()
+            };
+            assert!(refused.contains("was removed meanwhile"), "{refused}");
+            assert!(!scene.lab.audit().iter().any(|record| record.event == "paired"));
+        })
+        .await;
+    }
+}
+
+/// The same while its code is typed.
+#[tokio::test]
+async fn a_device_that_is_removed_before_its_code_is_typed_has_approved_nothing() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let mut command = Command::new(false);
+        let _: PairingStep = command.call(&scene, &pair()).await.unwrap();
+        let asked = scene.asked().await;
+        scene.answer(&asked, Answer::Approve).await;
+        revoke(&scene).await;
+        assert!(command.call::<PairingStep>(&scene, &typed(CODE)).await.unwrap_err().contains("Denied"));
+        let record = scene.lab.audit().pop().unwrap();
+        assert_eq!((record.event.as_str(), record.outcome.as_deref()), ("pairing", Some("denied")));
+        assert!(record.reason.unwrap().contains("no longer paired"));
+    })
+    .await;
+}
+
+/// Takes the phone away, as root does.
+async fn revoke(scene: &Scene) {
+    let device = scene.phone.key.public_key().fingerprint();
+    let call = Manage::Revoke { user: USER.to_owned(), device };
+    let _: countersign_protocol::manage::Devices = Command::new(true).call(scene, &call).await.unwrap();
 }
 
 #[tokio::test]
@@ -231,7 +296,13 @@ async fn a_new_device_is_rung_once_and_nothing_opens() {
             assert_eq!(listed.devices.len(), scene.lab.app.devices.for_user(USER).len());
             assert!(command.call::<Rung>(&scene, &Manage::Ring {}).await.is_err(), "once");
         }
-        assert!(!scene.lab.audit().iter().any(|record| record.outcome.is_some()), "nothing was opened");
+        // Nothing was opened; what was reported is proven.
+        let mut ended = scene.lab.audit();
+        ended.retain(|record| record.outcome.is_some());
+        let record = ended.pop().unwrap();
+        assert_eq!((record.event.as_str(), record.outcome.as_deref()), ("test-ring", Some("denied")));
+        assert!(record.reason.as_deref().unwrap().contains("reported"));
+        assert!(record.evidence(&scene.lab.app.host.public).unwrap().decision.is_some() && ended.is_empty());
     })
     .await;
 }
