@@ -165,6 +165,16 @@ test('a request is shown, approved with a code, and closed', async (t) => {
   assert.deepEqual(await engine.history(), []);
 });
 
+test('a request that came late makes its lease no shorter', async (t) => {
+  const { engine, server, host } = await paired(t);
+  const key = await arrive(server, engine, await host.request({ lease_max: 3600, issued_at: host.seconds - 45 }));
+  assert.equal(itemOf(engine, key).clockApart, undefined);
+  await engine.decide(key, 'approve', { lease: 3600 });
+  await until(() => itemOf(engine, key).delivered, 'delivered');
+  const { lease } = await host.read(server.decisions[0]);
+  assert.ok(lease.until <= host.seconds + 3600 && lease.until > host.seconds + 3590);
+});
+
 test('a tap has no code, a denial neither; the counter rises', async (t) => {
   const { engine, server, host } = await paired(t);
   const tap = await arrive(server, engine, await host.request({ confirm: 'tap' }));
@@ -388,6 +398,10 @@ test('keys that a browser has cleared are missed', async (t) => {
   const engine = await openAt(t, server, memoryDatabase());
   assert.equal(engine.status, 'lost');
   await assert.rejects(engine.pair('x'), fault('keys'));
+  // What another tab finds when it is told that the keys are gone.
+  const marks = [];
+  t.mock.method(BroadcastChannel.prototype, 'postMessage', () => marks.push(kept.size));
   await engine.startOver();
   assert.equal(engine.status, 'new');
+  assert.ok(marks.length > 0 && marks.every((size) => size === 0), `${marks}`);
 });

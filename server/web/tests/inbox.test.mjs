@@ -18,7 +18,7 @@ const decided = (now = NOW) => inbox.signed(inbox.answered(open(), 'approve', 1,
 test('a request lives by its host’s clock, but not longer than it says', () => {
   assert.equal(open().endsAt, NOW + 60_000);
   assert.equal(open().clockApart, undefined);
-  assert.deepEqual([open({ issued_at: S - 50 }).endsAt, open({ issued_at: S - 50 }).clockApart], [NOW + 10_000, -50]);
+  assert.deepEqual([open({ issued_at: S - 50 }).endsAt, open({ issued_at: S - 50 }).clockApart], [NOW + 10_000, undefined], 'it may just have come late');
   assert.deepEqual([open({ issued_at: S + 300 }).endsAt, open({ issued_at: S + 300 }).clockApart], [NOW + 60_000, 300]);
   assert.deepEqual(inbox.arrive(arrival({ issued_at: S - 61 }), none, NOW), { late: 1 });
   assert.deepEqual(inbox.arrive(arrival({ issued_at: S - 60 }), none, NOW), { late: 0 });

@@ -19,7 +19,7 @@ import { MAX_EXPIRES_IN } from '../core/messages.js';
  * @property {string} digest
  * @property {number} receivedAt ms since 1970, as all times here
  * @property {number} endsAt
- * @property {number} [clockApart] seconds
+ * @property {number} [clockApart] seconds that the host's clock is ahead, when that is much
  * @property {'open'|'signing'|'decided'|'closed'} phase
  * @property {number} [signingUntil]
  * @property {number} [attempt] the counter of the answer that is being signed, or was
@@ -44,7 +44,7 @@ export const MAX_OPEN_PER_HOST = 16;
 export const MAX_CLOSED = 1000;
 /** How long a closed id is remembered after its request's end. */
 export const REMEMBER_MS = 300_000;
-/** How far the clocks may be apart before it is said, in seconds. */
+/** How far a host's clock may be ahead before it is said, in seconds; one that is behind looks like a message that came late. */
 const CLOCKS_APART = 30;
 /** A request from further ahead than this is damaged, or made up, in seconds. */
 const MAX_AHEAD = 24 * 3600;
@@ -86,7 +86,7 @@ export function arrive(arrival, { known, isClosed, openOfHost }, now) {
   if (openOfHost >= MAX_OPEN_PER_HOST) return { alarm: 'too-many' };
   /** @type {ItemRecord} */
   const record = { ...arrival, receivedAt: now, endsAt: now + left * 1000, phase: 'open' };
-  if (Math.abs(ahead) > CLOCKS_APART) record.clockApart = ahead;
+  if (ahead > CLOCKS_APART) record.clockApart = ahead;
   return { record };
 }
 

@@ -61,7 +61,6 @@ export default {
   'row.time': 'Uhr',
   'row.none': 'nicht genannt',
   'row.time.ahead': 'seine Uhr geht {apart} vor',
-  'row.time.behind': 'seine Uhr geht {apart} nach',
   'from.here': '{machine} selbst, nicht über das Netz',
   'from.port': '{address} Port {port}',
   'from.kernel': '(vom Rechner gesehen)',

@@ -61,7 +61,6 @@ export default {
   'row.time': 'Clock',
   'row.none': 'not given',
   'row.time.ahead': 'its clock is {apart} ahead',
-  'row.time.behind': 'its clock is {apart} behind',
   'from.here': '{machine} itself, not over the network',
   'from.port': '{address} port {port}',
   'from.kernel': '(seen by the machine)',

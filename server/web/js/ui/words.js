@@ -64,8 +64,8 @@ export function extraRow(asked, name) {
   return { name, value: value === undefined ? t('row.none') : outside(value) };
 }
 
-/** How far the machine's clock is off, where that matters. @param {number|undefined} apart seconds */
-export const clockRows = (apart) => (apart ? [{ name: 'time', value: t(apart > 0 ? 'row.time.ahead' : 'row.time.behind', { apart: duration(Math.abs(apart)) }) }] : []);
+/** How far the machine's clock is ahead, where that matters. @param {number|undefined} apart seconds */
+export const clockRows = (apart) => (apart ? [{ name: 'time', value: t('row.time.ahead', { apart: duration(apart) }) }] : []);
 
 /** @param {Request} r */
 function approvals(r) {
