@@ -49,6 +49,13 @@ const REMOVAL_MS = 24 * 3_600_000;
 const AGAIN_MS = [1_000, 4_000, 15_000, 60_000];
 
 /**
+ * A host chooses its users' names: one may be called `constructor`.
+ * @param {MachineRecord} machine
+ * @param {string} user
+ */
+const noticeOf = ({ notices }, user) => (Object.hasOwn(notices, user) ? notices[user] : undefined);
+
+/**
  * @param {MachineRecord} machine
  * @param {Notice} notice
  * @param {string} digest
@@ -56,7 +63,7 @@ const AGAIN_MS = [1_000, 4_000, 15_000, 60_000];
  * @returns {{machine: MachineRecord, news?: DeviceNews}|undefined} nothing when it is an old one
  */
 export function heard(machine, notice, digest, { self, now }) {
-  const known = machine.notices[notice.user];
+  const known = noticeOf(machine, notice.user);
   if (known && (known.issuedAt > notice.issued_at || known.digest === digest)) return undefined;
   if (!known && Object.keys(machine.notices).length >= MAX_USERS) return undefined;
   const isListed = (/** @type {string} */ id) => notice.devices.some((device) => device.id === id);
@@ -86,7 +93,7 @@ export function heard(machine, notice, digest, { self, now }) {
  * @returns {MachineRecord|undefined} nothing without a notice about that user
  */
 function changed(machine, user, change) {
-  const notice = machine.notices[user];
+  const notice = noticeOf(machine, user);
   return notice && { ...machine, notices: { ...machine.notices, [user]: change(notice) } };
 }
 
@@ -98,7 +105,7 @@ function changed(machine, user, change) {
  * @param {number} now
  */
 export function removing(machine, user, device, now) {
-  if (!machine.notices[user]?.devices.some((listed) => listed.id === device)) return undefined;
+  if (!noticeOf(machine, user)?.devices.some((listed) => listed.id === device)) return undefined;
   return changed(machine, user, (notice) => ({
     ...notice,
     removals: { ...notice.removals, [device]: { sent: 0, againAt: now, until: now + REMOVAL_MS } },
@@ -157,7 +164,7 @@ export function removalSent(machine, due, sealed, now) {
 export function machineView(machine, self, now) {
   const { notices, line, ...rest } = machine;
   /** @type {Machine['devices']} */
-  const devices = {};
+  const devices = Object.create(null);
   for (const [user, notice] of Object.entries(notices)) {
     const peers = notice.devices.map((device) => ({
       id: device.id,

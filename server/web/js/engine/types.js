@@ -74,7 +74,7 @@
  * @property {string[]} users for whom this device approves there
  * @property {number} pairedAt ms since 1970
  * @property {number} [lastUsedAt] ms since 1970
- * @property {Object<string, {peers: Peer[], more: number, heardAt: number}>} devices by user; empty until a notice came
+ * @property {Object<string, {peers: Peer[], more: number, heardAt: number}>} devices by user, without a prototype; empty until a notice came
  */
 
 /**
