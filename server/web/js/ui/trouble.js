@@ -1,6 +1,7 @@
 // When there is nothing to approve with: keys that vanished, and browsers that cannot.
 
 import { t, tt } from '../text/index.js';
+import { ask } from './dialog.js';
 import { h } from './dom.js';
 import { icon } from './icons.js';
 import { heading, steps, typed } from './parts.js';
@@ -12,9 +13,18 @@ export const lostPage = (context) => ({
     h('div', { class: 'hero' }, icon('alarm'), heading(t('lost.title')), h('p', { class: 'lead' }, t('lost.text'))),
     h('section', { class: 'panel' }, h('h2', null, t('lost.do')),
       steps([tt('lost.remove', { command: typed('countersign revoke USER DEVICE') }), tt('lost.pair', { command: typed('countersign pair USER') }), t('lost.keep')]),
-      h('button', { type: 'button', class: 'primary wide', 'data-testid': 'start-over', onclick: () => context.engine.startOver().then(() => context.go('#/'), context.fail) }, t('lost.button'))),
+      h('button', { type: 'button', class: 'primary wide', 'data-testid': 'start-over', onclick: () => startOver(context).catch(context.fail) }, t('lost.button'))),
   ],
 });
+
+/** @param {import('./types.js').Context} context */
+async function startOver({ engine, go }) {
+  // Keys that only could not be read today are not lost yet: their machines are here still.
+  const isLeft = engine.machines.length > 0;
+  if (isLeft && !(await ask({ title: t('settings.over.title'), text: t('settings.over.text'), yes: t('settings.over'), danger: true }))) return;
+  await engine.startOver();
+  go('#/');
+}
 
 /** @param {import('./types.js').Context} context @returns {import('./types.js').Page} */
 export const unsupportedPage = ({ engine }) => ({
