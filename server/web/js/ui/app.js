@@ -92,6 +92,9 @@ export function run(engine) {
       if (!told.has(id)) announce(text);
       told.add(id);
     }
+    /** @type {Set<string>} */
+    const ids = new Set(texts.map(([id]) => id));
+    for (const id of told) if (!ids.has(id)) told.delete(id);
   }
 
   /** Notes when the cards moved, and tells a screen reader what became of them. */
@@ -107,6 +110,8 @@ export function run(engine) {
       }
       phases.set(item.key, item.phase);
     }
+    const keys = new Set(engine.items.map(({ key }) => key));
+    for (const key of phases.keys()) if (!keys.has(key)) phases.delete(key);
   }
 
   /** The key of the card that has the focus. */
