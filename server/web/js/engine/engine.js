@@ -292,8 +292,9 @@ export class Engine extends EventTarget {
   /** From `lost`, or on purpose: this browser is a new device from now on. */
   async startOver() {
     this.#line.stop();
-    await this.#store.forgetEverything();
+    // First, as the other tabs look for the mark once they hear that the keys are gone.
     await unmark();
+    await this.#store.forgetEverything();
     this.#isExpected = false;
     await this.#refresh();
     this.#setPush(await push.state(this.#store));
