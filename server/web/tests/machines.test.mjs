@@ -19,3 +19,11 @@ test('a user may be called what every object has', () => {
     assert.equal(machines.dueRemovals(machines.removing(told, user, 'T', NOW), NOW)[0].user, user);
   }
 });
+
+test('a removal that was tried for a day is given up', () => {
+  const removing = machines.removing(heard('alice'), 'alice', 'T', NOW);
+  const [last, over] = [NOW + 86_399_999, NOW + 86_400_000];
+  assert.deepEqual([machines.isRemoving(removing, last), machines.tick(removing, last)], [true, undefined]);
+  assert.equal(machines.isRemoving(removing, over), false);
+  assert.deepEqual(machines.tick(removing, over), heard('alice'));
+});

@@ -12,6 +12,7 @@ import { makeClock } from './clock.js';
 import { Database, isMarked, mark, unmark } from './db.js';
 import { createDevice, loadDevice, renamed } from './device.js';
 import { Line } from './line.js';
+import { isRemoving } from './machines.js';
 import { PairingSession } from './pairing.js';
 import * as phoneCodes from './phone_codes.js';
 import { Presence } from './presence.js';
@@ -443,7 +444,7 @@ export class Engine extends EventTarget {
     }
     const hasWork =
       this.items.some((item) => item.phase !== 'closed') ||
-      this.#records.some((m) => Object.values(m.notices).some((n) => Object.keys(n.removals).length > 0));
+      this.#records.some((machine) => isRemoving(machine, this.#clock.wall()));
     if (this.#isWanted && hasWork) {
       this.#ticking ??= setInterval(() => this.#quietly(this.#tick()), TICK_MS);
     } else {

@@ -139,6 +139,31 @@ export function dueRemovals(machine, now) {
 }
 
 /**
+ * @param {MachineRecord} machine
+ * @param {number} now
+ * @returns {boolean} whether a removal is still tried
+ */
+export function isRemoving({ notices }, now) {
+  return Object.values(notices).some(({ removals }) => Object.values(removals).some(({ until }) => until > now));
+}
+
+/**
+ * Time passes: removals that were tried long enough are given up.
+ * @param {MachineRecord} machine
+ * @param {number} now
+ * @returns {MachineRecord|undefined} nothing when there is none
+ */
+export function tick(machine, now) {
+  const entries = Object.entries(machine.notices);
+  if (!entries.some(([, { removals }]) => Object.values(removals).some(({ until }) => until <= now))) return undefined;
+  const notices = entries.map(([user, notice]) => {
+    const left = Object.entries(notice.removals).filter(([, { until }]) => until > now);
+    return [user, { ...notice, removals: Object.fromEntries(left) }];
+  });
+  return { ...machine, notices: Object.fromEntries(notices) };
+}
+
+/**
  * A removal was signed and goes out.
  * @param {MachineRecord} machine
  * @param {DueRemoval} due

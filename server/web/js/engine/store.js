@@ -276,8 +276,14 @@ export class Store {
   /** Time passes: ends what has ended, and forgets what was kept long enough. */
   async tick() {
     const now = this.clock.wall();
-    const changes = await this.db.run(['items', 'closed', 'history'], 'readwrite', async (tables) => {
+    const changes = await this.db.run(['items', 'closed', 'history', 'machines'], 'readwrite', async (tables) => {
       let changes = 0;
+      for (const machine of await tables.machines.all()) {
+        const next = machines.tick(machine, now);
+        if (!next) continue;
+        changes += 1;
+        await tables.machines.put(next);
+      }
       /** @type {ItemRecord[]} */
       const all = await tables.items.all();
       const ended = all.filter(({ phase }) => phase === 'closed').sort((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0));
