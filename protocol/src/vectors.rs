@@ -319,7 +319,8 @@ fn pairing() -> Value {
     let n = Zeroizing::new([0x77; 32]);
     let mut host_side = HostPairing::from_secret(n.clone(), ORIGIN, named_host(), "alice").unwrap();
     let mut phone =
-        PhonePairing::with_random(host_side.ticket().clone(), &signed_card(), [0x66; 16], [0x88; 12]).unwrap();
+        PhonePairing::with_random(host_side.ticket().clone(), &signed_card(), [0x66; 16], [0x88; 12])
+            .unwrap();
     let second = host_side.receive_with(phone.first(), [0x99; 12]).unwrap();
     let shown = phone.reveal(&second).unwrap();
     host_side.check(&shown.code).unwrap();

@@ -1,6 +1,8 @@
 //! The host's side of pairing.
 
-use super::{FRESH, First, PairingError, Reveal, Secrets, TRIES, Ticket, code, decrypt, encrypt, ticket_secret};
+use super::{
+    FRESH, First, PairingError, Reveal, Secrets, TRIES, Ticket, code, decrypt, encrypt, ticket_secret,
+};
 use crate::api::SignedCard;
 use crate::card::{self, CardError, VerifiedCard};
 use crate::digest;
