@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { conflicts } from '../js/engine/conflicts.js';
 import * as inbox from '../js/engine/inbox.js';
+import { rememberClosed } from '../js/engine/tables.js';
 
 const NOW = 1_800_000_000_000;
 const S = NOW / 1000;
@@ -112,4 +113,22 @@ test('requests for different users that ask one person are rivals', () => {
   assert.deepEqual(conflicts(own, [own, su]), [{ key: 'm/2', differs: ['user', 'service'] }]);
   const others = { ...open({ user: 'root', approvals: { needed: 1, from: ['bob'] } }), key: 'm/3' };
   assert.deepEqual(conflicts(own, [own, others]), []);
+});
+
+test('each host has its own room for what has ended', async () => {
+  const ended = (machine, endedAt) => ({ ...open(), machine, phase: 'closed', endedAt });
+  const noisy = Array.from({ length: inbox.MAX_ENDED_PER_HOST + 2 }, (_, i) => ended('m', NOW + i));
+  const all = [ended('quiet', NOW - 1), { ...open(), machine: 'm' }, ...noisy];
+  assert.deepEqual([...inbox.tooMany(all)].map((record) => record.endedAt).sort(), [NOW, NOW + 1]);
+
+  const rows = new Map();
+  const closed = {
+    all: async () => [...rows.values()],
+    put: async (row) => rows.set(row.key, row),
+    delete: async (key) => rows.delete(key),
+  };
+  await rememberClosed(closed, 'quiet/1', NOW - 1);
+  for (let i = 0; i <= inbox.MAX_CLOSED_PER_HOST; i++) await rememberClosed(closed, `m/${i}`, NOW + i);
+  assert.equal(rows.size, inbox.MAX_CLOSED_PER_HOST + 1);
+  assert.deepEqual(['quiet/1', 'm/0', 'm/1', `m/${inbox.MAX_CLOSED_PER_HOST}`].map((key) => rows.has(key)), [true, false, true, true]);
 });

@@ -52,11 +52,6 @@ class Table {
     return done(this.store.getAll());
   }
 
-  /** @returns {Promise<number>} */
-  count() {
-    return done(this.store.count());
-  }
-
   /** @param {unknown} value @param {IDBValidKey} [key] */
   put(value, key) {
     return done(this.store.put(value, key));

@@ -40,8 +40,10 @@ import { MAX_EXPIRES_IN } from '../core/messages.js';
 
 /** Most requests of one host that are open here; the host itself allows fewer. */
 export const MAX_OPEN_PER_HOST = 16;
-/** Most ids of closed requests that are remembered. */
-export const MAX_CLOSED = 1000;
+/** Most ids of closed requests of one host that are remembered. */
+export const MAX_CLOSED_PER_HOST = 1000;
+/** Most ended requests of one host that are kept to be shown for a while; the history has more. */
+export const MAX_ENDED_PER_HOST = 50;
 /** How long a closed id is remembered after its request's end. */
 export const REMEMBER_MS = 300_000;
 /** How far a host's clock may be ahead before it is said, in seconds; one that is behind looks like a message that came late. */
@@ -189,4 +191,21 @@ export function tick(record, now) {
   if (record.endsAt + LAST_WORD_MS <= now) return ended(record, 'over', record.endsAt);
   if (record.phase === 'signing' && (record.signingUntil ?? 0) <= now) return notSigned(record, record.attempt) ?? 'unchanged';
   return 'unchanged';
+}
+
+/**
+ * @param {ItemRecord[]} records
+ * @returns {Set<ItemRecord>} the ended ones that are too many, each host's oldest
+ */
+export function tooMany(records) {
+  /** @type {Map<string, number>} */
+  const ended = new Map();
+  const closed = records.filter(({ phase }) => phase === 'closed').sort((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0));
+  return new Set(
+    closed.filter(({ machine }) => {
+      const count = (ended.get(machine) ?? 0) + 1;
+      ended.set(machine, count);
+      return count > MAX_ENDED_PER_HOST;
+    }),
+  );
 }

@@ -38,8 +38,6 @@ import { keepNewest, nextCounter, remember, takeClosed, takeNotice, takeRequest 
  */
 
 const MAX_ALARMS = 20;
-/** Ended requests that are kept to be shown for a while; the history has more. */
-const MAX_ENDED = 100;
 /** How long messages of a machine that was forgotten are passed over. */
 const FORGOTTEN_MS = 3_600_000;
 
@@ -286,8 +284,7 @@ export class Store {
       }
       /** @type {ItemRecord[]} */
       const all = await tables.items.all();
-      const ended = all.filter(({ phase }) => phase === 'closed').sort((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0));
-      const tooMany = new Set(ended.slice(MAX_ENDED));
+      const tooMany = inbox.tooMany(all);
       for (const record of all) {
         const next = tooMany.has(record) ? 'forget' : inbox.tick(record, now);
         if (next === 'unchanged') continue;

@@ -94,12 +94,18 @@ export async function takeNotice(tables, letter, self, now) {
 }
 
 /**
+ * A host that closes very many takes the room of no other one: its own oldest goes.
  * @param {Tables['closed']} closed
  * @param {string} key
  * @param {number} until
  */
-async function rememberClosed(closed, key, until) {
-  if ((await closed.count()) < inbox.MAX_CLOSED) await closed.put({ key, until });
+export async function rememberClosed(closed, key, until) {
+  const host = key.slice(0, key.indexOf('/') + 1);
+  /** @type {{key: string, until: number}[]} */
+  const others = (await closed.all()).filter((one) => one.key !== key && one.key.startsWith(host));
+  others.sort((a, b) => a.until - b.until);
+  for (const old of others.slice(0, Math.max(others.length + 1 - inbox.MAX_CLOSED_PER_HOST, 0))) await closed.delete(old.key);
+  await closed.put({ key, until });
 }
 
 /**
