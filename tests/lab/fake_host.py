@@ -110,7 +110,8 @@ class Device:
     """What the host knows of a device."""
 
     def __init__(self, signed, user):
-        self.signed = signed
+        # Beside these m1 holds fresh bytes, which are no part of the card.
+        self.signed = {"card": signed["card"], "signature": signed["signature"]}
         card = signed["card"]
         fields = json.loads(card)
         self.user = user
