@@ -495,7 +495,10 @@ export class Engine extends EventTarget {
   /** @param {Sealed} sealed */
   async #hear(sealed) {
     const { kind } = await this.#store.receive(sealed, this.#own());
-    if (kind === 'parked' && this.#parked.length < MAX_PARKED) this.#parked.push(sealed);
+    if (kind !== 'parked' || this.#parked.length >= MAX_PARKED) return;
+    this.#parked.push(sealed);
+    // Its host may have been pinned while this was looked at: then nobody else takes it up.
+    if (!(await this.#store.meta('pairing'))) await this.#pinned();
   }
 
   async #pinned() {
