@@ -68,7 +68,8 @@ fn collect(dir: &Path, at: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Resul
     Ok(())
 }
 
-/// The app's version, which any change of any file changes, and what belongs into a browser's cache.
+/// The app's version, which any change of any file changes, and what belongs into a browser's cache, each
+/// with its hash.
 fn app_files(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let mut hash = Sha256::new();
     for (path, content) in files {
@@ -78,11 +79,11 @@ fn app_files(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
         }
     }
     let kept: Vec<_> = files
-        .keys()
-        .filter(|path| *path != WORKER && !is_licence(path))
-        .map(|path| format!("{path:?}"))
+        .iter()
+        .filter(|(path, _)| *path != WORKER && !is_licence(path))
+        .map(|(path, content)| format!("{path:?}:\"{}\"", hex(&Sha256::digest(content))))
         .collect();
-    format!("{{\"version\":\"{}\",\"files\":[{}]}}\n", hex(&hash.finalize()), kept.join(",")).into_bytes()
+    format!("{{\"version\":\"{}\",\"files\":{{{}}}}}\n", hex(&hash.finalize()), kept.join(",")).into_bytes()
 }
 
 /// Writes one file into the table, and its forms beside it.
@@ -155,7 +156,7 @@ fn gzip(content: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(encoder.finish()?)
 }
 
-/// The first 16 bytes in hex: enough to tell versions apart.
+/// The first 8 bytes in hex: enough to tell versions apart.
 fn hex(digest: &[u8]) -> String {
-    digest.iter().take(16).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    digest.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -34,7 +34,9 @@ pub(crate) enum ExportError {
         "{0} is not readable as the list of an earlier export ({1}): remove it, or choose another directory"
     )]
     Manifest(PathBuf, String),
-    #[error("the app's page has no place for the server's name: this is a fault of the build")]
+    #[error(
+        "the app's page has no place for the server's name, or is not on its list: this is a fault of the build"
+    )]
     Page,
 }
 
@@ -85,10 +87,12 @@ pub(crate) fn export(dir: &Path, server: &str) -> Result<usize, ExportError> {
 /// What there is to write.
 fn files(server: &str, root: &Path) -> Result<Files, ExportError> {
     let mut files = Files::new();
+    let plain = |path| super::find(path).map(|file| file.plain).ok_or(ExportError::Page);
+    let page = page(plain("/")?, server)?;
     for file in FILES {
         let (name, content) = match file.path {
-            "/" => ("index.html", page(file.plain, server)?),
-            "/app-files.json" => ("app-files.json", list(file.plain, server)),
+            "/" => ("index.html", page.clone()),
+            "/app-files.json" => ("app-files.json", list(file.plain, &page, server)?),
             path => (path.trim_start_matches('/'), Cow::Borrowed(file.plain)),
         };
         files.insert(name.to_owned(), content);
@@ -103,12 +107,23 @@ fn page(plain: &[u8], server: &str) -> Result<Cow<'static, [u8]>, ExportError> {
     Ok(Cow::Owned(text.replacen(MARK, &told, 1).into_bytes()))
 }
 
+/// What the service worker learns from; as `build.rs` writes it.
+#[derive(Serialize, Deserialize)]
+struct List {
+    version: String,
+    /// By path the first bytes of the file's SHA-256 in hex.
+    files: BTreeMap<String, String>,
+}
+
 /// The page of another server is another version, or browsers would keep the page that they have.
-fn list(plain: &[u8], server: &str) -> Cow<'static, [u8]> {
-    let text = String::from_utf8_lossy(plain);
-    let version = text.split('"').nth(3).unwrap_or_default();
-    let new: String = hash(format!("{version} {server}").as_bytes()).chars().take(version.len()).collect();
-    Cow::Owned(text.replacen(version, &new, 1).into_bytes())
+fn list(plain: &[u8], page: &[u8], server: &str) -> Result<Cow<'static, [u8]>, ExportError> {
+    let mut list: List = serde_json::from_slice(plain).map_err(|_| ExportError::Page)?;
+    let known = list.files.get_mut("/").ok_or(ExportError::Page)?;
+    *known = hash(page).chars().take(known.len()).collect();
+    let version = hash(format!("{} {server}", list.version).as_bytes());
+    list.version = version.chars().take(list.version.len()).collect();
+    let text = serde_json::to_vec(&list).map_err(|_| ExportError::Page)?;
+    Ok(Cow::Owned(text))
 }
 
 /// Sites for Caddy and nginx that serve it as this server would.

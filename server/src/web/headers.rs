@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 /// No browser goes back to plain HTTP for a year.
 pub(crate) const HSTS: &str = "max-age=31536000";
 
-const PERMISSIONS: &str = "camera=(self), accelerometer=(), autoplay=(), bluetooth=(), clipboard-read=(), \
+const PERMISSIONS: &str = "camera=(self), accelerometer=(), autoplay=(), clipboard-read=(), \
      display-capture=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), local-fonts=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=()";
 

@@ -5,7 +5,7 @@ use countersign_protocol::api::{
 };
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
 use countersign_protocol::message::{Card, Envelope, MessageType, PADDED, Sealed};
-use countersign_protocol::{auth, card, random};
+use countersign_protocol::{auth, card, digest, random};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -397,4 +397,9 @@ impl Stream {
         let (name, data) = self.event().await.expect("the stream has ended");
         (name, serde_json::from_str(&data).unwrap())
     }
+}
+
+/// As the app's list names a file's content.
+pub(crate) fn first_of_sha256(content: &[u8]) -> String {
+    digest::sha256_hex(content).chars().take(16).collect()
 }

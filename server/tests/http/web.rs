@@ -1,9 +1,10 @@
 //! The web app as the server serves it.
 
-use crate::common::{Caller, PROGRAM, Server, assert_refused, http};
+use crate::common::{Caller, PROGRAM, Server, assert_refused, first_of_sha256, http};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,19 +26,20 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
 }
 
-async fn app_files(server: &Server) -> Vec<String> {
+/// By path what the list says of the file's content.
+async fn app_files(server: &Server) -> BTreeMap<String, String> {
     let list: Value =
         serde_json::from_str(&get(server, "/app-files.json").await.text().await.unwrap()).unwrap();
-    list["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_owned()).collect()
+    serde_json::from_value(list["files"].clone()).unwrap()
 }
 
 #[tokio::test]
 async fn every_file_of_the_list_is_served_with_its_type_and_the_headers_of_a_page() {
     let server = Server::start();
-    let mut files = app_files(&server).await;
-    files.extend(["/pair", "/sw.js", "/app-files.json"].map(str::to_owned));
-    for path in files {
-        let response = get(&server, &path).await;
+    let kept = app_files(&server).await;
+    let others = ["/pair", "/sw.js", "/app-files.json"];
+    for path in kept.keys().map(String::as_str).chain(others) {
+        let response = get(&server, path).await;
         assert_eq!(response.status(), 200, "{path}");
         let headers = response.headers().clone();
         let kind = match path.rsplit_once('.').map_or("html", |(_, ending)| ending) {
@@ -64,7 +66,11 @@ async fn every_file_of_the_list_is_served_with_its_type_and_the_headers_of_a_pag
         );
         assert!(!headers.contains_key("strict-transport-security"), "the origin is http");
         assert!(!headers.contains_key("set-cookie"));
-        assert!(!response.bytes().await.unwrap().is_empty(), "{path}");
+        let content = response.bytes().await.unwrap();
+        assert!(!content.is_empty(), "{path}");
+        if let Some(hash) = kept.get(path) {
+            assert_eq!(first_of_sha256(&content), *hash, "{path}");
+        }
     }
 }
 

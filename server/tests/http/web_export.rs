@@ -1,6 +1,6 @@
 //! The web app written for hosting elsewhere.
 
-use crate::common::PROGRAM;
+use crate::common::{PROGRAM, first_of_sha256};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -32,10 +32,10 @@ fn the_whole_app_is_written_with_its_server_and_how_to_serve_it() {
         "{page}"
     );
     let list: Value = serde_json::from_str(&fs::read_to_string(app.join("app-files.json")).unwrap()).unwrap();
-    for file in list["files"].as_array().unwrap() {
-        let name = file.as_str().unwrap().trim_start_matches('/');
+    for (file, hash) in list["files"].as_object().unwrap() {
+        let name = file.trim_start_matches('/');
         let name = if name.is_empty() { "index.html" } else { name };
-        assert!(fs::metadata(app.join(name)).unwrap().len() > 0, "{name}");
+        assert_eq!(first_of_sha256(&fs::read(app.join(name)).unwrap()), hash.as_str().unwrap(), "{name}");
     }
     let headers = fs::read_to_string(app.join("headers.txt")).unwrap();
     let policy = "connect-src 'self' https://push.example.com; manifest-src";

@@ -5,6 +5,8 @@ import { openEngine } from '../js/engine/engine.js';
 import { generateSealKey } from '../js/core/hpke.js';
 import { SigningKey } from '../js/core/keys.js';
 import * as bytes from '../js/core/bytes.js';
+import { Database } from '../js/engine/db.js';
+import { Store } from '../js/engine/store.js';
 import { Host, ORIGIN, Server } from './host.mjs';
 
 const fault = (code) => (error) => error.code === code;
@@ -345,6 +347,104 @@ test('a request that comes before its host is pinned waits for that', async (t) 
   await host.receipt(pairing);
   await ended;
   await until(() => engine.items.length === 1, 'the test ring');
+});
+
+/** A promise, and what fulfils it. */
+function latch() {
+  let open;
+  const opened = new Promise((resolve) => { open = resolve; });
+  return { open, opened };
+}
+
+/**
+ * The test ring comes while its host is being pinned: the engine's reading of it stands still after its step `point`
+ * until the host is pinned, and the engine was told so only if `isTold`.
+ * @returns whether reading it takes that many steps
+ */
+async function ringWhilePinned(t, point, isTold) {
+  const [server, host] = [new Server(), await Host.make()];
+  const engine = await openAt(t, server, memoryDatabase());
+  const [run, pin] = [Database.prototype.run, Store.prototype.pin];
+  const [read, goOn, pinned, tell] = [latch(), latch(), latch(), latch()];
+  let [steps, wanted, isReached, lastAt] = [0, Infinity, false, 0];
+  const steady = async () => until(() => performance.now() - lastAt > 40, 'quiet');
+  const runs = t.mock.method(Database.prototype, 'run', async function (...all) {
+    lastAt = performance.now();
+    const step = steps++;
+    const result = await run.apply(this, all);
+    if (step !== wanted) return result;
+    isReached = true;
+    read.open();
+    await goOn.opened;
+    return result;
+  });
+  const pins = t.mock.method(Store.prototype, 'pin', async function (...all) {
+    await pin.apply(this, all);
+    pinned.open();
+    await tell.opened;
+  });
+  try {
+    const pairing = await host.pair(server);
+    const session = await engine.pair(pairing.link);
+    const ended = session.start({ name: 'phone', notify: false });
+    await until(() => pairing.box.m1.length > 0 && server.isListening, 'listening');
+    await host.reveal(pairing);
+    await until(() => session.step === 'code', 'code');
+    await steady();
+    wanted = steps + point;
+    server.push(await host.request({ kind: 'test', confirm: 'tap' }));
+    lastAt = performance.now();
+    await Promise.race([read.opened, steady()]);
+    await host.receipt(pairing);
+    await pinned.opened;
+    if (isTold) {
+      tell.open();
+      await ended;
+    }
+    await steady();
+    goOn.open();
+    await steady();
+    tell.open();
+    await ended;
+    await until(() => engine.items.length > 0 || engine.alarms.length > 0, `the test ring that was read up to step ${point}`);
+    assert.deepEqual([engine.items.map((item) => item.request.kind), engine.alarms], [['test'], []], `after step ${point}`);
+    return isReached;
+  } finally {
+    runs.mock.restore();
+    pins.mock.restore();
+    engine.stop();
+  }
+}
+
+for (const [when, isTold] of [['before', false], ['after', true]]) {
+  test(`a test ring that is read while its host is pinned is neither lost nor an alarm, ${when} the app knows`, async (t) => {
+    let point = 0;
+    while (await ringWhilePinned(t, point, isTold)) point += 1;
+    assert.ok(point >= 2, `only ${point} points were tried`);
+  });
+}
+
+test('a test ring that another tab hears is there once its host is pinned', async (t) => {
+  // Only one tab of a browser listens.
+  let held = Promise.resolve();
+  const locks = { request: (_, { signal }, hold) => { held = held.then(() => !signal.aborted && hold()); return held; } };
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+  Object.defineProperty(globalThis, 'navigator', { value: { locks }, configurable: true });
+  t.after(() => (before ? Object.defineProperty(globalThis, 'navigator', before) : delete globalThis.navigator));
+  const { server, database } = await paired(t);
+  const [tab, host] = [await openAt(t, server, database), await Host.make('db-2')];
+  const pairing = await host.pair(server);
+  const session = await tab.pair(pairing.link);
+  const ended = session.start({ name: 'phone', notify: false });
+  await until(() => pairing.box.m1.length > 0, 'm1');
+  await host.reveal(pairing);
+  await until(() => session.step === 'code', 'code');
+  server.push(await host.request({ kind: 'test', confirm: 'tap' }));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await host.receipt(pairing);
+  await ended;
+  await until(() => tab.items.length === 1, 'the test ring');
+  assert.deepEqual(tab.alarms, []);
 });
 
 test('phone codes are for paired machines', async (t) => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { memoryDatabase } from './setup.mjs';
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -178,17 +179,24 @@ function browser(t) {
   const all = new Map();
   const served = { version: 'one', files: ['/', '/a.js'], busy: false };
   const nameOf = (request) => new URL(request.url ?? request, ORIGIN).pathname;
-  const get = async (request) => (nameOf(request) === '/app-files.json' ? Response.json(served) : new Response(`${served.version} ${nameOf(request)}`));
+  const content = (name) => `${served.version} ${name}`;
+  const hashOf = (name) => createHash('sha256').update(content(name)).digest('hex').slice(0, 16);
+  const list = () => ({ version: served.version, files: Object.fromEntries(served.files.map((name) => [name, hashOf(name)])) });
+  const asked = [];
+  const http = new Map();
+  const get = async (path, { cache }) => {
+    if (path === '/app-files.json') return Response.json(list());
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    if (cache !== 'force-cache' || !http.has(path)) {
+      asked.push(path);
+      http.set(path, served.lies ?? content(path));
+    }
+    return new Response(http.get(path));
+  };
   const cache = (kept) => ({
     match: async (request) => kept.get(nameOf(request))?.clone(),
     put: async (request, response) => kept.set(nameOf(request), response),
     delete: async (request) => kept.delete(nameOf(request)),
-    addAll: async (requests) => {
-      for (const request of requests) {
-        await new Promise((resolve) => setTimeout(resolve, 5));
-        kept.set(nameOf(request), await get(request));
-      }
-    },
   });
   let last = Promise.resolve();
   let held = 0;
@@ -209,11 +217,6 @@ function browser(t) {
       keys: async () => [...all.keys()],
     },
     fetch: get,
-    Request: class {
-      constructor(path) {
-        this.url = ORIGIN + path;
-      }
-    },
     navigator: { locks: { request } },
   };
   for (const [name, value] of Object.entries(stubs)) {
@@ -224,13 +227,13 @@ function browser(t) {
   const open = async () => (await serve({ url: `${ORIGIN}/`, mode: 'navigate' }, async () => served.busy)).text();
   const cached = (version) => all.get(`countersign-app-${version}`);
   const waiting = () => all.get('countersign-versions')?.has('/next');
-  return { served, open, cached, waiting };
+  return { served, open, cached, waiting, http, asked };
 }
 
 test('two workers that update at once leave a whole version', async (t) => {
   const { served, open, cached, waiting } = browser(t);
   await Promise.all([update(), update()]);
-  assert.deepEqual([[...cached('one').keys()], waiting()], [['/', '/a.js'], false]);
+  assert.deepEqual([[...cached('one').keys()], waiting()], [['/a.js', '/'], false]);
   served.version = 'two';
   const updating = Promise.all([update(), update()]);
   assert.equal(await open(), 'one /', 'a navigation does not wait for the download');
@@ -247,7 +250,7 @@ test('a version whose files are gone is none, and one that was taken back does n
   await update();
   cached('one').clear();
   await update();
-  assert.deepEqual([[...cached('one').keys()], waiting()], [['/', '/a.js'], false]);
+  assert.deepEqual([[...cached('one').keys()], waiting()], [['/a.js', '/'], false]);
   served.version = 'two';
   await update();
   assert.equal(waiting(), true);
@@ -255,8 +258,23 @@ test('a version whose files are gone is none, and one that was taken back does n
   await update();
   assert.equal(waiting(), false);
   Object.assign(served, { version: 'three', files: ['/a.js'] });
-  await assert.rejects(update(), /lacks its page/);
+  await assert.rejects(update(), /no list/);
   assert.deepEqual([await open(), waiting()], ['one /', false]);
+});
+
+test('what the page has loaded is not asked for again, unless it is of another version', async (t) => {
+  const { served, open, http, asked, cached } = browser(t);
+  http.set('/a.js', 'one /a.js');
+  await update();
+  assert.deepEqual(asked, ['/']);
+  served.version = 'two';
+  await update();
+  assert.deepEqual(asked.slice(1).sort(), ['/', '/a.js'], 'the browser kept only the old ones');
+  assert.equal(await (await cached('two').get('/a.js')).text(), 'two /a.js');
+  Object.assign(served, { version: 'three', lies: 'two /a.js' });
+  await assert.rejects(update(), /is not of version three/);
+  assert.equal(cached('three'), undefined);
+  assert.equal(await open(), 'two /');
 });
 
 test('both languages have the same words', () => {

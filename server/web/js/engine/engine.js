@@ -4,6 +4,7 @@ import { clip } from '../core/bytes.js';
 import { asFault, Fault } from '../core/fault.js';
 import { generateSealKey } from '../core/hpke.js';
 import { MAX_DEVICE_NAME } from '../core/messages.js';
+import { peek } from '../core/seal.js';
 import { parseTicket } from '../core/ticket.js';
 import { pause } from '../relay/listener.js';
 import { Relay } from '../relay/relay.js';
@@ -225,7 +226,7 @@ export class Engine extends EventTarget {
         this.start();
         this.#adjust();
       },
-      pinned: () => this.#pinned(),
+      pinned: () => this.#refresh(),
     });
   }
 
@@ -380,6 +381,7 @@ export class Engine extends EventTarget {
     const [record, { machines, items, alarms, news }] = [await this.#store.meta('device'), await this.#store.snapshot()];
     await this.#useDevice(record);
     this.#records = machines;
+    this.#hearParked();
     this.machines = this.#device ? this.#view.machines(machines, this.#device.id) : [];
     this.items = this.#view.items(items, this.machines);
     this.alarms = alarms.sort((a, b) => b.at - a.at);
@@ -495,17 +497,18 @@ export class Engine extends EventTarget {
   /** @param {Sealed} sealed */
   async #hear(sealed) {
     const { kind } = await this.#store.receive(sealed, this.#own());
-    if (kind !== 'parked' || this.#parked.length >= MAX_PARKED) return;
-    this.#parked.push(sealed);
-    // Its host may have been pinned while this was looked at: then nobody else takes it up.
-    if (!(await this.#store.meta('pairing'))) await this.#pinned();
+    if (kind !== 'parked') return;
+    this.#parked = [...this.#parked, sealed].slice(-MAX_PARKED);
+    // Its host may have been pinned while this was looked at.
+    await this.#refresh();
   }
 
-  async #pinned() {
-    const parked = this.#parked;
-    this.#parked = [];
-    for (const sealed of parked) await this.#hear(sealed);
-    await this.#refresh();
+  /** What was parked, of hosts that are pinned now: by this tab, or another one. */
+  #hearParked() {
+    const isPinned = (/** @type {Sealed} */ sealed) => this.#records.some(({ id }) => id === peek(sealed).from);
+    const pinned = this.#parked.filter(isPinned);
+    this.#parked = this.#parked.filter((sealed) => !pinned.includes(sealed));
+    for (const sealed of pinned) this.#quietly(this.#hear(sealed));
   }
 
   /**

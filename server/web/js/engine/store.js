@@ -146,11 +146,13 @@ export class Store {
   async #expected(alarming, sealed, own) {
     if (alarming.reason !== 'unknown-host') return undefined;
     const [{ from }, now] = [peek(sealed), this.clock.wall()];
+    // At one time: pinning ends the pairing.
+    const [machine, pairing, forgotten] = await this.db.run(['machines', 'meta'], 'readonly', ({ machines, meta }) =>
+      Promise.all([machines.get(from), meta.get('pairing'), meta.get('forgotten')]),
+    );
     // It was pinned while its message was looked at.
-    if (await this.machine(from)) return this.receive(sealed, own);
-    const pairing = await this.meta('pairing');
+    if (machine) return this.receive(sealed, own);
     if (pairing?.host === from && pairing.until > now) return { kind: 'parked' };
-    const forgotten = await this.meta('forgotten');
     return (forgotten?.[from] ?? 0) > now ? { kind: 'known' } : undefined;
   }
 

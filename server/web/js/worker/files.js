@@ -1,7 +1,9 @@
 // The app's own files, kept so that it opens without a network. One cache a version: a version is complete or not
 // there, and takes over at a navigation when no request is open.
 
-/** @typedef {{version: string, files: string[]}} AppFiles */
+import { hex } from '../core/bytes.js';
+
+/** @typedef {{version: string, files: Record<string, string>}} AppFiles by path the first bytes of a file's SHA-256, in hex */
 
 /** What the server generates from its files. */
 const LIST = '/app-files.json';
@@ -10,10 +12,12 @@ const PREFIX = 'countersign-app-';
 const POINTERS = 'countersign-versions';
 const [CURRENT, NEXT] = ['/current', '/next'];
 const MAX_FILES = 500;
+const HASH = /^(?:[0-9a-f]{2}){8,32}$/;
 /** The list is asked for at most this often. */
 const CHECK_MS = 60_000;
-/** Pages of the app; all have one file. */
-const PAGES = ['/', '/pair'];
+/** The page, and where pairing links lead; both have one file. */
+const PAGE = '/';
+const PAGES = [PAGE, '/pair'];
 
 /** The old worker and the one that is being installed share the caches. */
 const LOCK = 'countersign-files';
@@ -30,7 +34,7 @@ async function pointer(name) {
  * @returns {Promise<boolean>} whether its files are here; browsers drop caches, too
  */
 async function isWhole(version) {
-  return (await (await caches.open(PREFIX + version)).match('/')) !== undefined;
+  return (await (await caches.open(PREFIX + version)).match(PAGE)) !== undefined;
 }
 
 /** @param {string} name @returns {Promise<string|undefined>} the version, if its files are here */
@@ -48,14 +52,28 @@ async function point(name, version) {
 async function list() {
   const response = await fetch(LIST, { cache: 'no-store', credentials: 'omit' });
   const { version, files } = response.ok ? await response.json() : {};
+  const kept = Object.entries(files ?? {});
   const isSound =
     typeof version === 'string' &&
     /^[\w.+-]{1,128}$/.test(version) &&
-    Array.isArray(files) &&
-    files.length <= MAX_FILES &&
-    files.every((file) => typeof file === 'string' && /^\/(?!\/|v1\/)/.test(file));
+    Object.hasOwn(files, PAGE) &&
+    kept.length <= MAX_FILES &&
+    kept.every(([path, hash]) => /^\/(?!\/|v1\/)/.test(path) && typeof hash === 'string' && HASH.test(hash));
   if (!isSound) throw new TypeError('no list of files');
   return { version, files };
+}
+
+/**
+ * @param {string} path
+ * @param {string} hash
+ * @param {RequestCache} cache
+ * @returns {Promise<Response|undefined>} the file, if it is the one that the list means
+ */
+async function file(path, hash, cache) {
+  const response = await fetch(path, { cache, credentials: 'omit' });
+  const content = await response.clone().arrayBuffer();
+  const digest = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', content)));
+  return response.ok && digest.startsWith(hash) ? response : undefined;
 }
 
 /** Brings the newest version here, if it is another one. It is served at once only when there was none. */
@@ -76,11 +94,20 @@ async function updateAlone() {
   if (version === next) return;
   await caches.delete(PREFIX + version);
   const cache = await caches.open(PREFIX + version);
-  await cache.addAll(files.map((file) => new Request(file, { cache: 'no-cache', credentials: 'omit' })));
-  // A server that was replaced meanwhile may have given files of both versions.
-  if ((await list()).version !== version || !(await isWhole(version))) {
+  const keep = async (/** @type {[string, string]} */ [path, hash]) => {
+    // What the page has just loaded is not asked for again; a server that was replaced meanwhile has other files.
+    const response = (await file(path, hash, 'force-cache')) ?? (await file(path, hash, 'no-cache'));
+    if (!response) throw new TypeError(`${path} is not of version ${version}`);
+    await cache.put(path, response);
+  };
+  const { [PAGE]: page = '', ...rest } = files;
+  try {
+    await Promise.all(Object.entries(rest).map(keep));
+    // The last, because with it the version counts as whole.
+    await keep([PAGE, page]);
+  } catch (error) {
     await caches.delete(PREFIX + version);
-    throw new TypeError('the version has changed meanwhile, or lacks its page');
+    throw error;
   }
   await point(current ? NEXT : CURRENT, version);
 }
@@ -131,7 +158,7 @@ export async function serve(request, isBusy) {
   const kept = await (async () => {
     if (isPage) await settle(isBusy);
     const current = await whole(CURRENT);
-    return current && (await (await caches.open(PREFIX + current)).match(isPage ? '/' : pathname));
+    return current && (await (await caches.open(PREFIX + current)).match(isPage ? PAGE : pathname));
   })().catch(() => undefined);
   return kept || fetch(request);
 }
