@@ -21,6 +21,10 @@ const NOT_SHIPPED: [&str; 6] =
 const NOT_SHIPPED_ENDINGS: [&str; 2] = [".md", ".ts"];
 /// What the service worker does not keep: the browser keeps the worker itself.
 const WORKER: &str = "/sw.js";
+/// What it keeps once it is asked for: the languages beside the one that everything falls back to, and the icons
+/// that only installing takes.
+const LATER: [&str; 4] =
+    ["/js/text/de.js", "/icons/apple-touch-icon.png", "/icons/icon-512.png", "/icons/maskable-512.png"];
 /// Brotli's strongest setting, and its usual window.
 const BROTLI_QUALITY: u32 = 11;
 const BROTLI_WINDOW: u32 = 22;
@@ -78,12 +82,17 @@ fn app_files(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
             hash.update(part);
         }
     }
-    let kept: Vec<_> = files
-        .iter()
-        .filter(|(path, _)| *path != WORKER && !is_licence(path))
-        .map(|(path, content)| format!("{path:?}:\"{}\"", hex(&Sha256::digest(content))))
-        .collect();
-    format!("{{\"version\":\"{}\",\"files\":{{{}}}}}\n", hex(&hash.finalize()), kept.join(",")).into_bytes()
+    let part = |is_later: bool| {
+        let named: Vec<_> = files
+            .iter()
+            .filter(|(path, _)| *path != WORKER && !is_licence(path))
+            .filter(|(path, _)| LATER.contains(&path.as_str()) == is_later)
+            .map(|(path, content)| format!("{path:?}:\"{}\"", hex(&Sha256::digest(content))))
+            .collect();
+        named.join(",")
+    };
+    let (version, files, later) = (hex(&hash.finalize()), part(false), part(true));
+    format!("{{\"version\":\"{version}\",\"files\":{{{files}}},\"later\":{{{later}}}}}\n").into_bytes()
 }
 
 /// Writes one file into the table, and its forms beside it.

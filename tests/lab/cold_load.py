@@ -20,9 +20,9 @@ ANSWERED = re.compile(r'^countersign_\w*requests_total\{(?=[^}]*route="app")[^}]
 class Cost:
     """Until page and service worker have all that they need."""
 
-    # Of the app's files, compressed as they are sent, each once.
+    # Of all the app's files, compressed as they are sent, each once: with every language, and the icons that installing takes.
     files: int
-    # All that was received: answers that say "unchanged" to the worker's second look, headers, TLS.
+    # All that was received: with headers, TLS, and answers that say "unchanged" when the worker asks for its modules.
     wire: int
     requests: int
 
@@ -55,8 +55,8 @@ def measure(directory):
                 return answer.read()
 
         requests = sum(int(count) for count in ANSWERED.findall(get("/metrics").decode()))
-        names = json.loads(get("/app-files.json"))["files"]
-        files = sum(len(get(name, "br")) for name in {*names, "/app-files.json", "/sw.js"})
+        names = json.loads(get("/app-files.json"))
+        files = sum(len(get(name, "br")) for name in {*names["files"], *names["later"], "/app-files.json", "/sw.js"})
         return Cost(files, last, requests)
     finally:
         page.close()

@@ -113,6 +113,7 @@ struct List {
     version: String,
     /// By path the first bytes of the file's SHA-256 in hex.
     files: BTreeMap<String, String>,
+    later: BTreeMap<String, String>,
 }
 
 /// The page of another server is another version, or browsers would keep the page that they have.

@@ -30,7 +30,11 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 async fn app_files(server: &Server) -> BTreeMap<String, String> {
     let list: Value =
         serde_json::from_str(&get(server, "/app-files.json").await.text().await.unwrap()).unwrap();
-    serde_json::from_value(list["files"].clone()).unwrap()
+    let part =
+        |name: &str| -> BTreeMap<String, String> { serde_json::from_value(list[name].clone()).unwrap() };
+    let mut files = part("files");
+    files.extend(part("later"));
+    files
 }
 
 #[tokio::test]

@@ -32,7 +32,8 @@ fn the_whole_app_is_written_with_its_server_and_how_to_serve_it() {
         "{page}"
     );
     let list: Value = serde_json::from_str(&fs::read_to_string(app.join("app-files.json")).unwrap()).unwrap();
-    for (file, hash) in list["files"].as_object().unwrap() {
+    let later = list["later"].as_object().unwrap();
+    for (file, hash) in list["files"].as_object().unwrap().iter().chain(later) {
         let name = file.trim_start_matches('/');
         let name = if name.is_empty() { "index.html" } else { name };
         assert_eq!(first_of_sha256(&fs::read(app.join(name)).unwrap()), hash.as_str().unwrap(), "{name}");

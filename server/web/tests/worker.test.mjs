@@ -177,17 +177,19 @@ test('denying says whether the answer is kept when it could not be sent', async 
 /** A server's files and a browser's caches and locks. */
 function browser(t) {
   const all = new Map();
-  const served = { version: 'one', files: ['/', '/a.js'], busy: false };
+  const served = { version: 'one', files: ['/', '/a.js'], later: [], busy: false };
   const nameOf = (request) => new URL(request.url ?? request, ORIGIN).pathname;
   const content = (name) => `${served.version} ${name}`;
   const hashOf = (name) => createHash('sha256').update(content(name)).digest('hex').slice(0, 16);
-  const list = () => ({ version: served.version, files: Object.fromEntries(served.files.map((name) => [name, hashOf(name)])) });
+  const hashes = (names) => Object.fromEntries(names.map((name) => [name, hashOf(name)]));
+  const list = () => ({ version: served.version, files: hashes(served.files), later: hashes(served.later) });
   const asked = [];
   const http = new Map();
   const get = async (path, { cache }) => {
     if (path === '/app-files.json') return Response.json(list());
     await new Promise((resolve) => setTimeout(resolve, 5));
-    if (cache !== 'force-cache' || !http.has(path)) {
+    if (cache === 'only-if-cached' && !http.has(path)) throw new TypeError('not cached');
+    if (cache === 'no-cache' || !http.has(path)) {
       asked.push(path);
       http.set(path, served.lies ?? content(path));
     }
@@ -224,16 +226,18 @@ function browser(t) {
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
     t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
   }
-  const open = async () => (await serve({ url: `${ORIGIN}/`, mode: 'navigate' }, async () => served.busy)).text();
+  const asking = (path) => serve({ url: ORIGIN + path, mode: path === '/' ? 'navigate' : 'cors' }, async () => served.busy);
+  const ask = async (path) => (await asking(path)).text();
+  const open = () => ask('/');
   const cached = (version) => all.get(`countersign-app-${version}`);
   const waiting = () => all.get('countersign-versions')?.has('/next');
-  return { served, open, cached, waiting, http, asked };
+  return { served, ask, asking, open, cached, waiting, http, asked };
 }
 
 test('two workers that update at once leave a whole version', async (t) => {
   const { served, open, cached, waiting } = browser(t);
   await Promise.all([update(), update()]);
-  assert.deepEqual([[...cached('one').keys()], waiting()], [['/a.js', '/'], false]);
+  assert.deepEqual([[...cached('one').keys()], waiting()], [['/a.js', '/app-files.json', '/'], false]);
   served.version = 'two';
   const updating = Promise.all([update(), update()]);
   assert.equal(await open(), 'one /', 'a navigation does not wait for the download');
@@ -250,7 +254,7 @@ test('a version whose files are gone is none, and one that was taken back does n
   await update();
   cached('one').clear();
   await update();
-  assert.deepEqual([[...cached('one').keys()], waiting()], [['/a.js', '/'], false]);
+  assert.deepEqual([[...cached('one').keys()], waiting()], [['/a.js', '/app-files.json', '/'], false]);
   served.version = 'two';
   await update();
   assert.equal(waiting(), true);
@@ -275,6 +279,24 @@ test('what the page has loaded is not asked for again, unless it is of another v
   await assert.rejects(update(), /is not of version three/);
   assert.equal(cached('three'), undefined);
   assert.equal(await open(), 'two /');
+});
+
+test('what is not for everybody is kept once it was asked for', async (t) => {
+  const { served, ask, asking, http, asked, cached } = browser(t);
+  served.later = ['/de.js', '/fr.js'];
+  http.set('/de.js', 'one /de.js');
+  await update();
+  assert.deepEqual([[...cached('one').keys()].sort(), asked], [['/', '/a.js', '/app-files.json', '/de.js'], ['/a.js', '/']], 'the page had loaded it');
+  assert.equal(await ask('/fr.js'), 'one /fr.js');
+  assert.equal(await ask('/fr.js'), 'one /fr.js');
+  assert.deepEqual(asked.slice(2), ['/fr.js'], 'once');
+  served.version = 'two';
+  await update();
+  assert.deepEqual([...cached('two').keys()].sort(), ['/', '/a.js', '/app-files.json', '/de.js', '/fr.js'], 'a new version has it, too');
+  cached('one').delete('/fr.js');
+  served.busy = true;
+  assert.equal((await asking('/fr.js')).type, 'error', 'what the server has by now is of another version');
+  assert.equal(cached('one').has('/fr.js'), false);
 });
 
 test('both languages have the same words', () => {

@@ -58,7 +58,7 @@ export async function send(fetch, { method, url, body, token, accept, signal }) 
       body: body === undefined ? null : JSON.stringify(body),
       signal: signal ?? null,
       cache: 'no-store',
-      credentials: 'omit',
+      credentials: 'same-origin',
       redirect: 'error',
       referrerPolicy: 'no-referrer',
     });

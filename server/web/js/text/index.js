@@ -22,8 +22,10 @@ export function chosenLanguage() {
 export async function loadText(choice) {
   if (choice) localStorage.setItem(STORED, choice);
   const asked = choice ?? chosenLanguage() ?? navigator.languages.map((l) => l.slice(0, 2)).find((l) => l in LANGUAGES);
-  language = asked === 'de' ? 'de' : 'en';
-  words = (language === 'de' ? await import('./de.js') : await import('./en.js')).default;
+  const german = asked === 'de' ? await import('./de.js').catch(() => undefined) : undefined;
+  // Without a network a language is there if it was used before; English always is.
+  words = (german ?? (await import('./en.js'))).default;
+  language = german ? 'de' : 'en';
   document.documentElement.lang = language;
 }
 

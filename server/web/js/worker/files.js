@@ -3,7 +3,8 @@
 
 import { hex } from '../core/bytes.js';
 
-/** @typedef {{version: string, files: Record<string, string>}} AppFiles by path the first bytes of a file's SHA-256, in hex */
+/** @typedef {Record<string, string>} Hashes by path the first bytes of a file's SHA-256, in hex */
+/** @typedef {{version: string, files: Hashes, later: Hashes}} AppFiles `later` is kept once it is asked for */
 
 /** What the server generates from its files. */
 const LIST = '/app-files.json';
@@ -50,17 +51,21 @@ async function point(name, version) {
 
 /** @returns {Promise<AppFiles>} */
 async function list() {
-  const response = await fetch(LIST, { cache: 'no-store', credentials: 'omit' });
-  const { version, files } = response.ok ? await response.json() : {};
-  const kept = Object.entries(files ?? {});
+  const response = await fetch(LIST, { cache: 'no-store', credentials: 'same-origin' });
+  return sound(response.ok ? await response.json() : {});
+}
+
+/** @param {any} list @returns {AppFiles} */
+function sound({ version, files, later }) {
+  const named = Object.entries({ ...files, ...later });
   const isSound =
     typeof version === 'string' &&
     /^[\w.+-]{1,128}$/.test(version) &&
-    Object.hasOwn(files, PAGE) &&
-    kept.length <= MAX_FILES &&
-    kept.every(([path, hash]) => /^\/(?!\/|v1\/)/.test(path) && typeof hash === 'string' && HASH.test(hash));
+    Object.hasOwn(files ?? {}, PAGE) &&
+    named.length <= MAX_FILES &&
+    named.every(([path, hash]) => /^\/(?!\/|v1\/)/.test(path) && typeof hash === 'string' && HASH.test(hash));
   if (!isSound) throw new TypeError('no list of files');
-  return { version, files };
+  return { version, files, later: later ?? {} };
 }
 
 /**
@@ -70,7 +75,7 @@ async function list() {
  * @returns {Promise<Response|undefined>} the file, if it is the one that the list means
  */
 async function file(path, hash, cache) {
-  const response = await fetch(path, { cache, credentials: 'omit' });
+  const response = await fetch(path, { cache, credentials: 'same-origin', mode: 'same-origin' });
   const content = await response.clone().arrayBuffer();
   const digest = hex(new Uint8Array(await crypto.subtle.digest('SHA-256', content)));
   return response.ok && digest.startsWith(hash) ? response : undefined;
@@ -84,7 +89,8 @@ export async function update() {
 }
 
 async function updateAlone() {
-  const { version, files } = await list();
+  const all = await list();
+  const { version, files, later } = all;
   const [current, next] = [await whole(CURRENT), await whole(NEXT)];
   if (version === current) {
     // What waited was taken back.
@@ -102,7 +108,8 @@ async function updateAlone() {
   };
   const { [PAGE]: page = '', ...rest } = files;
   try {
-    await Promise.all(Object.entries(rest).map(keep));
+    await Promise.all([...Object.entries(rest), ...(await used(later, current))].map(keep));
+    await cache.put(LIST, Response.json(all));
     // The last, because with it the version counts as whole.
     await keep([PAGE, page]);
   } catch (error) {
@@ -110,6 +117,19 @@ async function updateAlone() {
     throw error;
   }
   await point(current ? NEXT : CURRENT, version);
+}
+
+/**
+ * @param {Hashes} later
+ * @param {string|undefined} current the version until now
+ * @returns {Promise<[string, string][]>} what of it this browser uses: it was kept, or the page has loaded it
+ */
+async function used(later, current) {
+  const before = current && (await caches.open(PREFIX + current));
+  const isUsed = async (/** @type {[string, string]} */ [path, hash]) =>
+    before ? before.match(path) : file(path, hash, 'only-if-cached').catch(() => undefined);
+  const found = await Promise.all(Object.entries(later).map(async (entry) => ((await isUsed(entry)) ? entry : [])));
+  return /** @type {[string, string][]} */ (found.filter(({ length }) => length > 0));
 }
 
 /** Looks for a newer version, now and then. */
@@ -158,7 +178,25 @@ export async function serve(request, isBusy) {
   const kept = await (async () => {
     if (isPage) await settle(isBusy);
     const current = await whole(CURRENT);
-    return current && (await (await caches.open(PREFIX + current)).match(isPage ? PAGE : pathname));
+    if (!current) return undefined;
+    const cache = await caches.open(PREFIX + current);
+    return (await cache.match(isPage ? PAGE : pathname)) ?? (await later(cache, pathname));
   })().catch(() => undefined);
   return kept || fetch(request);
+}
+
+/**
+ * @param {Cache} cache of a version
+ * @param {string} path
+ * @returns {Promise<Response|undefined>} a file of this version that was not asked for until now
+ */
+async function later(cache, path) {
+  const list = await (await cache.match(LIST))?.json();
+  const hash = list && path !== LIST ? sound(list).later[path] : undefined;
+  if (!hash) return undefined;
+  const response = await file(path, hash, 'no-cache').catch(() => undefined);
+  // Files of two versions do not fit together.
+  if (!response) return Response.error();
+  await cache.put(path, response.clone());
+  return response;
 }
