@@ -1,7 +1,6 @@
 //! A request that is open: its bytes, whom it was sent to, and what has become of it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -57,8 +56,8 @@ pub struct OpenRequest {
     changed: Notify,
     code: RefCell<Option<Zeroizing<String>>>,
     evidence: RefCell<Option<Verified>>,
-    /// Digests of the decisions that were seen: devices repeat them until they hear of the end.
-    seen: RefCell<HashSet<[u8; 32]>>,
+    /// What each device has answered: devices repeat it until they hear of the end.
+    seen: RefCell<Vec<(String, Answer)>>,
 }
 
 impl OpenRequest {
@@ -148,9 +147,16 @@ impl OpenRequest {
         }
     }
 
-    /// Whether a decision was seen before; from now on it was.
+    /// Whether this device has answered the same before; from now on it has. Another text with the same
+    /// answer says nothing new, so that each device is heard three times at most, whatever it sends.
     pub fn knows(&self, decision: &Verified) -> bool {
-        !self.seen.borrow_mut().insert(digest::sha256(&decision.bytes))
+        let answered = (decision.device.clone(), decision.decision.decision);
+        let mut seen = self.seen.borrow_mut();
+        let known = seen.contains(&answered);
+        if !known {
+            seen.push(answered);
+        }
+        known
     }
 
     /// Takes a verified decision. `false` when it came too late to mean anything.
@@ -299,5 +305,29 @@ fn outcome(state: State) -> ClosedOutcome {
         State::Withdrawn | State::New | State::Posted | State::Unreachable | State::Approved => {
             ClosedOutcome::Withdrawn
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Lab, TestDevice};
+    use crate::verify;
+    use countersign_protocol::message::Decision;
+
+    #[tokio::test]
+    async fn what_is_remembered_of_a_devices_answers_has_a_bound() {
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("alice", &device).await;
+        let request = lab.request("alice", Confirm::Code, Duration::from_secs(60));
+        for counter in 1..100 {
+            for answer in [Answer::Approve, Answer::Deny, Answer::Report] {
+                let said = Decision { counter, ..TestDevice::decision(&request, answer) };
+                let sealed = device.seal(&lab, &request, &device.sign(&said));
+                let said = verify::decision(&lab.app, &request, &sealed).unwrap();
+                assert_eq!(request.knows(&said), counter > 1);
+            }
+        }
+        assert_eq!(request.seen.borrow().len(), 3);
     }
 }

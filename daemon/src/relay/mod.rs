@@ -224,7 +224,8 @@ impl Relay {
 
     /// Posts the end of a request once more, for a phone that has not heard of it.
     pub fn close_again(&self, id: &str) {
-        if self.outbox.borrow().get(id).is_some_and(|entry| entry.is_end() && entry.acknowledged) {
+        let is_due = self.due.borrow().iter().any(|due| due == id);
+        if !is_due && self.outbox.borrow().get(id).is_some_and(|entry| entry.is_end() && entry.acknowledged) {
             self.say(id);
         }
     }

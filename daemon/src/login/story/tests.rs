@@ -3,6 +3,7 @@
 mod code;
 mod ends;
 mod factors;
+mod late;
 mod pairing;
 mod tap;
 
