@@ -78,7 +78,7 @@ pub fn ending(ended: &Ended) -> String {
         Some(ClosedOutcome::Reported) => "denied and reported",
         Some(ClosedOutcome::Expired) => "expired: nobody answered, or the code was not typed",
         Some(ClosedOutcome::Withdrawn) => "withdrawn: the other side went away",
-        Some(ClosedOutcome::Failed) => "failed: wrong codes were typed",
+        Some(ClosedOutcome::Failed) => "failed: wrong codes were typed, or the host could not write it down",
         Some(ClosedOutcome::Replaced) => "replaced by another request",
         Some(ClosedOutcome::Otherwise) => "decided in another way",
         None => "over: its time ran out",

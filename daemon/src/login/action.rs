@@ -10,7 +10,7 @@ use countersign_protocol::message::Confirm;
 use tokio::time::timeout;
 
 use super::facts::Facts;
-use super::open::{Manner, Open};
+use super::open::{Manner, Open, settle};
 use super::prompts;
 use super::report;
 use super::state::{Event, State};
@@ -128,7 +128,9 @@ impl Asked {
         if let Some(why) = self.undone.take() {
             reason.push_str(&format!("; {why}"));
         }
-        report::action(&self.app, self.event, &self.open, &reason).await
+        let written = report::action(&self.app, self.event, &self.open, &reason).await;
+        settle(&self.app, &self.open, written.is_ok());
+        written
     }
 }
 
@@ -151,6 +153,8 @@ pub(crate) async fn ring(
                 State::Unreachable => return Err(unreachable(app)),
                 State::Approved => {
                     open.happens(Event::Confirmed);
+                    // It opens nothing that would have to be written down.
+                    settle(app, &open, true);
                     return Ok(Some(RingAnswer::Rang));
                 }
                 State::Denied | State::Reported => {

@@ -173,7 +173,7 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let facts = match Facts::new(begin, &caller) {
         Ok(facts) => facts,
         Err(why) => {
-            app.log.warning(&format!("a login was refused unasked: {why}"));
+            app.log.caller_warning(&caller, &format!("a login was refused unasked: {why}"));
             // The caller may be gone already; it was refused either way.
             let _ = connection.complain(BAD_CALL, why).await;
             return;
@@ -191,6 +191,9 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let ending = login.story().await;
 
     let written = report::write(&app, &id, &login, &ending, clock::boot().saturating_sub(began)).await;
+    if let Some(request) = &login.request {
+        open::settle(&app, request, written.is_ok());
+    }
     // What cannot be written down does not happen.
     let ending = match written {
         Ok(()) => ending,

@@ -1,5 +1,5 @@
 //! A login's hold on its request: posts it, and sees to it that the phones learn of its end,
-//! however the login ends.
+//! however the login ends. That somebody was let in they learn once it is written down.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -30,7 +30,7 @@ pub(super) struct Manner {
     pub(super) ring: bool,
 }
 
-/// An open request, held by its login. Letting go of it withdraws it.
+/// An open request, held by its login. Letting go of it withdraws it, unless it has ended.
 pub struct Open {
     app: Rc<App>,
     request: Rc<OpenRequest>,
@@ -107,24 +107,41 @@ impl Open {
         Ok(self.request.happens(Event::Confirmed))
     }
 
-    /// Tells the phones, once the request has ended. Telling twice does no harm.
+    /// Tells the phones, once the request has ended. Telling twice does no harm. What lets somebody in
+    /// is told by [`settle`].
     pub(super) fn tell_end(&self) {
-        if !self.request.state().is_end() || self.request.devices.is_empty() || self.request.told() {
-            return;
+        if !self.request.lets_in() {
+            tell(&self.app, &self.request);
         }
-        let (app, request) = (&self.app, &self.request);
-        let mut messages = match request.sealed_closed(&app.host) {
-            Ok(messages) => messages,
-            Err(error) => return app.log.warning(&error),
-        };
-        // Here because phones are awake now, and whoever learns of the post learns nothing more.
-        let daily = notices::daily(app, &request.person, &request.devices, messages.len());
-        messages.extend(daily.iter().flat_map(|batch| batch.messages.clone()));
-        if app.relay.close(&request.id, messages, request.deadline + END_KEPT)
-            && let Some(batch) = daily
-        {
-            app.notices.note(&batch);
+    }
+}
+
+/// Tells the phones of a request that has let somebody in, now that it is known whether that was
+/// written down and so has happened. Does nothing for any other.
+pub(super) fn settle(app: &App, request: &OpenRequest, written: bool) {
+    if request.lets_in() {
+        if !written {
+            request.undo();
         }
+        tell(app, request);
+    }
+}
+
+fn tell(app: &App, request: &OpenRequest) {
+    if !request.state().is_end() || request.devices.is_empty() || request.told() {
+        return;
+    }
+    let mut messages = match request.sealed_closed(&app.host) {
+        Ok(messages) => messages,
+        Err(error) => return app.log.warning(&error),
+    };
+    // Here because phones are awake now, and whoever learns of the post learns nothing more.
+    let daily = notices::daily(app, &request.person, &request.devices, messages.len());
+    messages.extend(daily.iter().flat_map(|batch| batch.messages.clone()));
+    if app.relay.close(&request.id, messages, request.deadline + END_KEPT)
+        && let Some(batch) = daily
+    {
+        app.notices.note(&batch);
     }
 }
 

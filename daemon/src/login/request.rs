@@ -52,6 +52,8 @@ pub struct OpenRequest {
     /// Whether the server was away when last heard of.
     unreachable: Cell<bool>,
     told: Cell<bool>,
+    /// Whether it must not let anybody in after all.
+    undone: Cell<bool>,
     tries: Cell<u8>,
     changed: Notify,
     code: RefCell<Option<Zeroizing<String>>>,
@@ -112,6 +114,7 @@ impl OpenRequest {
             state: Cell::new(State::New),
             unreachable: Cell::new(false),
             told: Cell::new(false),
+            undone: Cell::new(false),
             tries: Cell::new(TRIES),
             changed: Notify::new(),
             code: RefCell::new(None),
@@ -228,6 +231,16 @@ impl OpenRequest {
         self.unreachable.get()
     }
 
+    /// Whether it ended by letting somebody in.
+    pub fn lets_in(&self) -> bool {
+        matches!(self.state.get(), State::Granted | State::Otherwise)
+    }
+
+    /// It lets nobody in after all, because that could not be written down: phones hear that it failed.
+    pub fn undo(&self) {
+        self.undone.set(true);
+    }
+
     /// Whether its end was told before; from now on it was.
     pub fn told(&self) -> bool {
         self.told.replace(true)
@@ -260,7 +273,7 @@ impl OpenRequest {
             version: VERSION,
             id: self.id.clone(),
             request: self.digest.clone(),
-            outcome: outcome(self.state.get()),
+            outcome: if self.undone.get() { ClosedOutcome::Failed } else { outcome(self.state.get()) },
             closed_at: clock::unix(),
         };
         let signed = signed::sign_message(host.key.as_ref(), &closed)

@@ -142,3 +142,45 @@ async fn a_repeated_decision_hears_of_the_end_again() {
     })
     .await;
 }
+
+/// Phones hear what has truly happened: nobody is let in by what cannot be written down.
+#[tokio::test]
+async fn an_approval_that_cannot_be_written_down_is_told_as_failed() {
+    play(async {
+        for stage in [Stage::Auth, Stage::Session] {
+            let mut scene = Scene::new(|_| {}).await;
+            let mut peer = scene.login(begin("sshd", stage));
+            peer.step().await;
+            let asked = scene.asked().await;
+            scene.lab.app.audit.breaks_for_tests();
+            if stage == Stage::Auth {
+                scene.answer(&asked, Answer::Approve).await;
+                peer.answer(CODE).await;
+            } else {
+                peer.go_on(Continue::default()).await;
+                scene.answer(&asked, Answer::Approve).await;
+            }
+            assert_eq!(peer.outcome().await, Outcome::Fault);
+            assert_eq!(scene.closed().await, ClosedOutcome::Failed);
+            scene.push.is_quiet().await;
+        }
+    })
+    .await;
+}
+
+/// A denial needs no record to be told: the phones stop ringing whatever the disk does.
+#[tokio::test]
+async fn a_denial_is_told_though_it_cannot_be_written_down() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let asked = scene.asked().await;
+        scene.lab.app.audit.breaks_for_tests();
+        scene.answer(&asked, Answer::Deny).await;
+        assert_eq!(scene.closed().await, ClosedOutcome::Denied);
+        peer.answer("").await;
+        assert_eq!(peer.outcome().await, Outcome::Fault);
+    })
+    .await;
+}

@@ -221,6 +221,24 @@ async fn revoke(scene: &Scene) {
     let _: countersign_protocol::manage::Devices = Command::new(true).call(scene, &call).await.unwrap();
 }
 
+/// The mailbox opens only with a record of who has approved that, and phones hear no more than that.
+#[tokio::test]
+async fn an_approval_that_cannot_be_written_down_opens_no_pairing() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let mut command = Command::new(false);
+        let _: PairingStep = command.call(&scene, &pair()).await.unwrap();
+        let asked = scene.asked().await;
+        scene.answer(&asked, Answer::Approve).await;
+        scene.lab.app.audit.breaks_for_tests();
+        let refused = command.call::<PairingStep>(&scene, &typed(CODE)).await.unwrap_err();
+        assert!(refused.contains("audit"), "{refused}");
+        assert_eq!(scene.closed().await, ClosedOutcome::Failed);
+        assert!(command.call::<PairingAnswered>(&scene, &Manage::PairWait {}).await.is_err());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn without_the_code_nothing_is_opened_and_every_end_is_written_down() {
     play(async {
