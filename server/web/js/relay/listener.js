@@ -94,6 +94,8 @@ async function follow(relay, hearer, signal) {
  * @param {AbortSignal} outer
  */
 async function stream(relay, hearer, outer) {
+  // Ended while the token was fetched: no event says so any more.
+  if (outer.aborted) return;
   const controller = new AbortController();
   const abort = () => controller.abort();
   outer.addEventListener('abort', abort, { once: true });
