@@ -1,12 +1,95 @@
-// The parts of the pages that need no browser.
+// The pages and their parts, as far as they need no browser.
 
+import { all } from './dom.mjs';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { loadText } from '../js/text/index.js';
+import en from '../js/text/en.js';
+import { devicesPage } from '../js/ui/devices.js';
 import { escape } from '../js/ui/escape.js';
 import { groups } from '../js/ui/groups.js';
+import { whole } from '../js/ui/guard.js';
+import { historyPage } from '../js/ui/history.js';
+import { inboxPage } from '../js/ui/inbox.js';
+import { machinesPage } from '../js/ui/machines.js';
 import { fit } from '../js/ui/name.js';
 import { placement } from '../js/ui/settle.js';
 import { formatTicket } from '../js/ui/ticket.js';
+
+await loadText();
+
+const machine = (change = {}) => ({ id: 'm', name: 'db-1', fingerprint: 'SHA256:abc', users: ['alice'], pairedAt: 1, devices: {}, ...change });
+const item = (key, change = {}, request = {}) => ({
+  key, machine: machine(), digest: 'd'.repeat(64), endsAt: Infinity, phase: 'open', conflicts: [], ...change,
+  request: { host: { name: 'db-1' }, user: 'alice', service: 'sshd', kind: 'login', issued_at: 1, expires_in: 60, approvals: { needed: 1, from: ['alice'] }, ...request },
+});
+
+/** What a page gets, and what it asked of the engine. */
+function contextOf(has) {
+  const asked = [];
+  const note = (name) => async (...all) => { asked.push([name, ...all]); };
+  const engine = Object.assign(new EventTarget(), {
+    status: 'ready', self: { name: 'phone', fingerprint: 'SHA256:abc', server: 'https://push.example.com', createdAt: 1, persisted: true }, connection: { state: 'live' }, push: { state: 'on' },
+    machines: [], items: [], alarms: [], news: [], history: async () => [],
+    decide: note('decide'), dismissAlarm: note('dismissAlarm'), startOver: note('startOver'), ...has,
+  });
+  return { asked, engine, settledAt: () => -Infinity, refresh() {}, go: (hash) => asked.push(['go', hash]), fail: assert.fail, note: assert.fail };
+}
+
+test('a request that cannot be shown can be denied, and stands in no other one’s way', (t) => {
+  const log = t.mock.method(console, 'error', () => {});
+  const bad = item('m/bad', {}, { issued_at: NaN });
+  for (const conflicts of [[], [{ key: 'm/bad', differs: ['from'] }]]) {
+    const context = contextOf({ items: [item('m/good', { conflicts }), bad, item('m/over', { phase: 'closed', outcome: 'approved', endedAt: Infinity })] });
+    const page = inboxPage(context).view();
+    const cards = all(page, 'card');
+    assert.deepEqual(cards.map((card) => card.getAttribute('data-request')), ['m/good', 'm/bad', 'm/over']);
+    const [good, blank, over] = cards;
+    assert.deepEqual(['approve', 'deny', 'report'].map((id) => all(good, id).length), [1, 1, 1]);
+    assert.equal(all(blank, 'unshown')[0].textContent, en['unshown.request']);
+    assert.deepEqual(['approve', 'deny', 'report'].map((id) => all(blank, id).length), [0, 1, 0]);
+    assert.deepEqual([over.textContent, all(over, 'deny').length], [en['unshown.row'], 0]);
+    all(blank, 'deny')[0].click();
+    assert.deepEqual(context.asked, [['decide', 'm/bad', 'deny', {}]]);
+  }
+  assert.ok(log.mock.callCount() >= 4);
+});
+
+test('requests whose conflict cannot be shown are shown one by one', (t) => {
+  t.mock.method(console, 'error', () => {});
+  const [a, b] = [item('m/a', { conflicts: [{ key: 'm/b', differs: [] }] }), item('m/b', {}, { user: undefined })];
+  const page = inboxPage(contextOf({ items: [a, b] })).view();
+  assert.equal(all(page, 'conflict').length, 0);
+  assert.deepEqual(all(page, 'card').map((card) => all(card, 'approve').length), [1, 0]);
+});
+
+test('a row that cannot be shown leaves the others', async (t) => {
+  t.mock.method(console, 'error', () => {});
+  const peer = (id, change = {}) => ({ id, name: id, self: false, pairedAt: 1, lastUsedAt: 1, ...change });
+  const devices = { alice: { peers: [peer('a', { lastUsedAt: Infinity }), peer('b')], more: 0, heardAt: 1 }, bob: { peers: [], more: 0, heardAt: NaN } };
+  const context = contextOf({ machines: [machine({ pairedAt: NaN }), machine({ id: 'n', users: ['alice', 'bob'], devices })] });
+  const machines = machinesPage(context).view();
+  assert.deepEqual([all(machines, 'machine').length, all(machines, 'device').length, all(machines, 'unshown').length], [1, 1, 3]);
+  const others = devicesPage(context).view();
+  assert.deepEqual([all(others, 'other-device').length, all(others, 'unshown').length], [1, 1]);
+
+  const entry = (key, at) => ({ key, machine: 'db-1', request: item('x').request, outcome: 'approved', at });
+  const history = historyPage(contextOf({ history: async () => [entry('a', 1), entry('b', NaN)] }));
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual([all(history.view(), 'entry').length, all(history.view(), 'unshown').length], [1, 1]);
+
+  const alarms = contextOf({ alarms: [{ id: 'x', at: 1, reason: 'of-a-later-version', times: 1 }, { id: 'y', at: 1, reason: 'damaged', times: 1 }] });
+  const inbox = inboxPage(alarms).view();
+  assert.deepEqual([all(inbox, 'alarm').length, all(inbox, 'unshown').length], [1, 1]);
+  all(inbox, 'unshown')[0].childNodes[1].childNodes[0].click();
+  assert.deepEqual(alarms.asked, [['dismissAlarm', 'x']]);
+});
+
+test('a page that cannot be shown says so', (t) => {
+  t.mock.method(console, 'error', () => {});
+  const page = whole({ title: () => '', view: () => { throw new Error('no'); } });
+  assert.equal(all(page, 'unshown')[0].textContent, en['unshown.page']);
+});
 
 test('what acts on its surroundings is escaped as Rust does it', () => {
   assert.equal(escape('alice'), 'alice');
@@ -34,8 +117,8 @@ test('a name is cut to 64 bytes between characters', () => {
 
 test('requests in each other’s way stand together, others alone', () => {
   /** @param {string} key @param {string[]} others */
-  const item = (key, ...others) => /** @type {any} */ ({ key, conflicts: others.map((other) => ({ key: other, differs: [] })) });
-  const found = groups([item('a', 'c'), item('b'), item('c', 'a', 'd'), item('d')]);
+  const meeting = (key, ...others) => /** @type {any} */ ({ key, conflicts: others.map((other) => ({ key: other, differs: [] })) });
+  const found = groups([meeting('a', 'c'), meeting('b'), meeting('c', 'a', 'd'), meeting('d')]);
   assert.deepEqual(found.map((group) => group.map((one) => one.key)), [['a', 'c', 'd'], ['b']]);
 });
 

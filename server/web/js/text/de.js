@@ -124,6 +124,10 @@ export default {
   'request.gone': 'Diese Anfrage ist nicht mehr hier. Sie ist zu Ende, oder sie galt einem anderen Gerät.',
   'request.looking': 'Wird gesucht …',
 
+  'unshown.request': 'Diese Anfrage lässt sich nicht anzeigen. Lehnen Sie sie ab, oder sehen Sie am Terminal nach.',
+  'unshown.row': 'Das lässt sich nicht anzeigen. Vielleicht hilft eine neuere Version der App.',
+  'unshown.page': 'Diese Seite lässt sich nicht anzeigen. Schließen Sie die App, und öffnen Sie sie wieder.',
+
   'health.live': 'Verbunden mit {server}',
   'health.connecting': 'Verbindet mit {server} …',
   'health.idle': 'Nicht verbunden mit {server}',

@@ -124,6 +124,10 @@ export default {
   'request.gone': 'This request is not here any more. It has ended, or was for another device.',
   'request.looking': 'Looking…',
 
+  'unshown.request': 'This request cannot be shown. Deny it, or look at the terminal.',
+  'unshown.row': 'This cannot be shown. An update of the app may help.',
+  'unshown.page': 'This page cannot be shown. Close the app and open it again.',
+
   'health.live': 'Connected to {server}',
   'health.connecting': 'Connecting to {server}…',
   'health.idle': 'Not connected to {server}',

@@ -3,6 +3,8 @@
 import { number, t, tn } from '../text/index.js';
 import { alarmText, newsText } from './alerts.js';
 import { h, patch } from './dom.js';
+import { guarded, whole } from './guard.js';
+import { escape } from './escape.js';
 import { icon, mark } from './icons.js';
 import { register } from './install.js';
 import { faultText } from './faults.js';
@@ -73,7 +75,7 @@ export function run(engine) {
     watchAlerts();
     const held = heldCard();
     const old = document.activeElement;
-    patch(main, h('main', attributesOf(main), page.view()));
+    patch(main, h('main', attributesOf(main), whole(page)));
     // What had the focus is gone, a button that was pressed for instance: its card takes the focus over.
     if (held && document.activeElement !== old) {
       /** @type {HTMLElement|null} */ (main.querySelector(`[data-key="${CSS.escape(held)}"] [data-focus]`))?.focus({ preventScroll: true });
@@ -87,14 +89,16 @@ export function run(engine) {
 
   /** Alarms and news are told once. */
   function watchAlerts() {
-    const texts = [...engine.alarms.map((alarm) => /** @type {const} */ ([`alarm ${alarm.id}`, alarmText(alarm)])), ...engine.news.map((news) => /** @type {const} */ ([`news ${news.id}`, newsText(news)]))];
+    /** @type {Map<string, () => string>} */
+    const texts = new Map([
+      ...engine.alarms.map((alarm) => /** @type {const} */ ([`alarm ${alarm.id}`, () => alarmText(alarm)])),
+      ...engine.news.map((news) => /** @type {const} */ ([`news ${news.id}`, () => newsText(news)])),
+    ]);
     for (const [id, text] of texts) {
-      if (!told.has(id)) announce(text);
+      if (!told.has(id)) say(text);
       told.add(id);
     }
-    /** @type {Set<string>} */
-    const ids = new Set(texts.map(([id]) => id));
-    for (const id of told) if (!ids.has(id)) told.delete(id);
+    for (const id of told) if (!texts.has(id)) told.delete(id);
   }
 
   /** Notes when the cards moved, and tells a screen reader what became of them. */
@@ -105,8 +109,8 @@ export function run(engine) {
     for (const item of engine.items) {
       const before = phases.get(item.key);
       if (before && before !== item.phase) {
-        if (item.phase === 'decided' && item.code) announce(t('card.code.say', { code: [...item.code].join(' '), machine: item.machine.name }));
-        if (item.phase === 'closed') announce(`${headlineText(item)}: ${outcomeText(item.outcome ?? 'over', item.answer)}`);
+        if (item.phase === 'decided' && item.code) say(() => t('card.code.say', { code: [...(item.code ?? '')].join(' '), machine: escape(item.machine.name) }));
+        if (item.phase === 'closed') say(() => `${headlineText(item)}: ${outcomeText(item.outcome ?? 'over', item.answer)}`);
       }
       phases.set(item.key, item.phase);
     }
@@ -131,6 +135,9 @@ export function run(engine) {
     patch(banner, h('div', { class: 'banner-place', role: 'status' }, connectionBanner(engine)));
   }
 
+  /** Announces what has words. @param {() => string} text */
+  const say = (text) => guarded(() => announce(text()), () => undefined);
+
   /** @param {string} text */
   function announce(text) {
     const line = h('p', null, text);
@@ -147,7 +154,7 @@ export function run(engine) {
 
   engine.addEventListener('change', draw);
   engine.addEventListener('arrived', (event) => {
-    announce(t('inbox.arrived', { headline: headlineText(/** @type {CustomEvent} */ (event).detail) }));
+    say(() => t('inbox.arrived', { headline: headlineText(/** @type {CustomEvent} */ (event).detail) }));
   });
   addEventListener('hashchange', navigate);
   setInterval(() => tick(announce), 1000);

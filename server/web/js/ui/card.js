@@ -2,6 +2,7 @@
 
 import { clock, duration, shortDuration, t } from '../text/index.js';
 import { h } from './dom.js';
+import { guarded } from './guard.js';
 import { icon } from './icons.js';
 import { fact } from './parts.js';
 import { steadyNow, timeLeft } from './time.js';
@@ -20,7 +21,17 @@ const LEASES = [900, 3600, 14_400, 28_800];
 export const shown = (item) => item.phase !== 'closed';
 
 /** @param {Item} item @param {Context} context @param {{full?: boolean}} [options] */
-export function card(item, context, { full = false } = {}) {
+export const card = (item, context, { full = false } = {}) => guarded(() => slip(item, context, full), () => blank(item, context));
+
+/** What cannot be shown can be denied all the same. @param {Item} item @param {Context} context */
+const blank = (item, context) => h('article', {
+  class: `card ${item.phase}`, 'data-key': item.key, 'data-testid': 'card', 'data-request': item.key, 'data-phase': item.phase, 'data-unshown': true,
+},
+h('p', { class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'unshown' }, t(item.phase === 'open' ? 'unshown.request' : 'unshown.row')),
+item.phase === 'open' ? h('div', { class: 'answers' }, button(item, context, 'deny', 'answer.deny', 'deny')) : null);
+
+/** @param {Item} item @param {Context} context @param {boolean} full */
+function slip(item, context, full) {
   const id = `card-${item.digest.slice(0, 16)}`;
   const differs = new Set(item.phase === 'closed' ? [] : item.conflicts.flatMap((conflict) => conflict.differs));
   return h('article', {

@@ -3,6 +3,7 @@
 import { list, t } from '../text/index.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
+import { row } from './guard.js';
 import { icon } from './icons.js';
 import { installButton, pushLine, single } from './health.js';
 import { peerLine, remove } from './machines.js';
@@ -22,11 +23,11 @@ export const devicesPage = (context) => ({
       heading(t('devices.title')),
       own(context),
       h('section', { class: 'panel', 'data-key': 'others' }, h('h2', null, icon('device'), h('span', null, t('devices.others'))),
-        rest.length ? h('ul', { class: 'list' }, rest.map(({ peer, places }) => {
+        rest.length ? h('ul', { class: 'list' }, rest.map(({ peer, places }) => row(peer.id, () => {
           const line = peerLine(peer, () => remove(places, peer, context), list(places.map(({ machine, user }) => `${escape(user)}@${escape(machine.name)}`)));
           line.dataset.testid = 'other-device';
           return line;
-        })) : h('p', null, t(single(context) ? 'devices.none' : 'devices.unheard')),
+        }, 'li'))) : h('p', null, t(single(context) ? 'devices.none' : 'devices.unheard')),
         h('p', { class: 'actions' }, h('a', { class: 'button', href: '#/machines' }, icon('plus'), t('health.single.add')))),
     ];
   },

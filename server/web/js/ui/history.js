@@ -4,6 +4,7 @@ import { day, duration, hour, t } from '../text/index.js';
 import { outcomeIcon } from './card.js';
 import { ask } from './dialog.js';
 import { h } from './dom.js';
+import { guarded, row } from './guard.js';
 import { icon } from './icons.js';
 import { heading } from './parts.js';
 import { details, headline, moment, outcomeText } from './words.js';
@@ -45,11 +46,11 @@ function days(entries) {
   /** @type {Map<string, HistoryEntry[]>} */
   const found = new Map();
   for (const entry of sorted) {
-    const name = day(entry.at);
+    const name = guarded(() => day(entry.at), () => t('unknown'));
     found.set(name, [...(found.get(name) ?? []), entry]);
   }
   return [...found].map(([name, list]) => h('section', { class: 'day', 'data-key': name }, h('h2', { class: 'section' }, name),
-    h('div', { class: 'panel entries' }, list.map(line))));
+    h('div', { class: 'panel entries' }, list.map((entry) => row(entry.key, () => line(entry))))));
 }
 
 /** @param {HistoryEntry} entry */

@@ -6,6 +6,7 @@ import { card, shown } from './card.js';
 import { h } from './dom.js';
 import { outside } from './escape.js';
 import { groups } from './groups.js';
+import { guarded, unshown } from './guard.js';
 import { icon, mark } from './icons.js';
 import { heading } from './parts.js';
 import { health } from './health.js';
@@ -24,9 +25,9 @@ export function inboxPage(context) {
       const quiet = !open.length && !engine.alarms.length;
       return [
         heading(t('inbox.title')),
-        engine.alarms.map((alarm) => alarmCard(alarm, context)),
-        engine.news.map((news) => newsCard(news, context)),
-        groups(open).map((group) => (group.length > 1 ? conflict(group, context) : h('div', { class: 'cards', 'data-key': `one ${group[0]?.key}` }, group.map((item) => card(item, context))))),
+        engine.alarms.map((alarm) => told(`alarm ${alarm.id}`, () => alarmCard(alarm, context), () => engine.dismissAlarm(alarm.id))),
+        engine.news.map((news) => told(`news ${news.id}`, () => newsCard(news, context), () => engine.dismissNews(news.id))),
+        groups(open).map((group) => (group.length > 1 ? guarded(() => conflict(group, context), () => group.map((item) => alone(item, context))) : group.map((item) => alone(item, context)))),
         quiet ? empty(context) : null,
         closed.length ? h('section', { class: 'closed', 'data-key': 'closed' }, h('h2', { class: 'section' }, t('inbox.closed')),
           h('div', { class: 'cards' }, closed.map((item) => card(item, context)))) : null,
@@ -35,6 +36,13 @@ export function inboxPage(context) {
     },
   };
 }
+
+/** @param {string} key @param {() => HTMLElement} make @param {() => unknown} dismiss */
+const told = (key, make, dismiss) => guarded(make, () => unshown('div', key,
+  h('p', null, t('unshown.row')), h('p', { class: 'actions' }, h('button', { type: 'button', onclick: dismiss }, t('alarm.dismiss')))));
+
+/** @param {Item} item @param {Context} context */
+const alone = (item, context) => h('div', { class: 'cards', 'data-key': `one ${item.key}` }, card(item, context));
 
 /** @param {Item[]} group @param {Context} context */
 function conflict(group, context) {

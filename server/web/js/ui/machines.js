@@ -4,6 +4,7 @@ import { number, t, tt } from '../text/index.js';
 import { ask } from './dialog.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
+import { row } from './guard.js';
 import { icon } from './icons.js';
 import { fact, heading, steps, typed } from './parts.js';
 import { fingerprint, moment } from './words.js';
@@ -19,7 +20,7 @@ export const machinesPage = (context) => ({
     heading(t('machines.title')),
     h('p', { class: 'lead' }, t('machines.lead')),
     context.engine.machines.length ? null : h('p', { class: 'panel' }, t('machines.none')),
-    context.engine.machines.map((machine) => machineCard(machine, context)),
+    context.engine.machines.map((machine) => row(machine.id, () => machineCard(machine, context))),
     h('section', { class: 'panel', 'data-key': 'add' }, h('h2', null, icon('plus'), h('span', null, t('machines.add'))), h('p', null, tt('machines.add.text', { command: typed('countersign pair USER') })),
       h('a', { class: 'button', href: '#/pair' }, icon('scan'), t('machines.add.button'))),
     h('section', { class: 'panel', 'data-key': 'second' }, h('h2', null, icon('device'), h('span', null, t('second.title'))), h('p', null, t('second.why')),
@@ -35,7 +36,7 @@ const machineCard = (machine, context) => h('article', { class: 'panel machine',
     fact(t('machines.users'), machine.users.map((user, i) => [i ? ', ' : null, outside(user)])),
     fact(t('machines.paired'), moment(machine.pairedAt)),
     fact(t('machines.used'), machine.lastUsedAt ? moment(machine.lastUsedAt) : t('never'))),
-  machine.users.map((user) => devicesOf(machine, user, context)),
+  machine.users.map((user) => row(user, () => devicesOf(machine, user, context))),
   h('div', { class: 'actions' }, h('button', { type: 'button', class: 'plain', 'data-testid': 'forget-machine', onclick: () => forget(machine, context) }, t('machines.forget'))));
 
 /** @param {Machine} machine @param {string} user @param {Context} context */
@@ -44,7 +45,7 @@ function devicesOf(machine, user, context) {
   return h('section', { class: 'peers', 'data-key': user },
     h('h3', null, tt('machines.devices', { user: outside(user) })),
     known ? [
-      h('ul', { class: 'list' }, known.peers.map((peer) => peerLine(peer, () => remove([{ machine, user }], peer, context)))),
+      h('ul', { class: 'list' }, known.peers.map((peer) => row(peer.id, () => peerLine(peer, () => remove([{ machine, user }], peer, context)), 'li'))),
       known.more ? h('p', { class: 'hint' }, t('machines.more', { n: number(known.more) })) : null,
       h('p', { class: 'hint' }, t('machines.heard'), ' ', moment(known.heardAt)),
     ] : h('p', { class: 'hint' }, t('machines.unheard')));

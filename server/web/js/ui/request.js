@@ -3,6 +3,7 @@
 import { t } from '../text/index.js';
 import { card } from './card.js';
 import { h } from './dom.js';
+import { row } from './guard.js';
 import { icon } from './icons.js';
 import { heading } from './parts.js';
 import { headline, moment, outcomeText } from './words.js';
@@ -21,7 +22,7 @@ export function requestPage(context, key) {
       return [
         heading(t('request.title')),
         others ? h('p', { class: 'banner refused', 'data-key': 'conflict' }, icon('alarm'), h('span', null, t('request.conflict'), ' ', h('a', { href: '#/' }, t('request.compare')))) : null,
-        item ? h('div', { class: 'cards' }, card(item, context, { full: true })) : gone(past, looked),
+        item ? h('div', { class: 'cards' }, card(item, context, { full: true })) : row('gone', () => gone(past, looked)),
         h('p', { class: 'more', 'data-key': 'more' }, h('a', { href: '#/' }, icon('inbox'), t('request.all'))),
       ];
     },
