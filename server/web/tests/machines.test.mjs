@@ -20,6 +20,54 @@ test('a user may be called what every object has', () => {
   }
 });
 
+/** What a person is told by notices, one after the other: `WHAT NAME`. */
+function told(...notices) {
+  let known = machine;
+  return notices.map(({ at, devices, event, more, digest = `${Math.random()}` }) => {
+    const sent = { ...notice('alice'), devices, issued_at: at, ...(event && { event }), ...(more && { more }) };
+    const result = machines.heard(known, sent, digest, { self: 'S', now: NOW });
+    known = result?.machine ?? known;
+    return result?.news.map(({ what, device }) => `${what} ${device}`);
+  });
+}
+const device = (name, paired_at = 1) => ({ id: name.toUpperCase(), name, paired_at });
+const paired = (name) => ({ what: 'paired', device: name.toUpperCase(), name });
+const removed = (name) => ({ what: 'removed', device: name.toUpperCase(), name });
+const [own, a, b] = [device('s'), device('a', 2), device('b', 3)];
+
+test('what changed between two notices is told, whatever became of their events', () => {
+  assert.deepEqual(told({ at: 5, devices: [own, a] }), [[]], 'the first list is no news');
+  assert.deepEqual(told({ at: 5, devices: [own, a], event: paired('a') }), [['paired a']], 'its event is');
+  assert.deepEqual(told({ at: 1, devices: [own] }, { at: 5, devices: [own, a, b] }), [[], ['paired a', 'paired b']]);
+  assert.deepEqual(told({ at: 1, devices: [own, a] }, { at: 5, devices: [own, b], event: paired('b') }), [[], ['paired b', 'removed a']]);
+  assert.deepEqual(told({ at: 1, devices: [own, a] }, { at: 5, devices: [own, device('a', 4)] }), [[], ['paired a']], 'paired anew');
+  assert.deepEqual(told({ at: 1, devices: [own] }, { at: 2, devices: [own, { ...a, last_used_at: 9, name: 'A2' }] }, { at: 3, devices: [own, a] }), [[], ['paired A2'], []]);
+  assert.deepEqual(told({ at: 1, devices: [own, a] }, { at: 2, devices: [a], event: removed('s') }, { at: 3, devices: [own, a] }), [[], [], []], 'about itself it knows');
+  const news = machines.heard(heard('alice'), { ...notice('alice'), devices: [a, b], issued_at: 2 }, 'd', { self: 'S', now: NOW }).news;
+  assert.deepEqual([news.length, new Set(news.map(({ id }) => id)).size], [3, 3]);
+  const [{ machine: name, user, at }] = news;
+  assert.deepEqual([name, user, at], ['db-1', 'alice', NOW]);
+});
+
+test('nothing is told twice', () => {
+  const event = paired('a');
+  assert.deepEqual(told({ at: 1, devices: [own] }, { at: 2, devices: [own, a], event }, { at: 2, devices: [own, a] }, { at: 3, devices: [own, a], event }), [[], ['paired a'], [], []]);
+  const gone = { at: 3, devices: [own], event: removed('a') };
+  assert.deepEqual(told({ at: 1, devices: [own, a] }, { at: 2, devices: [own] }, gone), [[], ['removed a'], []], 'an event that comes later');
+  const back = { at: 4, devices: [own, device('a', 4)] };
+  assert.deepEqual(told({ at: 1, devices: [own, a] }, gone, back, { ...gone, at: 5 }), [[], ['removed a'], ['paired a'], ['removed a']]);
+});
+
+test('a notice that comes again after another of its second, or is older, changes nothing', () => {
+  const [first, second] = [{ at: 2, devices: [own, a], digest: '1' }, { at: 2, devices: [own, a, b], digest: '2' }];
+  assert.deepEqual(told(first, second, first, second, { ...first, at: 1, digest: '3' }), [[], ['paired b'], undefined, undefined, undefined]);
+});
+
+test('a device that found no room in the list is neither removed nor new', () => {
+  assert.deepEqual(told({ at: 5, devices: [own, a] }, { at: 6, devices: [own], more: 1 }, { at: 7, devices: [own, a] }), [[], [], []]);
+  assert.deepEqual(told({ at: 5, devices: [own], more: 1 }, { at: 6, devices: [own, b, device('c', 5)] }), [[], ['paired c']]);
+});
+
 test('a removal that was tried for a day is given up', () => {
   const removing = machines.removing(heard('alice'), 'alice', 'T', NOW);
   const [last, over] = [NOW + 86_399_999, NOW + 86_400_000];

@@ -27,6 +27,8 @@
  * @property {NoticeDevice[]} devices
  * @property {number} more
  * @property {Record<string, RemovalRecord>} removals by device
+ * @property {string[]} same digests of those heard before it that are of the same second
+ * @property {Record<string, string>} told by device, what the person was told of it last
  */
 
 /**
@@ -43,6 +45,9 @@
 
 /** Most users of one machine that notices are kept of. */
 const MAX_USERS = 16;
+/** Most notices of one second, and most devices, that are remembered. */
+const MAX_SAME = 8;
+const MAX_TOLD = 64;
 /** How long a removal is tried. */
 const REMOVAL_MS = 24 * 3_600_000;
 /** Waits before it is sent again; the last one repeats. */
@@ -60,12 +65,14 @@ const noticeOf = ({ notices }, user) => (Object.hasOwn(notices, user) ? notices[
  * @param {Notice} notice
  * @param {string} digest
  * @param {{self: string, now: number}} at
- * @returns {{machine: MachineRecord, news?: DeviceNews}|undefined} nothing when it is an old one
+ * @returns {{machine: MachineRecord, news: DeviceNews[]}|undefined} nothing when it is an old one
  */
 export function heard(machine, notice, digest, { self, now }) {
   const known = noticeOf(machine, notice.user);
-  if (known && (known.issuedAt > notice.issued_at || known.digest === digest)) return undefined;
+  if (known && (known.issuedAt > notice.issued_at || known.digest === digest || known.same.includes(digest))) return undefined;
   if (!known && Object.keys(machine.notices).length >= MAX_USERS) return undefined;
+  const changes = changesOf(notice, known, self);
+  const told = Object.entries({ ...known?.told, ...Object.fromEntries(changes.map(({ id, mark }) => [id, mark])) });
   const isListed = (/** @type {string} */ id) => notice.devices.some((device) => device.id === id);
   /** @type {NoticeRecord} */
   const record = {
@@ -77,13 +84,42 @@ export function heard(machine, notice, digest, { self, now }) {
     devices: notice.devices,
     more: notice.more ?? 0,
     removals: Object.fromEntries(Object.entries(known?.removals ?? {}).filter(([id]) => isListed(id))),
+    same: known?.issuedAt === notice.issued_at ? [...known.same, known.digest].slice(-MAX_SAME) : [],
+    told: Object.fromEntries(told.slice(-MAX_TOLD)),
   };
   const changed = { ...machine, notices: { ...machine.notices, [notice.user]: record } };
-  const { event } = notice;
-  if (!event || event.device === self) return { machine: changed };
-  const id = `${machine.id}/${digest}`;
-  const news = { id, at: now, what: event.what, machine: machine.name, user: notice.user, device: event.name };
+  const about = { at: now, machine: machine.name, user: notice.user };
+  const news = changes.map(({ id, what, name }) => ({ id: `${machine.id}/${digest}/${what}/${id}`, ...about, what, device: name }));
   return { machine: changed, news };
+}
+
+/**
+ * What a notice says that the person was not told: its event, and all in which its list differs from the one before.
+ * Events alone are not enough, as a server and a push service keep only the newest notice for a device that is off.
+ * @param {Notice} notice
+ * @param {NoticeRecord|undefined} known a first list differs from nothing
+ * @param {string} self
+ */
+function changesOf({ event, devices, more = 0 }, known, self) {
+  /** @type {Map<string, {id: string, name: string, what: DeviceNews['what'], mark: string}>} */
+  const found = new Map();
+  const listed = new Map(devices.map((device) => [device.id, device]));
+  const before = new Map(known?.devices.map((device) => [device.id, device]));
+  /** @param {NoticeDevice} device */
+  const isNew = ({ id, paired_at }) => {
+    const old = before.get(id);
+    // What was not listed before may have had no room there.
+    return old ? paired_at > old.paired_at : known?.more === 0 || paired_at >= (known?.issuedAt ?? 0);
+  };
+  /** @param {string} id @param {string} name @param {DeviceNews['what']} what */
+  const note = (id, name, what) => {
+    const mark = what === 'paired' ? `${what} ${listed.get(id)?.paired_at}` : what;
+    if (id !== self && known?.told[id] !== mark) found.set(id, { id, name, what, mark });
+  };
+  if (known) for (const device of devices) if (isNew(device)) note(device.id, device.name, 'paired');
+  if (known && more === 0) for (const { id, name } of known.devices) if (!listed.has(id)) note(id, name, 'removed');
+  if (event) note(event.device, event.name, event.what);
+  return [...found.values()];
 }
 
 /**

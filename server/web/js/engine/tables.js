@@ -14,7 +14,7 @@ import * as machines from './machines.js';
 /**
  * What a message has led to. `known`: nothing new. `parked`: of a host that is being paired just now.
  * @typedef {{kind: 'request', item: ItemRecord} | {kind: 'closed', key: string, outcome: Outcome, item?: ItemRecord}
- *   | {kind: 'notice', news?: DeviceNews} | {kind: 'alarm', alarm: Alarm}
+ *   | {kind: 'notice', news: DeviceNews[]} | {kind: 'alarm', alarm: Alarm}
  *   | {kind: 'late'} | {kind: 'known', key?: string} | {kind: 'parked'}} Received
  */
 
@@ -85,11 +85,15 @@ export async function takeClosed(tables, letter, now) {
 export async function takeNotice(tables, letter, self, now) {
   const machine = await tables.machines.get(letter.machine);
   const result = machine && machines.heard(machine, letter.notice, letter.digest, { self, now });
-  if (!result) return { kind: 'known' };
+  if (!result) {
+    // The page may have heard it before the push came: what it told stands until that is dismissed.
+    const about = `${letter.machine}/${letter.digest}/`;
+    const news = /** @type {DeviceNews[]} */ (await tables.news.all()).filter(({ id }) => id.startsWith(about));
+    return { kind: 'notice', news };
+  }
   await tables.machines.put(result.machine);
-  if (!result.news) return { kind: 'notice' };
-  await tables.news.put(result.news);
-  await keepNewest(tables.news, MAX_NEWS);
+  for (const news of result.news) await tables.news.put(news);
+  if (result.news.length > 0) await keepNewest(tables.news, MAX_NEWS);
   return { kind: 'notice', news: result.news };
 }
 

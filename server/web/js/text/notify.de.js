@@ -43,6 +43,8 @@ export default {
   },
   endedBody: '{user} an {machine}, über {service}.',
   news: { paired: 'Ein Gerät ist dazugekommen', removed: 'Ein Gerät wurde entfernt' },
+  newsMany: 'Ihre Geräte haben sich geändert',
+  newsLine: '„{device}“ für {user} an {machine}',
   newsBody: '„{device}“ für {user} an {machine}. Wenn Sie das nicht waren, öffnen Sie die App.',
   alarm: 'Etwas stimmt nicht',
   alarmBody: 'Eine Nachricht im Namen von {machine} war nicht echt. Öffnen Sie die App.',

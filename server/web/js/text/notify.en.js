@@ -42,6 +42,8 @@ export default {
   },
   endedBody: '{user} on {machine}, by {service}.',
   news: { paired: 'A device was added', removed: 'A device was removed' },
+  newsMany: 'Your devices have changed',
+  newsLine: '“{device}” for {user} on {machine}',
   newsBody: '“{device}” for {user} on {machine}. If that was not you, open the app.',
   alarm: 'Something is wrong',
   alarmBody: 'A message in the name of {machine} was not genuine. Open the app.',

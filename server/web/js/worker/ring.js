@@ -83,14 +83,15 @@ async function shownFor(store, received, text) {
     case 'request':
       return request(received.item, text);
     case 'known': {
-      const item = received.key ? await store.item(received.key) : undefined;
+      if (!received.key) return plain(text.neutral, text.neutralBody);
+      const item = await store.item(received.key);
       if (!item) return plain(text.late, text.lateBody);
       return item.phase === 'open' ? request(item, text) : ended(item.key, item.outcome, item, text);
     }
     case 'closed':
       return ended(received.key, received.outcome, received.item, text);
     case 'notice':
-      return received.news ? news(received.news, text) : plain(text.neutral, text.neutralBody);
+      return received.news.length > 0 ? news(received.news, text) : plain(text.neutral, text.neutralBody);
     case 'alarm': {
       const { machine, reason } = received.alarm;
       const body = machine ? fill(text.alarmBody, { machine }) : text.alarmUnknown;
@@ -153,13 +154,19 @@ export function ended(key, outcome, item, text) {
 }
 
 /**
- * @param {import('../engine/types.js').DeviceNews} told
+ * @param {import('../engine/types.js').DeviceNews[]} told at least one
  * @param {typeof en} text
  * @returns {Shown}
  */
-function news({ id, what, machine, user, device }, text) {
-  const body = fill(text.newsBody, { machine, user, device });
-  return { title: text.news[what], options: { body, tag: `news-${id}`, requireInteraction: true, icon: ICON } };
+function news(told, text) {
+  /** @type {(template: string, one: import('../engine/types.js').DeviceNews) => string} */
+  const say = (template, { machine, user, device }) => fill(template, { machine, user, device });
+  const [one] = told;
+  const [title, body] =
+    one && told.length === 1
+      ? [text.news[one.what], say(text.newsBody, one)]
+      : [text.newsMany, told.map((each) => `${text.news[each.what]}: ${say(text.newsLine, each)}`).join('\n')];
+  return { title, options: { body, tag: `news-${one?.id}`, requireInteraction: true, icon: ICON } };
 }
 
 /**
