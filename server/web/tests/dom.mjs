@@ -46,6 +46,17 @@ class TestElement extends TestNode {
     this.handlers.set(type, handler);
   }
 
+  showModal() {}
+
+  close(value) {
+    this.returnValue = value;
+    this.handlers.get('close')();
+  }
+
+  remove() {
+    this.parent.childNodes = this.parent.childNodes.filter((node) => node !== this);
+  }
+
   click() {
     return this.handlers.get('click')({ currentTarget: this });
   }

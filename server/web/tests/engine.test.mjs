@@ -5,6 +5,7 @@ import { openEngine } from '../js/engine/engine.js';
 import { generateSealKey } from '../js/core/hpke.js';
 import { SigningKey } from '../js/core/keys.js';
 import * as bytes from '../js/core/bytes.js';
+import { makeClock } from '../js/engine/clock.js';
 import { Database } from '../js/engine/db.js';
 import { Store } from '../js/engine/store.js';
 import { Host, ORIGIN, Server } from './host.mjs';
@@ -487,6 +488,21 @@ test('a database whose connection was taken away is opened again', async (t) => 
   for (const db of opened) db.close();
   await engine.rename('later');
   assert.deepEqual([engine.self.name, opened.length], ['later', 2]);
+});
+
+test('keys that cannot be read, or of which only machines are left, are lost', async (t) => {
+  for (const spoil of [
+    (store, other) => store.changeDevice({ line: other.publicKey.line }),
+    (store) => store.setMeta('device', undefined),
+  ]) {
+    const { engine, server, host, database } = await paired(t);
+    await arrive(server, engine, await host.request());
+    await spoil(new Store(await Database.open(database), makeClock(), () => {}), await SigningKey.generate());
+    const again = await openAt(t, server, database);
+    assert.deepEqual([again.status, again.self, again.machines.map(({ id }) => id), again.items], ['lost', undefined, [host.id], []]);
+    await again.startOver();
+    assert.deepEqual([again.status, again.machines], ['new', []]);
+  }
 });
 
 test('keys that a browser has cleared are missed', async (t) => {

@@ -15,6 +15,7 @@ import { machinesPage } from '../js/ui/machines.js';
 import { fit } from '../js/ui/name.js';
 import { placement } from '../js/ui/settle.js';
 import { formatTicket } from '../js/ui/ticket.js';
+import { lostPage } from '../js/ui/trouble.js';
 
 await loadText();
 
@@ -83,6 +84,23 @@ test('a row that cannot be shown leaves the others', async (t) => {
   assert.deepEqual([all(inbox, 'alarm').length, all(inbox, 'unshown').length], [1, 1]);
   all(inbox, 'unshown')[0].childNodes[1].childNodes[0].click();
   assert.deepEqual(alarms.asked, [['dismissAlarm', 'x']]);
+});
+
+test('starting over with lost keys is confirmed first when something of them is left', async () => {
+  const start = (context) => all(lostPage(context).view(), 'start-over')[0].click();
+  const over = [['startOver'], ['go', '#/']];
+  const nothing = contextOf({ status: 'lost' });
+  start(nothing);
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(nothing.asked, over);
+  const left = contextOf({ status: 'lost', machines: [machine()] });
+  for (const [button, asked] of [['dialog-no', []], ['dialog-yes', over]]) {
+    start(left);
+    assert.deepEqual(left.asked, []);
+    all(document.body, button)[0].click();
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.deepEqual([left.asked, all(document.body, 'dialog')], [asked, []]);
+  }
 });
 
 test('a page that cannot be shown says so', (t) => {

@@ -379,11 +379,12 @@ export class Engine extends EventTarget {
 
   async #loadOnce() {
     const [record, { machines, items, alarms, news }] = [await this.#store.meta('device'), await this.#store.snapshot()];
-    await this.#useDevice(record);
     this.#records = machines;
+    await this.#useDevice(record);
     this.#hearParked();
-    this.machines = this.#device ? this.#view.machines(machines, this.#device.id) : [];
-    this.items = this.#view.items(items, this.machines);
+    // Also without keys that can be read: whoever starts over then has something to lose.
+    this.machines = this.#view.machines(machines, this.#device?.id ?? '');
+    this.items = this.#device ? this.#view.items(items, this.machines) : [];
     this.alarms = alarms.sort((a, b) => b.at - a.at);
     this.news = news.sort((a, b) => b.at - a.at);
     const before = this.#known;
@@ -404,7 +405,7 @@ export class Engine extends EventTarget {
       this.#device = record && (await loadDevice(record).catch(() => undefined));
       this.#relay.use(this.#device?.key);
     }
-    const isLost = !this.#device && (record !== undefined || (await isMarked()));
+    const isLost = !this.#device && (record !== undefined || this.#records.length > 0 || (await isMarked()));
     this.status = this.#device ? 'ready' : isLost ? 'lost' : 'new';
     this.self = this.#device && selfView(this.#device, this.#relay.origin);
   }

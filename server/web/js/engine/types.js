@@ -30,7 +30,8 @@
 /** @typedef {{envelope: string, sealed: string}} Sealed */
 
 /**
- * `new`: no keys yet. `ready`: keys are here. `lost`: this browser has paired once, and its keys are gone.
+ * `new`: no keys yet. `ready`: keys are here. `lost`: this browser has paired once, and its keys are gone or cannot be
+ * read; machines of which there still is a record are listed.
  * `unsupported`: no secure context, or a browser without X25519 or IndexedDB.
  * @typedef {'new'|'ready'|'lost'|'unsupported'} Status
  */

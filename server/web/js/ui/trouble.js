@@ -19,9 +19,9 @@ export const lostPage = (context) => ({
 
 /** @param {import('./types.js').Context} context */
 async function startOver({ engine, go }) {
-  // Keys that only could not be read today are not lost yet: their machines are here still.
-  const isLeft = engine.machines.length > 0;
-  if (isLeft && !(await ask({ title: t('settings.over.title'), text: t('settings.over.text'), yes: t('settings.over'), danger: true }))) return;
+  // With machines that are here still the keys may be, too, and only could not be read today.
+  const hasTraces = engine.machines.length > 0;
+  if (hasTraces && !(await ask({ title: t('settings.over.title'), text: t('settings.over.text'), yes: t('settings.over'), danger: true }))) return;
   await engine.startOver();
   go('#/');
 }
