@@ -69,8 +69,10 @@ test-web: deps-tests ## the web approver's unit tests, in node
 test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
 	tests/run $(PYTEST)
 
-bench: deps-tests ## what the web approver costs: bytes, requests, and how fast a request is on the screen
-	@tests/run --program "$(CURDIR)/tests/lab/bench"
+bench: build ## what it all costs, beside pam_permit and pam_duo: one table (ROWS=names of its parts)
+	@packaging/install-deps --bench
+	$(CARGO) build --release --locked -p countersign --example bench-peer
+	@tests/run --program "$(CURDIR)/tests/lab/bench" $(if $(ROWS),"$(ROWS)")
 
 screenshots: deps-tests ## take the README's pictures of the web approver again
 	tests/run -m screenshots $(PYTEST)
