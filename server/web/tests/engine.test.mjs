@@ -153,7 +153,7 @@ test('a request is shown, approved with a code, and closed', async (t) => {
     [sent.digest, 'approve', after.code, 1],
   );
   assert.ok(decision.lease.until <= host.seconds + 3600 && decision.lease.until > host.seconds + 3590);
-  await assert.rejects(engine.decide(key, 'deny'), fault('expired'));
+  await assert.rejects(engine.decide(key, 'approve'), fault('expired'));
 
   server.push(await host.closed(sent));
   await until(() => itemOf(engine, key).phase === 'closed', 'closed');
@@ -176,6 +176,34 @@ test('a request that came late makes its lease no shorter', async (t) => {
   await until(() => itemOf(engine, key).delivered, 'delivered');
   const { lease } = await host.read(server.decisions[0]);
   assert.ok(lease.until <= host.seconds + 3600 && lease.until > host.seconds + 3590);
+});
+
+test('an approval can be taken back until its request is closed', async (t) => {
+  const { engine, server, host } = await paired(t);
+  for (const answer of ['deny', 'report']) {
+    const sent = await host.request({ lease_max: 3600 });
+    const key = await arrive(server, engine, sent);
+    server.decisions.length = 0;
+    await engine.decide(key, 'approve', { lease: 3600 });
+    await until(() => itemOf(engine, key).delivered, 'delivered');
+    const after = await engine.decide(key, answer);
+    assert.deepEqual([after.phase, after.answer, after.code, after.leaseUntil], ['decided', answer, undefined, undefined]);
+    await until(() => itemOf(engine, key).delivered, 'delivered, too');
+    for (const again of ['approve', 'deny', 'report']) await assert.rejects(engine.decide(key, again), fault('expired'));
+    server.drop();
+    await until(() => server.decisions.length > 2, 'sent again');
+    const [first, second, third] = await Promise.all(server.decisions.map((sealed) => host.read(sealed)));
+    assert.deepEqual([first.decision, second.decision, second.code, second.lease], ['approve', answer, undefined, undefined]);
+    assert.ok(second.counter > first.counter);
+    assert.deepEqual(third, second, 'what was taken back is not sent again');
+    server.push(await host.closed(sent, 'denied'));
+    await until(() => itemOf(engine, key).phase === 'closed', 'closed');
+  }
+  const history = await engine.history();
+  assert.deepEqual(history.map((h) => [h.answer, h.outcome]), [['report', 'denied'], ['deny', 'denied']]);
+  const ring = await arrive(server, engine, await host.request({ kind: 'test', confirm: 'tap' }));
+  await engine.decide(ring, 'approve');
+  await assert.rejects(engine.decide(ring, 'deny'), fault('expired'));
 });
 
 test('a tap has no code, a denial neither; the counter rises', async (t) => {

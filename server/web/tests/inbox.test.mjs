@@ -50,13 +50,26 @@ test('only the host’s word about exactly this request ends it', () => {
 test('an answer is given once, in time, and again only when it could not be signed', () => {
   const signing = inbox.answered(open(), 'deny', 1, NOW);
   assert.equal(signing.phase, 'signing');
-  for (const record of [signing, decided(), undefined]) {
+  for (const record of [signing, decided(), inbox.signed(signing, 1, {}, NOW), undefined]) {
     assert.throws(() => inbox.answered(record, 'approve', 2, NOW), (e) => e.code === 'expired');
   }
   assert.throws(() => inbox.answered(open(), 'approve', 2, NOW + 60_000), (e) => e.code === 'expired');
   assert.deepEqual(inbox.notSigned(signing, 1), open());
   assert.deepEqual(inbox.tick(signing, NOW + 10_000), open(), 'the page that signed is gone');
   assert.equal(inbox.signed(open(), undefined, {}, NOW), undefined);
+});
+
+test('an approval that could not be taken back stands', () => {
+  const approved = inbox.signed(inbox.answered(open(), 'approve', 1, NOW), 1, { sealed: { envelope: 'e', sealed: 's' }, code: '123456', leaseUntil: 1 }, NOW);
+  const signing = inbox.answered(approved, 'deny', 2, NOW);
+  assert.deepEqual([signing.phase, inbox.isDue(signing, NOW + 5000)], ['signing', false], 'nor is it sent meanwhile');
+  for (const record of [inbox.notSigned(signing, 2), inbox.tick(signing, NOW + 10_000)]) {
+    assert.deepEqual([record.phase, record.answer, record.code, record.leaseUntil, record.sealed.sealed], ['decided', 'approve', '123456', 1, 's']);
+    assert.equal(inbox.isDue(record, NOW + 10_000), true);
+  }
+  const denied = inbox.signed(signing, 2, { sealed: { envelope: 'e', sealed: 'no' } }, NOW);
+  assert.deepEqual([denied.answer, denied.code, denied.leaseUntil, denied.delivered, denied.sealed.sealed], ['deny', undefined, undefined, false, 'no']);
+  assert.throws(() => inbox.answered(approved, 'deny', 2, NOW + 60_000), (e) => e.code === 'expired');
 });
 
 test('a page that was suspended while it signed does not undo a later answer', () => {

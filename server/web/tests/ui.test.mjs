@@ -16,6 +16,7 @@ import { fit } from '../js/ui/name.js';
 import { placement } from '../js/ui/settle.js';
 import { formatTicket } from '../js/ui/ticket.js';
 import { lostPage } from '../js/ui/trouble.js';
+import { outcomeText } from '../js/ui/words.js';
 
 await loadText();
 
@@ -54,6 +55,26 @@ test('a request that cannot be shown can be denied, and stands in no other oneâ€
     assert.deepEqual(context.asked, [['decide', 'm/bad', 'deny', {}]]);
   }
   assert.ok(log.mock.callCount() >= 4);
+});
+
+test('an approval can be taken back on its card, a test ring and a denial cannot', () => {
+  const buttons = (change, request) => {
+    const context = contextOf({ items: [item('m/a', { answer: 'approve', delivered: true, ...change }, request)] });
+    const page = inboxPage(context).view();
+    for (const id of ['approve', 'deny', 'report']) for (const button of all(page, id)) button.click();
+    return [context.asked.map(([, , answer]) => answer), all(page, 'code').map((code) => code.textContent), all(page, 'delivery')[0].getAttribute('data-delivered')];
+  };
+  assert.deepEqual(buttons({ phase: 'decided', code: '123456' }), [['deny', 'report'], ['123456'], 'true']);
+  assert.deepEqual(buttons({ phase: 'decided' }, { confirm: 'tap' }), [['deny', 'report'], [], 'true']);
+  assert.deepEqual(buttons({ phase: 'signing', answer: 'deny', code: '123456' }), [[], [], 'false'], 'while that is signed');
+  assert.deepEqual(buttons({ phase: 'decided', answer: 'deny' }), [[], [], 'true']);
+  assert.deepEqual(buttons({ phase: 'decided' }, { kind: 'test' }), [[], [], 'true']);
+});
+
+test('how it ended says when a denial came too late', () => {
+  assert.equal(outcomeText('approved', 'approve'), en['outcome.approved']);
+  assert.equal(outcomeText('approved'), en['outcome.approved.elsewhere']);
+  for (const answer of ['deny', 'report']) assert.equal(outcomeText('approved', answer), en['outcome.approved.too-late']);
 });
 
 test('requests whose conflict cannot be shown are shown one by one', (t) => {

@@ -118,8 +118,12 @@ function ended({ code, sealed, againAt, sent, signingUntil, attempt, ...record }
   return { ...record, phase: 'closed', outcome, endedAt: at };
 }
 
+/** An approval that waits for its code, or for the host to hear of it; a test ring opens nothing. @param {ItemRecord} record */
+const isApproved = ({ phase, answer, request }) => phase === 'decided' && answer === 'approve' && request.kind !== 'test';
+
 /**
- * The person answers: the answer is being signed.
+ * The person answers: the answer is being signed. An approval may be followed by a no, which the host takes as long
+ * as nobody is in.
  * @param {ItemRecord|undefined} record
  * @param {Answer} answer
  * @param {number} attempt never the same again
@@ -127,7 +131,8 @@ function ended({ code, sealed, againAt, sent, signingUntil, attempt, ...record }
  * @returns {ItemRecord} throws a Fault when there is nothing to answer
  */
 export function answered(record, answer, attempt, now) {
-  if (!record || record.phase !== 'open' || record.endsAt <= now) throw new Fault('expired');
+  const isOpen = record && (record.phase === 'open' || (isApproved(record) && answer !== 'approve'));
+  if (!isOpen || record.endsAt <= now) throw new Fault('expired');
   return { ...record, phase: 'signing', answer, attempt, signingUntil: now + SIGNING_MS };
 }
 
@@ -140,11 +145,12 @@ export function answered(record, answer, attempt, now) {
  */
 export function signed(record, attempt, decision, now) {
   if (record?.phase !== 'signing' || record.attempt !== attempt) return undefined;
-  return { ...record, ...decision, phase: 'decided', delivered: false, sent: 1, againAt: now + wait(0) };
+  const { code, leaseUntil, ...rest } = record;
+  return { ...rest, ...decision, phase: 'decided', delivered: false, sent: 1, againAt: now + wait(0) };
 }
 
 /**
- * It could not be signed: the person may answer again.
+ * It could not be signed: the person may answer again, and an approval that was to be taken back stands.
  * @param {ItemRecord|undefined} record
  * @param {number|undefined} attempt
  * @returns {ItemRecord|undefined}
@@ -152,7 +158,7 @@ export function signed(record, attempt, decision, now) {
 export function notSigned(record, attempt) {
   if (record?.phase !== 'signing' || record.attempt !== attempt) return undefined;
   const { answer, signingUntil, attempt: _, ...rest } = record;
-  return { ...rest, phase: 'open' };
+  return record.sealed ? { ...rest, phase: 'decided', answer: 'approve' } : { ...rest, phase: 'open' };
 }
 
 /**

@@ -89,7 +89,7 @@
  * @property {number} endsAt ms on the clock of `performance.timeOrigin + performance.now()`
  * @property {number} [clockApart] seconds that the host's clock is ahead, when over 30
  * @property {'open'|'signing'|'decided'|'closed'} phase
- * @property {Answer} [answer]
+ * @property {Answer} [answer] an approval may be followed by a denial or a report until its request is closed
  * @property {string} [code] six digits to type at the terminal, after approving
  * @property {number} [leaseUntil] ms since 1970, when a lease was granted
  * @property {boolean} [delivered] whether the server has the answer

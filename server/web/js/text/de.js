@@ -74,6 +74,7 @@ export default {
 
   'answer.approve': 'Zulassen',
   'answer.deny': 'Ablehnen',
+  'answer.take-back': 'Zurücknehmen',
   'answer.report': 'Das war ich nicht',
   'answer.rang': 'Es hat geklingelt',
   'answer.signing': 'Unterschreibt …',
@@ -94,6 +95,7 @@ export default {
 
   'outcome.approved': 'Zugelassen',
   'outcome.approved.elsewhere': 'Auf einem anderen Gerät zugelassen',
+  'outcome.approved.too-late': 'Zugelassen: Ihre Ablehnung kam zu spät',
   'outcome.denied': 'Abgelehnt',
   'outcome.denied.elsewhere': 'Auf einem anderen Gerät abgelehnt',
   'outcome.reported': 'Abgelehnt und gemeldet',

@@ -74,6 +74,7 @@ export default {
 
   'answer.approve': 'Approve',
   'answer.deny': 'Deny',
+  'answer.take-back': 'Take it back',
   'answer.report': 'This wasn’t me',
   'answer.rang': 'It rang',
   'answer.signing': 'Signing…',
@@ -94,6 +95,7 @@ export default {
 
   'outcome.approved': 'Approved, let in',
   'outcome.approved.elsewhere': 'Approved on another device',
+  'outcome.approved.too-late': 'Let in: your denial came too late',
   'outcome.denied': 'Denied',
   'outcome.denied.elsewhere': 'Denied on another device',
   'outcome.reported': 'Denied and reported',

@@ -24,11 +24,14 @@ export const shown = (item) => item.phase !== 'closed';
 export const card = (item, context, { full = false } = {}) => guarded(() => slip(item, context, full), () => blank(item, context));
 
 /** What cannot be shown can be denied all the same. @param {Item} item @param {Context} context */
-const blank = (item, context) => h('article', {
-  class: `card ${item.phase}`, 'data-key': item.key, 'data-testid': 'card', 'data-request': item.key, 'data-phase': item.phase, 'data-unshown': true,
-},
-h('p', { class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'unshown' }, t(item.phase === 'open' ? 'unshown.request' : 'unshown.row')),
-item.phase === 'open' ? h('div', { class: 'answers' }, button(item, context, 'deny', 'answer.deny', 'deny')) : null);
+function blank(item, context) {
+  const isOpen = item.phase === 'open' || (item.phase === 'decided' && item.answer === 'approve');
+  return h('article', {
+    class: `card ${item.phase}`, 'data-key': item.key, 'data-testid': 'card', 'data-request': item.key, 'data-phase': item.phase, 'data-unshown': true,
+  },
+  h('p', { class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'unshown' }, t(isOpen ? 'unshown.request' : 'unshown.row')),
+  isOpen ? h('div', { class: 'answers' }, button(item, context, 'deny', 'answer.deny', 'deny')) : null);
+}
 
 /** @param {Item} item @param {Context} context @param {boolean} full */
 function slip(item, context, full) {
@@ -69,7 +72,8 @@ const tear = (item) => h('div', { class: 'tear' },
 
 /** @param {Item} item @param {Context} context */
 function answerPart(item, context) {
-  if (item.phase === 'decided') return decided(item);
+  // What was sent before is being taken back.
+  if (item.phase === 'decided' || item.delivered !== undefined) return decided(item, context);
   const busy = item.phase === 'signing';
   const { kind, lease_max } = item.request;
   if (kind === 'test') return h('div', { class: 'answers' }, button(item, context, 'approve', busy ? 'answer.signing' : 'answer.rang', 'primary'));
@@ -120,19 +124,21 @@ function chosenLease(pressed) {
   return chosen instanceof HTMLInputElement ? Number(chosen.value) : 0;
 }
 
-/** @param {Item} item */
-function decided(item) {
+/** @param {Item} item @param {Context} context */
+function decided(item, context) {
   const { code, answer } = item;
-  const approved = answer === 'approve';
+  const [approved, delivered] = [answer === 'approve', item.phase === 'decided' && Boolean(item.delivered)];
   return h('div', { class: 'answered' },
-    code ? [
+    approved && code ? [
       h('p', { class: 'say' }, t('card.code.type')),
       digits(code, 3, 'code'),
       h('p', { class: 'hint' }, t('card.code.hint')),
     ] : h('p', { class: `verdict ${answer}` }, icon(approved ? 'check' : answer === 'report' ? 'alarm' : 'cross'), t(`answered.${item.request.kind === 'test' ? 'test' : answer}`)),
-    item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
-    h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(Boolean(item.delivered)) },
-      h('span', { class: item.delivered ? 'dot good' : 'dot busy' }), t(item.delivered ? 'card.delivered' : 'card.sending')));
+    approved && item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
+    h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(delivered) },
+      h('span', { class: delivered ? 'dot good' : 'dot busy' }), t(delivered ? 'card.delivered' : 'card.sending')),
+    approved && item.request.kind !== 'test' ? h('div', { class: 'actions' },
+      button(item, context, 'deny', 'answer.take-back', 'deny'), button(item, context, 'report', 'answer.report', 'report')) : null);
 }
 
 /** Digits in groups, large. Their text is the digits alone. @param {string} code @param {number} group @param {string} testid */

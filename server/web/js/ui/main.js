@@ -15,6 +15,7 @@
 //   card              one request, with data-request=KEY, data-phase, data-kind, and when closed data-outcome
 //     headline with who, user (when another), machine, service (or in a row); from, service, command, action, terminal, ssh-key, asked-at, time-left,
 //     (while cards settle, 700 ms after one came or went, and while signing, the buttons are aria-disabled)
+//     (an approval has deny, which takes it back, and report; a card that cannot be drawn has data-unshown, unshown and deny)
 //     approve, deny, report, code (text: 6 digits and no space), delivery (data-delivered=true|false), lease (radio inputs, value = seconds,
 //     0 = none), leased, outcome, differs (a row that differs in a conflict)
 //   conflict          the group of requests that came at once

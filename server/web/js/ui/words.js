@@ -84,6 +84,7 @@ function from(asked) {
 
 /** How it ended. @param {string} outcome @param {string} [answer] given here */
 export function outcomeText(outcome, answer) {
+  if (outcome === 'approved' && answer && answer !== 'approve') return t('outcome.approved.too-late');
   const elsewhere = !answer && ['approved', 'denied', 'reported'].includes(outcome);
   return t(elsewhere ? `outcome.${outcome}.elsewhere` : `outcome.${outcome}`);
 }

@@ -144,8 +144,9 @@ export function ended(key, outcome, item, text) {
   const rang = item?.request.kind === 'test' && outcome === 'approved';
   const title = rang ? text.rang : outcome ? text.ended[outcome] : text.ended.answered;
   const body = item ? fill(text.endedBody, { user: item.request.user, machine: item.machineName, service: item.request.service }) : '';
+  const isTooLate = outcome === 'approved' && item?.answer !== undefined && item.answer !== 'approve';
   const isHarmless =
-    (outcome !== undefined && HARMLESS.includes(outcome)) ||
+    (outcome !== undefined && HARMLESS.includes(outcome) && !isTooLate) ||
     (outcome === 'denied' && item?.answer === 'deny') ||
     (outcome === 'reported' && item?.answer === 'report') ||
     item?.request.kind === 'test';
