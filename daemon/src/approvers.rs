@@ -143,12 +143,27 @@ impl Approvers {
             self.own.revoked_store.write(|| Ok(text.into_bytes())).await?;
         }
         // Only for tidiness: the line above is what ends the key.
+        self.drop_lines(key, |_| true).await
+    }
+
+    /// Takes a key's own lines for one user away. It goes on deciding for others, and for this one where the
+    /// administrator's file says so.
+    ///
+    /// # Errors
+    /// When the file could not be written.
+    pub async fn remove(&self, user: &str, key: &PublicKey) -> io::Result<()> {
+        self.drop_lines(key, |principal| principal == user).await
+    }
+
+    async fn drop_lines(&self, key: &PublicKey, of: impl Fn(&str) -> bool) -> io::Result<()> {
+        let line = key.to_line();
         let encoded = line.split(' ').nth(1).unwrap_or_default();
         let text = self.own.read(&self.own.approvers)?;
-        let kept: String = text
-            .split_inclusive('\n')
-            .filter(|present| !present.split_whitespace().any(|field| field == encoded))
-            .collect();
+        let goes = |present: &str| {
+            let mut fields = present.split_whitespace();
+            fields.next().is_some_and(&of) && fields.any(|field| field == encoded)
+        };
+        let kept: String = text.split_inclusive('\n').filter(|present| !goes(present)).collect();
         if kept.len() < text.len() {
             self.own.approvers_store.write(|| Ok(kept.into_bytes())).await?;
         }
@@ -267,6 +282,24 @@ mod tests {
         // Not even pairing it again brings it back.
         place.approvers.add("alice", key.public_key(), "phone").await.unwrap();
         assert!(place.may("alice", &key).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_taken_from_one_user_goes_on_for_the_other() {
+        let place = Place::new();
+        let (key, other) = (SigningKey::generate(), SigningKey::generate());
+        for (user, key) in [("alice", &key), ("alicia", &key), ("bob", &key), ("alice", &other)] {
+            place.approvers.add(user, key.public_key(), "alice").await.unwrap();
+        }
+        place.approvers.remove("alice", key.public_key()).await.unwrap();
+        assert!(place.may("alice", &key).unwrap_err().contains("not listed"));
+        for (user, key) in [("alicia", &key), ("bob", &key), ("alice", &other)] {
+            assert_eq!(place.may(user, key), Ok(()), "{user}");
+        }
+        assert!(!place.approvers.is_revoked(key.public_key()));
+        // It may be paired again.
+        place.approvers.add("alice", key.public_key(), "alice").await.unwrap();
+        assert_eq!(place.may("alice", &key), Ok(()));
     }
 
     #[tokio::test]

@@ -148,10 +148,22 @@ impl Devices {
     /// # Errors
     /// When the file could not be written; then nothing has changed.
     pub async fn remove(&self, id: &str) -> io::Result<Vec<Device>> {
+        self.remove_where(|device| device.id() == id).await
+    }
+
+    /// Removes one user's entry of a key; gives it, if there was one.
+    ///
+    /// # Errors
+    /// When the file could not be written; then nothing has changed.
+    pub async fn remove_from(&self, user: &str, id: &str) -> io::Result<Vec<Device>> {
+        self.remove_where(|device| device.is(user, id)).await
+    }
+
+    async fn remove_where(&self, goes: impl Fn(&Device) -> bool) -> io::Result<Vec<Device>> {
         let old = self.list.borrow().clone();
-        let removed: Vec<Device> = old.iter().filter(|device| device.id() == id).cloned().collect();
+        let removed: Vec<Device> = old.iter().filter(|device| goes(device)).cloned().collect();
         if !removed.is_empty() {
-            self.list.borrow_mut().retain(|device| device.id() != id);
+            self.list.borrow_mut().retain(|device| !goes(device));
             self.former.borrow_mut().extend(removed.iter().map(|device| device.user.clone()));
             self.write_or(old).await?;
         }
@@ -303,6 +315,22 @@ mod tests {
         let devices = open(&path).unwrap();
         assert_eq!(devices.all().len(), 1);
         assert!(devices.had_any("root") && !devices.had_any("bob"));
+    }
+
+    #[tokio::test]
+    async fn a_device_is_taken_from_one_of_its_users() {
+        let (_folder, path) = place();
+        let devices = open(&path).unwrap();
+        let phone = new_card("phone");
+        for user in ["alice", "root"] {
+            devices.add(user, phone.clone()).await.unwrap();
+        }
+        let removed = devices.remove_from("alice", &phone.key.id()).await.unwrap();
+        assert_eq!(removed.iter().map(|device| device.user.as_str()).collect::<Vec<_>>(), ["alice"]);
+        assert!(devices.remove_from("alice", &phone.key.id()).await.unwrap().is_empty());
+        let devices = open(&path).unwrap();
+        assert_eq!((devices.for_user("alice").len(), devices.for_user("root").len()), (0, 1));
+        assert!(devices.had_any("alice") && !devices.had_any("root"));
     }
 
     #[tokio::test]

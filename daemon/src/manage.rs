@@ -14,7 +14,7 @@ use crate::person::{self, Person};
 use crate::revoke;
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
-use countersign_protocol::manage::{self, Call, Codes, CodesLeft, Devices, Joined, Status, error};
+use countersign_protocol::manage::{self, Call, Codes, CodesLeft, Devices, Joined, Revoked, Status, error};
 use countersign_relay_client::RelayError;
 use pair::Step;
 use std::rc::Rc;
@@ -157,7 +157,7 @@ impl Session {
         Ok(Devices { devices: devices.iter().map(told).collect() })
     }
 
-    async fn revoke(&self, user: &str, wanted: &str) -> Answer<Devices> {
+    async fn revoke(&self, user: &str, wanted: &str) -> Answer<Revoked> {
         let person = self.permitted(user).await?;
         let devices = self.app.devices.for_user(&person.name);
         let mut meant = devices
@@ -173,12 +173,13 @@ impl Session {
             let text = "several devices have that name; give the fingerprint of one (countersign devices)";
             return Err(Refusal(error::BAD_CALL, text.into()));
         }
-        if !self.caller.root_socket && revoke::is_anothers(&self.app, &person.name, device) {
-            let text = "this device approves for another user, too; only root may revoke it";
-            return Err(Refusal(error::NOT_PERMITTED, text.into()));
-        }
-        let removed = revoke::revoke(&self.app, &person.name, device, &self.by(), None).await?;
-        Ok(Devices { devices: removed.iter().map(told).collect() })
+        let (app, by) = (&self.app, self.by());
+        let removed = match self.caller.root_socket {
+            true => revoke::revoke(app, device, &by, None).await?,
+            false => revoke::take_away(app, &person.name, device, &by, None).await?,
+        };
+        let still_anothers = revoke::is_anothers(app, &person.name, device);
+        Ok(Revoked { devices: removed.iter().map(told).collect(), still_anothers })
     }
 
     async fn new_codes(&self, user: &str, count: u8) -> Answer<Codes> {
@@ -292,23 +293,29 @@ mod tests {
 
     /// A card is no secret: who has paired another's device as their own must not end it for both.
     #[tokio::test]
-    async fn only_root_revokes_a_device_of_several_users() {
-        let (lab, device) = (Lab::new(), TestDevice::new());
-        lab.pair("root", &device).await;
-        lab.pair("admin", &device).await;
-        let key = device.key.public_key();
+    async fn a_device_of_several_users_is_ended_for_all_by_root_alone() {
         for root_socket in [false, true] {
+            let (lab, device) = (Lab::new(), TestDevice::new());
+            lab.pair("root", &device).await;
+            lab.pair("admin", &device).await;
+            let key = device.key.public_key();
             let (stream, _peer) = UnixStream::pair().unwrap();
             let caller = Caller { uid: 0, gid: 0, pid: None, root_socket };
             let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
             let session = Session { app, caller, connection, step: Step::None };
-            let revoked = session.revoke("root", &key.fingerprint()).await;
-            assert_eq!(
-                revoked.map_err(|refusal| refusal.0).err(),
-                (!root_socket).then_some(error::NOT_PERMITTED)
-            );
+            let Ok(revoked) = session.revoke("root", &key.fingerprint()).await else { panic!("refused") };
+            assert_eq!(revoked.still_anothers, !root_socket);
+            let users: Vec<_> = revoked.devices.iter().map(|device| device.user.as_str()).collect();
+            assert_eq!(users, if root_socket { &["root", "admin"][..] } else { &["root"] });
             assert_eq!(lab.app.approvers.is_revoked(key), root_socket);
+            assert!(lab.app.devices.for_user("root").is_empty());
             assert_eq!(lab.app.devices.for_user("admin").is_empty(), root_socket);
+            let lines = std::fs::read_to_string(lab.app.paths.own("approvers")).unwrap();
+            assert_eq!((lines.contains("root "), lines.contains("admin ")), (false, !root_socket));
+            let records = lab.audit();
+            let told: Vec<_> = records.iter().map(|r| (r.event.as_str(), r.user.as_deref())).collect();
+            let revoked = [("revoked", Some("root")), ("revoked", Some("admin"))];
+            assert_eq!(told, if root_socket { &revoked[..] } else { &[("unpaired", Some("root"))] });
         }
     }
 

@@ -93,9 +93,9 @@ impl Notices {
         }
     }
 
-    /// A device is gone, and what it was sent with it.
-    pub(crate) fn forget(&self, device: &str) {
-        self.sent.borrow_mut().retain(|(_, to), _| to != device);
+    /// A device is no longer its user's, and answers nothing that it was sent as that.
+    pub(crate) fn forget(&self, user: &str, device: &str) {
+        self.sent.borrow_mut().remove(&(user.to_owned(), device.to_owned()));
     }
 
     fn is_due(&self, user: &str, device: &str, pause: Duration) -> bool {

@@ -1,4 +1,7 @@
 //! The end of a device: by the `countersign` command, or by another device of its user.
+//!
+//! Root's word ends the key for everybody. A user's word ends it as well, unless the device approves for
+//! somebody else, too: then it is taken from that user alone.
 
 use crate::app::App;
 use crate::devices::Device;
@@ -20,32 +23,18 @@ pub(crate) fn is_anothers(app: &App, user: &str, device: &Device) -> bool {
 /// device signed, where that is why. The remaining devices are told.
 pub(crate) async fn revoke(
     app: &Rc<App>,
-    user: &str,
     device: &Device,
     by: &str,
     removal: Option<&SignedMessage>,
 ) -> Answer<Vec<Device>> {
-    let (key, id) = (&device.card.key, device.id());
-    let text = |message: &SignedMessage| String::from_utf8_lossy(&message.bytes).into_owned();
-    write_record(
-        app,
-        Record {
-            event: "revoked".into(),
-            user: Some(user.to_owned()),
-            device: Some(key.fingerprint()),
-            reason: Some(format!("\"{}\" by {by}", device.card.card.name)),
-            removal: removal.map(text),
-            removal_signature: removal.map(|message| message.signature.clone()),
-            ..Record::default()
-        },
-    )
-    .await?;
-    app.approvers.revoke(key).await.map_err(Refusal::fault)?;
-    let removed = app.devices.remove(&id).await.map_err(Refusal::fault)?;
-    app.notices.forget(&id);
-    for device in &removed {
-        notices::tell(app, &device.user, DeviceChange::Removed, device);
+    let id = device.id();
+    for user in app.devices.all().into_iter().filter(|other| other.id() == id).map(|other| other.user) {
+        let reason = format!("\"{}\" by {by}", device.card.card.name);
+        write_record(app, record("revoked", &user, device, reason, removal)).await?;
     }
+    app.approvers.revoke(&device.card.key).await.map_err(Refusal::fault)?;
+    let removed = app.devices.remove(&id).await.map_err(Refusal::fault)?;
+    tell(app, &removed);
     if let Some(client) = app.relay.client() {
         // The server only forgets to whom it may send; the key has ended already.
         tokio::task::spawn_local({
@@ -58,4 +47,51 @@ pub(crate) async fn revoke(
         });
     }
     Ok(removed)
+}
+
+/// Takes a device away as its user wants it: for good, unless it is also somebody else's, who then keeps it.
+pub(crate) async fn take_away(
+    app: &Rc<App>,
+    user: &str,
+    device: &Device,
+    by: &str,
+    removal: Option<&SignedMessage>,
+) -> Answer<Vec<Device>> {
+    if !is_anothers(app, user, device) {
+        return revoke(app, device, by, removal).await;
+    }
+    let name = &device.card.card.name;
+    let reason = format!("\"{name}\" by {by}; its key still approves for somebody else");
+    write_record(app, record("unpaired", user, device, reason, removal)).await?;
+    app.approvers.remove(user, &device.card.key).await.map_err(Refusal::fault)?;
+    // Without an entry here a key decides nothing, whatever the administrator's file lists.
+    let removed = app.devices.remove_from(user, &device.id()).await.map_err(Refusal::fault)?;
+    tell(app, &removed);
+    Ok(removed)
+}
+
+fn tell(app: &App, removed: &[Device]) {
+    for device in removed {
+        app.notices.forget(&device.user, &device.id());
+        notices::tell(app, &device.user, DeviceChange::Removed, device);
+    }
+}
+
+fn record(
+    event: &str,
+    user: &str,
+    device: &Device,
+    reason: String,
+    removal: Option<&SignedMessage>,
+) -> Record {
+    let text = |message: &SignedMessage| String::from_utf8_lossy(&message.bytes).into_owned();
+    Record {
+        event: event.into(),
+        user: Some(user.to_owned()),
+        device: Some(device.card.key.fingerprint()),
+        reason: Some(reason),
+        removal: removal.map(text),
+        removal_signature: removal.map(|message| message.signature.clone()),
+        ..Record::default()
+    }
 }

@@ -201,6 +201,16 @@ pub struct Devices {
     pub devices: Vec<Device>,
 }
 
+/// What was taken away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// In order of pairing.
+    pub devices: Vec<Device>,
+    /// Whether the device goes on approving for somebody else.
+    #[serde(default)]
+    pub still_anothers: bool,
+}
+
 /// A device that may approve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {

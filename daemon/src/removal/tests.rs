@@ -4,9 +4,10 @@ use super::*;
 use crate::audit::Durability;
 use crate::files;
 use crate::testing::{Heard, Lab, TestDevice, Told};
+use crate::verify;
 use countersign_protocol::audit::Record;
 use countersign_protocol::keys::Signer;
-use countersign_protocol::message::{VERSION, namespace};
+use countersign_protocol::message::{Answer, Confirm, VERSION, namespace};
 use countersign_protocol::sshsig;
 use tokio::task::LocalSet;
 
@@ -111,7 +112,7 @@ async fn a_revoked_key_takes_nobody_away() {
     files::replace(&revoked, b"").unwrap();
     // And by the daemon itself.
     let phone = scene.lab.app.devices.for_user("alice").remove(0);
-    let revoking = revoke::revoke(&scene.lab.app, "alice", &phone, "root", None);
+    let revoking = revoke::revoke(&scene.lab.app, &phone, "root", None);
     assert!(LocalSet::new().run_until(revoking).await.is_ok());
     let later = scene.phone.remove(&scene.lab, &told, &scene.tablet);
     scene.is_refused(&later, "a device that is not paired").await;
@@ -139,13 +140,56 @@ async fn another_users_device_is_not_taken_away() {
     scene.is_refused(&sealed, "answers no notice").await;
 }
 
+/// Each user has their own say over a device that they share, and over that alone.
 #[tokio::test]
-async fn a_device_of_two_users_is_for_root_to_revoke() {
+async fn a_device_of_two_users_is_taken_from_the_one_who_wants_it() {
     let scene = Scene::new().await;
     scene.lab.pair("root", &scene.tablet).await;
+    let roots = scene.tell("root", &scene.tablet);
     let told = scene.tell("alice", &scene.phone);
-    let sealed = scene.phone.remove(&scene.lab, &told, &scene.tablet);
-    scene.is_refused(&sealed, "only root may revoke").await;
+    let tablet = scene.tablet.key.public_key();
+    let alices = scene.tell("alice", &scene.tablet);
+    scene.receive(&scene.phone.remove(&scene.lab, &told, &scene.tablet)).await;
+    let users: Vec<_> = scene.lab.app.devices.all().into_iter().map(|device| device.user).collect();
+    assert_eq!(users, ["alice", "root"]);
+    assert!(!scene.lab.app.approvers.is_revoked(tablet));
+    let lines = std::fs::read_to_string(scene.lab.app.paths.own("approvers")).unwrap();
+    let mut of: Vec<_> = lines.lines().filter(|line| line.contains(&tablet.to_line())).collect();
+    assert!(of.pop().unwrap().starts_with("root ") && of.is_empty());
+    let record = scene.lab.audit().pop().unwrap();
+    assert_eq!((record.event.as_str(), record.user.as_deref()), ("unpaired", Some("alice")));
+    assert!(record.removal_evidence().unwrap().is_some());
+    // The phone has heard of it, the tablet may no longer speak for alice.
+    let id = &told.notice.id;
+    let phone = scene.phone.key.public_key().id();
+    assert_ne!(scene.lab.app.notices.last(&phone, id).unwrap().digest, told.digest);
+    scene.is_refused(&scene.tablet.remove(&scene.lab, &alices, &scene.phone), "answers no notice").await;
+
+    // For root it goes on: it decides, and it may be taken away by itself. That ends its key.
+    let request = scene.lab.request("root", Confirm::Tap, Duration::from_secs(60));
+    let approval = scene.tablet.answer(&scene.lab, &request, Answer::Approve);
+    assert!(verify::decision(&scene.lab.app, &request, &approval).is_ok());
+    scene.receive(&scene.tablet.remove(&scene.lab, &roots, &scene.tablet)).await;
+    assert!(scene.lab.app.approvers.is_revoked(tablet));
+    assert_eq!(scene.lab.audit().pop().unwrap().event, "revoked");
+}
+
+/// What it has approved for the one before counts no more, and for the other it does.
+#[tokio::test]
+async fn an_approval_of_a_device_that_was_taken_from_its_user_counts_for_nothing() {
+    let scene = Scene::new().await;
+    scene.lab.pair("root", &scene.tablet).await;
+    let approved = |user: &str| {
+        let request = scene.lab.request(user, Confirm::Tap, Duration::from_secs(60));
+        let approval = scene.tablet.answer(&scene.lab, &request, Answer::Approve);
+        assert!(request.decide(verify::decision(&scene.lab.app, &request, &approval).unwrap()));
+        request
+    };
+    let (alices, roots) = (approved("alice"), approved("root"));
+    let told = scene.tell("alice", &scene.phone);
+    scene.receive(&scene.phone.remove(&scene.lab, &told, &scene.tablet)).await;
+    assert!(verify::still_counts(&scene.lab.app, &alices).unwrap_err().contains("no longer paired"));
+    assert_eq!(verify::still_counts(&scene.lab.app, &roots), Ok(()));
 }
 
 #[tokio::test]
@@ -167,7 +211,7 @@ async fn a_removal_names_the_last_notice_and_no_other() {
 async fn after_a_restart_a_device_is_told_anew() {
     let scene = Scene::new().await;
     let told = scene.tell("alice", &scene.phone);
-    scene.lab.app.notices.forget(&scene.phone.key.public_key().id());
+    scene.lab.app.notices.forget("alice", &scene.phone.key.public_key().id());
     let sealed = scene.phone.remove(&scene.lab, &told, &scene.tablet);
     scene.is_refused(&sealed, "answers no notice").await;
     let phone = scene.phone.key.public_key().id();
@@ -242,7 +286,7 @@ async fn one_devices_refusals_do_not_hide_anothers() {
     scene.is_refused(&scene.phone.send_removal(&scene.lab, &told, &wrong), "about another notice").await;
 
     // Over its own budget, too, a device is told anew.
-    scene.lab.app.notices.forget(&bobs.key.public_key().id());
+    scene.lab.app.notices.forget("bob", &bobs.key.public_key().id());
     scene.receive(&bobs.remove(&scene.lab, &bob, &bobs)).await;
     assert!(scene.lab.app.notices.last(&bobs.key.public_key().id(), &bob.notice.id).is_some());
     assert_eq!(scene.lab.audit().len(), MOST_REFUSALS as usize + 1);

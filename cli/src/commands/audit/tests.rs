@@ -193,14 +193,16 @@ fn a_stranger_who_rewrites_the_whole_chain_is_found_by_the_signatures() {
 
 #[test]
 fn a_device_that_was_revoked_later_was_good_before_and_not_after() {
-    let mut log = Log::new();
-    let old = SigningKey::generate();
-    log.about_device("paired", old.public_key());
-    log.login(&old);
-    log.about_device("revoked", old.public_key());
-    log.verify().unwrap();
-    log.login(&old);
-    assert!(log.verify().unwrap_err().contains("line 4:"));
+    for end in ["revoked", "unpaired"] {
+        let mut log = Log::new();
+        let old = SigningKey::generate();
+        log.about_device("paired", old.public_key());
+        log.login(&old);
+        log.about_device(end, old.public_key());
+        log.verify().unwrap();
+        log.login(&old);
+        assert!(log.verify().unwrap_err().contains("line 4:"));
+    }
 }
 
 #[test]

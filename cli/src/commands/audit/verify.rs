@@ -81,7 +81,7 @@ impl Verifier {
                 "paired" => {
                     self.paired.insert(pair);
                 }
-                "revoked" => {
+                "revoked" | "unpaired" => {
                     self.paired.remove(&pair);
                 }
                 _ => (),
