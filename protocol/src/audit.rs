@@ -110,6 +110,9 @@ pub enum ChainFault {
         /// The number that stands here.
         found: u64,
     },
+    /// The record before has the highest number that there is.
+    #[error("nothing can follow the highest record number")]
+    Last,
     /// The next line holds another digest of it.
     #[error("it was changed after it was written: the line after it has its digest")]
     Changed,
@@ -172,10 +175,10 @@ impl Chain {
     /// Numbers and links a record, and gives its line without a newline.
     ///
     /// # Errors
-    /// [`ChainFault::TooLong`]; the chain is then as before.
+    /// [`ChainFault::TooLong`] or [`ChainFault::Last`]; the chain is then as before.
     pub fn append(&mut self, mut record: Record) -> Result<String, ChainFault> {
         record.version = VERSION;
-        record.seq = self.last + 1;
+        record.seq = self.last.checked_add(1).ok_or(ChainFault::Last)?;
         record.previous.clone_from(&self.head);
         let line = serde_json::to_string(&record).map_err(|e| ChainFault::Malformed(e.to_string()))?;
         if line.len() > MAX_LINE {
@@ -193,7 +196,7 @@ impl Chain {
     /// before this one.
     pub fn follow(&mut self, line: &str) -> Result<Record, ChainFault> {
         let record = read(line)?;
-        let expected = self.last + 1;
+        let expected = self.last.checked_add(1).ok_or(ChainFault::Last)?;
         if record.seq != expected {
             return Err(if self.last == 0 {
                 ChainFault::Start(record.seq)

@@ -269,6 +269,16 @@ fn a_record_too_long_leaves_the_chain_as_it_was() {
     assert_eq!(chain, Chain::new());
 }
 
+#[test]
+fn nothing_follows_the_highest_number() {
+    let last = log(1)[0].replace("\"seq\":1,", "\"seq\":18446744073709551615,");
+    let mut chain = Chain::after(&last).unwrap();
+    let as_it_was = chain.clone();
+    assert_eq!(chain.append(Record::default()), Err(ChainFault::Last));
+    assert_eq!(chain.follow(&last.replace("18446744073709551615", "0")), Err(ChainFault::Last));
+    assert_eq!(chain, as_it_was);
+}
+
 fn proven(host: &SigningKey, device: &SigningKey) -> Record {
     let request = signed::sign_message(host, &request(host)).unwrap();
     let decision = signed::sign_message(device, &decision(&request)).unwrap();
