@@ -1,6 +1,7 @@
 //! Private signing keys.
 
 use super::{KeyError, Kind, MAX_PRIVATE, PublicKey, SignError};
+use crate::text::{clip, escape};
 use crate::wire;
 use ed25519_dalek as ed25519;
 use p256::ecdsa as p256_ecdsa;
@@ -8,6 +9,9 @@ use p256_ecdsa::signature::Signer as _;
 use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData};
 use std::fmt;
 use zeroize::Zeroizing;
+
+/// Longest part of a file that an error shows, in bytes.
+const MAX_SHOWN: usize = 100;
 
 /// Whatever can sign: a key in memory, an agent.
 pub trait Signer: Send + Sync {
@@ -61,7 +65,7 @@ impl SigningKey {
         if pem.len() > MAX_PRIVATE {
             return Err(KeyError::Private("the file is too long".into()));
         }
-        let mut key = ssh_key::PrivateKey::from_openssh(pem).map_err(|e| KeyError::Private(e.to_string()))?;
+        let mut key = ssh_key::PrivateKey::from_openssh(pem).map_err(private)?;
         if key.is_encrypted() {
             key = key.decrypt(passphrase.ok_or(KeyError::Encrypted)?).map_err(|_| KeyError::Passphrase)?;
         }
@@ -74,10 +78,10 @@ impl SigningKey {
                 p256_ecdsa::SigningKey::from_slice(private.as_slice())
                     .map_err(|_| KeyError::Private("its number is out of range".into()))?,
             ),
-            _ => return Err(KeyError::Type(key.algorithm().to_string())),
+            _ => return Err(KeyError::Type(shown(key.algorithm().as_str()))),
         };
         let read = Self::from_secret(secret);
-        let stated = key.public_key().to_bytes().map_err(|e| KeyError::Private(e.to_string()))?;
+        let stated = key.public_key().to_bytes().map_err(private)?;
         if stated == read.public.blob {
             Ok(read)
         } else {
@@ -90,7 +94,6 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Private`] when the comment is too long to be encoded.
     pub fn to_openssh(&self, comment: &str) -> Result<Zeroizing<String>, KeyError> {
-        let failed = |e: ssh_key::Error| KeyError::Private(e.to_string());
         let data = match &self.secret {
             Secret::Ed25519(key) => KeypairData::from(Ed25519Keypair::from(key)),
             Secret::P256(key) => {
@@ -102,10 +105,19 @@ impl SigningKey {
             }
         };
         ssh_key::PrivateKey::new(data, comment)
-            .map_err(failed)?
+            .map_err(private)?
             .to_openssh(ssh_key::LineEnding::LF)
-            .map_err(failed)
+            .map_err(private)
     }
+}
+
+/// The parser may quote what stands in the file.
+fn private(error: ssh_key::Error) -> KeyError {
+    KeyError::Private(shown(&error.to_string()))
+}
+
+fn shown(text: &str) -> String {
+    escape(clip(text, MAX_SHOWN)).into_owned()
 }
 
 impl Signer for SigningKey {

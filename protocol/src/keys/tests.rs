@@ -178,6 +178,25 @@ fn points_off_the_curve_and_other_forms_are_refused() {
 }
 
 #[test]
+fn a_damaged_file_is_told_without_what_acts_in_it() {
+    let pem = SigningKey::from_seed(&[7; 32]).to_openssh("phone").unwrap();
+    let mut blob: Vec<u8> =
+        Base64::decode_vec(&pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+    // The name of the cipher, which is "none".
+    let at = blob.windows(4).position(|name| name == b"none").unwrap();
+    blob[at] = 0x1b;
+    let body = Base64::encode_string(&blob);
+    let lines: Vec<&str> =
+        body.as_bytes().chunks(70).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let pem = format!(
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
+        lines.join("\n")
+    );
+    let told = SigningKey::from_openssh(&pem, None).unwrap_err().to_string();
+    assert!(!told.chars().any(crate::text::is_active) && told.contains("\\u{1b}one"), "{told}");
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let key = SigningKey::from_seed(&[7; 32]);
     assert_eq!(format!("{key:?}"), format!("SigningKey({})", key.public_key().fingerprint()));
