@@ -7,6 +7,7 @@
 pub mod actors;
 pub mod check;
 pub mod input;
+pub mod pairing;
 
 use std::path::Path;
 
