@@ -1,6 +1,6 @@
 """A stand-in for Duo's service: the calls that Debian's pam_duo makes (/rest/v1/*.bson), answered at once.
 
-Written from what the module sends; it lets everybody in, after `hold` has been taken away.
+Written from what the module sends; it lets everybody in.
 """
 
 import os
@@ -9,6 +9,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -42,12 +43,13 @@ ANSWERS = {
 class DuoServer:
     """Listens with TLS on a free port of loopback. `quickly` acknowledges what comes at once, which a peer's kernel does not.
 
-    While `holding` is set, nobody hears of the push.
+    While `holding` is set, nobody hears what became of the push; `held` counts who asked.
     """
 
     def __init__(self, certificate, key, quickly=False):
         self.connections = 0
         self.requests = 0
+        self.held = 0
         self.holding = threading.Event()
         self._quickly = quickly
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -102,8 +104,9 @@ class DuoServer:
         path, _, query = head.split(" ")[1].partition("?")
         if path.endswith("status.bson"):
             assert parse_qs(query)["txid"] == ["tx1"]
+            self.held += 1
             while self.holding.is_set():
-                self.holding.wait(0.1)
+                time.sleep(0.1)
         body = bson({"stat": "OK", "response": ANSWERS[path]})
         connection.sendall(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/bson\r\nContent-Length: %d\r\n\r\n" % len(body) + body

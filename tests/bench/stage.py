@@ -27,6 +27,7 @@ class Stage:
         self._tls = None
         source = Path(__file__).parent / "login.c"
         subprocess.run(["gcc", "-O2", "-Wall", "-o", LOGIN, source, "-lpam"], check=True)
+        pam.protect()
         self.service("permit", "pam_permit.so")
         self.service("ours", str(paths.MODULE))
 
@@ -49,10 +50,10 @@ class Stage:
             self._tls = tls.make(PLACE / "tls", name="DNS:localhost,IP:127.0.0.1")
         return self._tls
 
-    def stack(self, **settings):
-        """Server and daemon over TLS. A tap is enough, and alice waits long."""
+    def stack(self, plain=False, **settings):
+        """Server and daemon, over TLS unless `plain`. A tap is enough."""
         settings = {"confirm": "tap", "wait": "60s", **settings}
-        return Stack(self.directory("stack"), tls=self.tls(), **settings)
+        return Stack(self.directory("stack"), tls=None if plain else self.tls(), **settings)
 
     def answering(self, stack, user="alice", watch=False):
         """A device of the user that approves at once, or with `watch` only tells what comes."""
