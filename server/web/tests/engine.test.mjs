@@ -2,8 +2,10 @@ import { memoryDatabase } from './setup.mjs';
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { openEngine } from '../js/engine/engine.js';
+import { verifyCard } from '../js/core/card.js';
 import { generateSealKey } from '../js/core/hpke.js';
 import { SigningKey } from '../js/core/keys.js';
+import { phoneCode, readChallenge } from '../js/core/phone_code.js';
 import * as bytes from '../js/core/bytes.js';
 import { makeClock } from '../js/engine/clock.js';
 import { Database } from '../js/engine/db.js';
@@ -336,7 +338,36 @@ test('a new name makes a new card; what was sealed to the old one still opens', 
   await engine.rename('  tablet ');
   assert.equal(engine.self.name, 'tablet');
   assert.equal(JSON.parse(server.cards[0].card).serial, 2);
+  for (let n = 0; n < 6; n++) await engine.rename(`tablet ${n}`);
   await arrive(server, engine, await host.request());
+});
+
+/** What a terminal shows, and how the host makes its code of it. */
+async function terminal(host, hash = host.key.publicKey.hash) {
+  const [reply, now] = [await generateSealKey(), new Uint8Array(4)];
+  new DataView(now.buffer).setUint32(0, Math.floor(Date.now() / 1000));
+  const texts = ['sshd', 'alice', '::1'].map(bytes.utf8).map((text) => bytes.concat(Uint8Array.of(text.length), text));
+  const shown = bytes.concat(Uint8Array.of(1), hash.slice(0, 16), reply.publicKey, now, Uint8Array.of(120), ...texts);
+  const code = (card = host.card) => phoneCode(reply.secret, card.hash, hash, { ...readChallenge(shown), replyKey: card.seal });
+  return { shown, code };
+}
+
+test('a phone code is made of the card that the machine knows', async (t) => {
+  const { engine, server, host } = await paired(t);
+  const { shown, code } = await terminal(host);
+  const says = async () => engine.phoneCode(await engine.readChallenge(shown));
+  const before = host.card;
+  assert.equal(await says(), await code());
+  for (const name of ['a', 'b', 'c', 'd', 'e']) await engine.rename(name);
+  assert.equal(await says(), await code(), 'the machine has not heard of the new name');
+  host.card = await verifyCard(server.cards.at(-1));
+  await arrive(server, engine, await host.request());
+  assert.equal(await says(), await code(), 'now it has');
+  assert.notEqual(await says(), await code(before));
+  await arrive(server, engine, await host.request({}, { card: await verifyCard(server.cards.at(-2)) }));
+  assert.equal(await says(), await code(), 'that was an old message');
+  await pair(engine, server, host, 'root');
+  assert.equal(await says(), await code());
 });
 
 test('a machine is forgotten: the server is told, its messages are passed over', async (t) => {
@@ -477,19 +508,15 @@ test('a test ring that another tab hears is there once its host is pinned', asyn
 
 test('phone codes are for paired machines', async (t) => {
   const { engine, host } = await paired(t);
-  const reply = await generateSealKey();
-  const make = (hash) => {
-    const now = new Uint8Array(4);
-    new DataView(now.buffer).setUint32(0, Math.floor(Date.now() / 1000));
-    const texts = ['sshd', 'alice', '::1'].map(bytes.utf8).map((text) => bytes.concat(Uint8Array.of(text.length), text));
-    return bytes.concat(Uint8Array.of(1), hash.slice(0, 16), reply.publicKey, now, Uint8Array.of(120), ...texts);
-  };
-  const challenge = await engine.readChallenge(make(host.key.publicKey.hash));
+  const make = async (hash) => (await terminal(host, hash)).shown;
+  const challenge = await engine.readChallenge(await make());
   assert.deepEqual([challenge.machine.id, challenge.service, challenge.address, challenge.expired], [host.id, 'sshd', '::1', false]);
   assert.match(await engine.phoneCode(challenge), /^[0-9]{8}$/);
-  await assert.rejects(engine.readChallenge(make(new Uint8Array(32))), fault('unknown-host'));
+  await assert.rejects(engine.readChallenge(await make(new Uint8Array(32))), fault('unknown-host'));
   await assert.rejects(engine.readChallenge(new Uint8Array(5)), fault('not-a-challenge'));
   await assert.rejects(engine.phoneCode({ ...challenge }), fault('not-a-challenge'));
+  await engine.forgetMachine(host.id);
+  await assert.rejects(engine.phoneCode(challenge), fault('not-a-challenge'));
 });
 
 test('browsers that cannot be approvers say why', async () => {

@@ -4,7 +4,7 @@ import test from 'node:test';
 import * as machines from '../js/engine/machines.js';
 
 const NOW = 1_800_000_000_000;
-const machine = { id: 'm', name: 'db-1', line: 'l', fingerprint: 'f', users: ['constructor', '__proto__'], pairedAt: NOW, notices: {} };
+const machine = { id: 'm', name: 'db-1', line: 'l', fingerprint: 'f', users: ['constructor', '__proto__'], pairedAt: NOW, card: Uint8Array.of(1), notices: {} };
 const tablet = { id: 'T', name: 'tablet', paired_at: 1 };
 const notice = (user) => ({ version: 1, id: 'i', user, reply_key: 'r', devices: [tablet], issued_at: 1 });
 const heard = (user, from = machine) => machines.heard(from, notice(user), `d ${user}`, { self: 'S', now: NOW }).machine;
@@ -34,6 +34,14 @@ const device = (name, paired_at = 1) => ({ id: name.toUpperCase(), name, paired_
 const paired = (name) => ({ what: 'paired', device: name.toUpperCase(), name });
 const removed = (name) => ({ what: 'removed', device: name.toUpperCase(), name });
 const [own, a, b] = [device('s'), device('a', 2), device('b', 3)];
+
+test('a machine knows the newest card that it has sealed something to', () => {
+  const [c1, c2, c3, other] = [1, 2, 3, 9].map((n) => Uint8Array.of(n));
+  const known = (...used) => used.reduce((at, card) => machines.knowsCard(at, card, [c3, c2, c1]) ?? at, machine).card;
+  assert.deepEqual([known(), known(c1), known(c2), known(c3, c1), known(c2, c3), known(other)], [c1, c1, c2, c3, c3, c1]);
+  assert.equal(machines.knowsCard(machine, c1, [c3, c2, c1]), undefined, 'nothing to write');
+  assert.deepEqual(machines.knowsCard(machine, c2, [c3, c2]).card, c2, 'its own card is not even kept any more');
+});
 
 test('what changed between two notices is told, whatever became of their events', () => {
   assert.deepEqual(told({ at: 5, devices: [own, a] }), [[]], 'the first list is no news');

@@ -28,7 +28,7 @@ async function worker() {
   const device = await store.device();
   const host = await Host.make('db-1');
   host.card = await verifyCard(device.card);
-  const pin = () => store.pin({ id: host.id, name: host.name, line: host.key.publicKey.line, fingerprint: 'SHA256:x' }, 'alice');
+  const pin = () => store.pin({ id: host.id, name: host.name, line: host.key.publicKey.line, fingerprint: 'SHA256:x', card: device.cardHashes[0] }, 'alice');
   await store.setMeta('language', 'en');
   return { store, host, device, pin };
 }

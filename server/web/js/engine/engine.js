@@ -334,7 +334,8 @@ export class Engine extends EventTarget {
    * @returns {Promise<string>} eight digits
    */
   async phoneCode(challenge) {
-    const code = await phoneCodes.codeFor(challenge, this.#own());
+    const machine = await this.#store.machine(challenge.machine.id);
+    const code = await phoneCodes.codeFor(challenge, this.#own(), machine?.card);
     await this.#store.used(challenge.machine.id);
     return code;
   }

@@ -10,10 +10,13 @@ import { open, peek } from '../core/seal.js';
 /** @typedef {import('./types.js').Sealed} Sealed */
 /** @typedef {import('../core/messages.js').Notice} Notice */
 
+/** @typedef {import('../core/bytes.js').Bytes} Bytes */
+
 /**
- * @typedef {{type: 'request'} & import('./inbox.js').Arrival
- *   | {type: 'closed', machine: string, machineName: string} & import('./inbox.js').Closing
- *   | {type: 'notice', machine: string, machineName: string, notice: Notice, digest: string}} Letter
+ * `card`: the hash of this device's card that its host knows.
+ * @typedef {{card: Bytes, machine: string, machineName: string} & ({type: 'request'} & import('./inbox.js').Arrival
+ *   | {type: 'closed'} & import('./inbox.js').Closing
+ *   | {type: 'notice', notice: Notice, digest: string})} Letter
  */
 
 /** A message that is shown to nobody; that it came is. */
@@ -43,7 +46,7 @@ export async function readLetter(sealed, device, machines) {
   const who = { machine: machine.name, keyId: machine.id };
   if (envelope.to !== device.id) throw new Alarming('wrong-envelope', who);
   const host = await PublicKey.fromLine(machine.line);
-  const { body, signature } = await openWithAny(sealed, device, host).catch(() => {
+  const { body, signature, card } = await openWithAny(sealed, device, machine, host).catch(() => {
     throw new Alarming('damaged', who);
   });
   const { type } = envelope;
@@ -53,7 +56,7 @@ export async function readLetter(sealed, device, machines) {
   });
   // The relay sorts by the envelope's id; another one inside would let it mix them up.
   if (message.id !== envelope.id) throw new Alarming('wrong-envelope', who);
-  const [hash, about] = [await digest(body), { machine: machine.id, machineName: machine.name }];
+  const [hash, about] = [await digest(body), { card, machine: machine.id, machineName: machine.name }];
   const key = `${machine.id}/${message.id}`;
   if ('host' in message) {
     if (message.host.key !== machine.line) throw new Alarming('wrong-host', who);
@@ -67,16 +70,17 @@ export async function readLetter(sealed, device, machines) {
 }
 
 /**
- * A message may have been sealed to the card that was in force a moment ago.
+ * A message may have been sealed to a card of earlier: a machine knows only those that it was told of.
  * @param {Sealed} sealed
  * @param {Device} device
+ * @param {MachineRecord} machine
  * @param {PublicKey} host
  */
-async function openWithAny(sealed, device, host) {
+async function openWithAny(sealed, device, machine, host) {
   let failure;
-  for (const hash of device.cardHashes) {
+  for (const card of [machine.card, ...device.cardHashes]) {
     try {
-      return await open(device.sealKey, hash, host, sealed);
+      return { ...(await open(device.sealKey, card, host, sealed)), card };
     } catch (error) {
       failure = error;
     }

@@ -1,5 +1,8 @@
 // Paired machines, and what they say about a user's devices: records, without I/O or clock.
 
+import { equal } from '../core/bytes.js';
+
+/** @typedef {import('../core/bytes.js').Bytes} Bytes */
 /** @typedef {import('./types.js').Machine} Machine */
 /** @typedef {import('./types.js').DeviceNews} DeviceNews */
 /** @typedef {import('./types.js').Sealed} Sealed */
@@ -38,6 +41,7 @@
  * @property {string} line its public key
  * @property {string} fingerprint
  * @property {string[]} users
+ * @property {Bytes} card hash of this device's card that the machine knows
  * @property {number} pairedAt ms since 1970, as all times here
  * @property {number} [lastUsedAt]
  * @property {Record<string, NoticeRecord>} notices by user
@@ -59,6 +63,18 @@ const AGAIN_MS = [1_000, 4_000, 15_000, 60_000];
  * @param {string} user
  */
 const noticeOf = ({ notices }, user) => (Object.hasOwn(notices, user) ? notices[user] : undefined);
+
+/**
+ * The machine has sealed a message to a card. It never goes back to an earlier one; the message may be an old one.
+ * @param {MachineRecord} machine
+ * @param {Bytes} card
+ * @param {Bytes[]} cards this device's, the newest first
+ * @returns {MachineRecord|undefined} nothing when that is not new
+ */
+export function knowsCard(machine, card, cards) {
+  const newer = cards.slice(0, cards.findIndex((one) => equal(one, card)) + 1);
+  return newer.length > 0 && !newer.some((one) => equal(one, machine.card)) ? { ...machine, card } : undefined;
+}
 
 /**
  * @param {MachineRecord} machine
@@ -223,7 +239,7 @@ export function removalSent(machine, due, sealed, now) {
  * @returns {Machine} for the pages
  */
 export function machineView(machine, self, now) {
-  const { notices, line, ...rest } = machine;
+  const { notices, line, card, ...rest } = machine;
   /** @type {Machine['devices']} */
   const devices = Object.create(null);
   for (const [user, notice] of Object.entries(notices)) {

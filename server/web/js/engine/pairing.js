@@ -125,7 +125,7 @@ export class PairingSession extends EventTarget {
     await phone.receipt(device.sealKey, mail);
     if (signal.aborted) throw new Fault('cancelled');
     this.#show({ step: 'confirmed' });
-    await store.pin({ id: key.id, name: host.name, line: key.line, fingerprint: key.fingerprint }, user);
+    await store.pin({ id: key.id, name: host.name, line: key.line, fingerprint: key.fingerprint, card: phone.cardHash }, user);
     await pinned();
     await Promise.race([push, pause(PUSH_MS, signal)]);
     this.#show({ step: 'done', code: undefined });

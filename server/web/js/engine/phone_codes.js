@@ -4,6 +4,7 @@ import { fromBase64url } from '../core/bytes.js';
 import { Fault } from '../core/fault.js';
 import { isOf, phoneCode, readChallenge } from '../core/phone_code.js';
 
+/** @typedef {import('../core/bytes.js').Bytes} Bytes */
 /** @typedef {import('../core/phone_code.js').PhoneChallenge} PhoneChallenge */
 /** @typedef {import('./types.js').Challenge} Challenge */
 /** @typedef {import('./types.js').Machine} Machine */
@@ -43,10 +44,11 @@ function parsed(bytes) {
  * Whether it is in time is the host's to say: its clock counts.
  * @param {Challenge} view one that was shown
  * @param {Device} own
+ * @param {Bytes|undefined} card the one that the machine knows; nothing when the machine was forgotten meanwhile
  * @returns {Promise<string>} eight digits; throws a Fault
  */
-export async function codeFor(view, own) {
-  const [challenge, card] = [shown.get(view), own.cardHashes[0]];
+export async function codeFor(view, own, card) {
+  const challenge = shown.get(view);
   if (!challenge || !card) throw new Fault('not-a-challenge');
   return phoneCode(own.sealKey.secret, card, fromBase64url(view.machine.id), challenge).catch((error) => {
     throw new Fault('not-a-challenge', String(error));

@@ -7,7 +7,7 @@ import * as device from './device.js';
 import * as inbox from './inbox.js';
 import { Alarming, readLetter } from './letter.js';
 import * as machines from './machines.js';
-import { keepNewest, nextCounter, remember, takeClosed, takeNotice, takeRequest } from './tables.js';
+import { keepNewest, nextCounter, noteCard, remember, takeClosed, takeNotice, takeRequest } from './tables.js';
 
 /** @typedef {import('./db.js').Database} Database */
 /** @typedef {import('./tables.js').Received} Received */
@@ -127,7 +127,7 @@ export class Store {
       if (!(error instanceof Alarming)) throw error;
       return (await this.#expected(error, sealed, own)) ?? { kind: 'alarm', alarm: await this.alarm(error.reason, error.who) };
     }
-    const result = await this.#take(letter, own.id);
+    const result = await this.#take(letter, own);
     if (!('kind' in result)) {
       const who = { machine: letter.machineName, keyId: letter.machine };
       return { kind: 'alarm', alarm: await this.alarm(result.alarm, who) };
@@ -158,13 +158,14 @@ export class Store {
 
   /**
    * @param {Letter} letter
-   * @param {string} self
+   * @param {Device} own
    * @returns {Promise<Received|{alarm: inbox.Reason}>}
    */
-  #take(letter, self) {
+  #take(letter, own) {
     const now = this.clock.wall();
     return this.db.run(['machines', 'items', 'closed', 'news', 'history'], 'readwrite', async (tables) => {
-      if (letter.type === 'notice') return takeNotice(tables, letter, self, now);
+      await noteCard(tables, letter, own.cardHashes);
+      if (letter.type === 'notice') return takeNotice(tables, letter, own.id, now);
       return letter.type === 'request' ? takeRequest(tables, letter, now) : takeClosed(tables, letter, now);
     });
   }
@@ -308,7 +309,7 @@ export class Store {
 
   /**
    * Trusts a machine whose receipt was verified.
-   * @param {{id: string, name: string, line: string, fingerprint: string}} host
+   * @param {Pick<MachineRecord, 'id'|'name'|'line'|'fingerprint'|'card'>} host `card`: the one that it was paired with
    * @param {string} user
    */
   async pin(host, user) {

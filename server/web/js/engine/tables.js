@@ -33,12 +33,23 @@ export async function nextCounter(meta) {
 }
 
 /**
+ * @param {Pick<Tables, 'machines'>} tables
+ * @param {Letter} letter
+ * @param {import('../core/bytes.js').Bytes[]} cards this device's, the newest first
+ */
+export async function noteCard(tables, letter, cards) {
+  const machine = await tables.machines.get(letter.machine);
+  const changed = machine && machines.knowsCard(machine, letter.card, cards);
+  if (changed) await tables.machines.put(changed);
+}
+
+/**
  * @param {Tables} tables
  * @param {Letter & {type: 'request'}} letter
  * @param {number} now
  * @returns {Promise<Received|{alarm: inbox.Reason}>}
  */
-export async function takeRequest({ items, closed, history }, { type, ...arrival }, now) {
+export async function takeRequest({ items, closed, history }, { type, card, ...arrival }, now) {
   const [known, isClosed] = [await items.get(arrival.key), (await closed.get(arrival.key)) !== undefined];
   const all = /** @type {ItemRecord[]} */ (await items.all());
   const openOfHost = all.filter((r) => r.machine === arrival.machine && r.phase !== 'closed' && r.endsAt > now).length;

@@ -257,7 +257,7 @@ export default {
   'devices.own': 'Dieses Gerät',
   'devices.this': 'dieses Gerät',
   'devices.name': 'Name',
-  'devices.name.hint': 'Ein neuer Name erreicht einen Rechner mit Ihrer nächsten Antwort.',
+  'devices.name.hint': 'Ein Rechner behält den Namen, unter dem dieses Gerät gekoppelt wurde, bis es dort erneut gekoppelt wird.',
   'devices.rename': 'Umbenennen',
   'devices.renamed': 'Dieses Gerät heißt jetzt {name}.',
   'devices.kind': 'Art des Schlüssels',

@@ -257,7 +257,7 @@ export default {
   'devices.own': 'This device',
   'devices.this': 'this device',
   'devices.name': 'Name',
-  'devices.name.hint': 'A new name reaches a machine with your next answer to it.',
+  'devices.name.hint': 'A machine keeps the name that this device was paired under, until it is paired there again.',
   'devices.rename': 'Rename',
   'devices.renamed': 'This device is called {name} now.',
   'devices.kind': 'Kind of key',
