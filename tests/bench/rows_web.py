@@ -40,7 +40,7 @@ def first_load(parts):
     cost = cold_load.measure(parts.directory / "cold")
     return [
         limited("app, all files as they are sent", cost.files / 1024, "KiB", 120),
-        Row("app, first load, received over HTTPS", f"{cost.wire / 1024:.1f} KiB"),
+        limited("app, first load, received over HTTPS", cost.wire / 1024, "KiB", 120),
         Row("app, first load, requests of page and worker", f"{cost.requests}"),
     ]
 

@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
@@ -31,26 +32,31 @@ struct Pair {
     device_id: String,
 }
 
-/// What was measured.
-#[derive(Default)]
+/// What is measured.
 struct Trips {
     counting: Cell<bool>,
     over: Cell<bool>,
     nanoseconds: RefCell<Vec<i64>>,
+    under_way: Semaphore,
 }
 
-/// Makes pairs, each with a join token of that file, and lets each do one trip after the other.
-pub(crate) async fn run(origin: &str, tokens: &str, seconds: &str) -> Outcome {
+/// Makes pairs, each with a join token of that file, and lets `at_once` of them in turn do a trip.
+pub(crate) async fn run(origin: &str, tokens: &str, at_once: &str, seconds: &str) -> Outcome {
     let seconds = Duration::from_secs(seconds.parse()?);
+    let trips = Rc::new(Trips {
+        counting: Cell::new(false),
+        over: Cell::new(false),
+        nanoseconds: RefCell::default(),
+        under_way: Semaphore::new(at_once.parse()?),
+    });
     let mut pairs = Vec::new();
     for token in std::fs::read_to_string(tokens)?.lines() {
         pairs.push(pair(origin, token).await?);
     }
-    LocalSet::new().run_until(measure(pairs, seconds)).await
+    LocalSet::new().run_until(measure(pairs, trips, seconds)).await
 }
 
-async fn measure(pairs: Vec<Pair>, seconds: Duration) -> Outcome {
-    let trips = Rc::new(Trips::default());
+async fn measure(pairs: Vec<Pair>, trips: Rc<Trips>, seconds: Duration) -> Outcome {
     let mut tasks = tokio::task::JoinSet::new();
     for pair in pairs {
         let (device, device_id, host_id) =
@@ -119,6 +125,7 @@ pub(crate) fn signed_card(key: &SigningKey) -> Outcome<countersign_protocol::api
 async fn ask(pair: Pair, trips: Rc<Trips>) -> Outcome {
     let mut events = pair.host.events().await?;
     while !trips.over.get() {
+        let turn = trips.under_way.acquire().await?;
         let id = hex(&random::bytes::<16>());
         let began = clock::monotonic();
         post(&pair, MessageType::Request, &id).await?;
@@ -133,6 +140,7 @@ async fn ask(pair: Pair, trips: Rc<Trips>) -> Outcome {
             trips.nanoseconds.borrow_mut().push(clock::monotonic() - began);
         }
         post(&pair, MessageType::Closed, &id).await?;
+        drop(turn);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "usage: bench-peer approve HOME [watch]
-       bench-peer load ORIGIN TOKENS SECONDS
+       bench-peer load ORIGIN TOKENS AT-ONCE SECONDS
        bench-peer streams ORIGIN TOKEN COUNT...";
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         match words.as_slice() {
             ["approve", home] => approve::run(home, true).await,
             ["approve", home, "watch"] => approve::run(home, false).await,
-            ["load", origin, tokens, seconds] => load::run(origin, tokens, seconds).await,
+            ["load", origin, tokens, at_once, seconds] => load::run(origin, tokens, at_once, seconds).await,
             ["streams", origin, token, counts @ ..] => streams::run(origin, token, counts).await,
             _ => Err(USAGE.into()),
         }

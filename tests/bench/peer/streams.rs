@@ -11,6 +11,7 @@ use countersign_relay_client::RelayClient;
 use serde::Serialize;
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -21,9 +22,9 @@ use tokio::time::sleep;
 /// Connections from one address of loopback; a port each.
 const EACH_ADDRESS: usize = 10_000;
 /// How many open theirs at a time.
-const AT_ONCE: usize = 32;
-/// Devices that register through one mailbox.
-const EACH_MAILBOX: usize = 1_000;
+const AT_ONCE: usize = 64;
+/// Devices that register through one mailbox: fewer than the server lets.
+const EACH_MAILBOX: usize = 8;
 /// How long a number of streams stands before more are opened.
 const PAUSE: Duration = Duration::from_secs(8);
 
@@ -36,7 +37,7 @@ pub(crate) async fn run(origin: &str, token: &str, counts: &[&str]) -> Outcome {
     for count in counts {
         let count: usize = count.parse()?;
         while open < count {
-            let until = count.min(open + EACH_MAILBOX);
+            let until = count.min(open + AT_ONCE);
             more(&host, origin, open..until, &mut held).await?;
             open = until;
         }
@@ -51,28 +52,25 @@ pub(crate) async fn run(origin: &str, token: &str, counts: &[&str]) -> Outcome {
 
 type Ended = Result<(), String>;
 
-async fn more(
-    host: &RelayClient,
-    origin: &str,
-    numbers: std::ops::Range<usize>,
-    held: &mut JoinSet<Ended>,
-) -> Outcome {
-    let mailbox: Arc<str> = hex(&random::bytes::<16>()).into();
-    host.open_mailbox(&mailbox).await?;
+async fn more(host: &RelayClient, origin: &str, numbers: Range<usize>, held: &mut JoinSet<Ended>) -> Outcome {
     let mut opening = JoinSet::new();
-    for number in numbers {
-        if opening.len() >= AT_ONCE
-            && let Some(opened) = opening.join_next().await
-        {
-            hold(opened??, held);
+    let mut mailboxes = Vec::new();
+    for (place, number) in numbers.enumerate() {
+        if place.is_multiple_of(EACH_MAILBOX) {
+            let mailbox: Arc<str> = hex(&random::bytes::<16>()).into();
+            host.open_mailbox(&mailbox).await?;
+            mailboxes.push(mailbox);
         }
-        let (origin, mailbox) = (origin.to_owned(), Arc::clone(&mailbox));
+        let mailbox = mailboxes.last().map(Arc::clone).ok_or("no mailbox")?;
+        let origin = origin.to_owned();
         opening.spawn(async move { open(&origin, &mailbox, number).await.map_err(|e| e.to_string()) });
     }
     while let Some(opened) = opening.join_next().await {
         hold(opened??, held);
     }
-    host.close_mailbox(&mailbox).await?;
+    for mailbox in mailboxes {
+        host.close_mailbox(&mailbox).await?;
+    }
     Ok(())
 }
 

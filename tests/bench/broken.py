@@ -1,0 +1,171 @@
+"""A place where the server should be: passes everything on to it, until a fault is put in its place."""
+
+import socket
+import ssl
+import struct
+import threading
+
+RESET = struct.pack("ii", 1, 0)
+
+
+class Front:
+    """Listens on a port of its own. `strike` puts one of the faults in the server's place, `mend` takes it away."""
+
+    def __init__(self, port, certificates):
+        self._target = port
+        self._certificates = certificates
+        self._open = []
+        self._fillers = []
+        self._listener = None
+        self._behind = self._pass_on
+        self._listen(0)
+        self.port = self._listener.getsockname()[1]
+
+    # The faults.
+
+    def refused(self):
+        self._shut()
+
+    def dropped(self):
+        """Connections that were open bring nothing more; for new ones SYNs are dropped, by a queue that is full."""
+        self._deafen()
+        self._shut(keep=True)
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", self.port))
+        self._listener.listen(0)
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", self.port))
+            self._fillers.append(filler)
+
+    def silent(self):
+        """Connections open, but nothing ever comes back."""
+        self._deafen()
+        self._behind = self._swallow
+
+    def server_error(self):
+        self._replace(self._speak(self._certificates[0], b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"))
+
+    def garbage(self):
+        self._replace(self._speak(self._certificates[0], b"\x00\xff\x00 this is not HTTP \r\n\r\n" * 100))
+
+    def bad_certificate(self):
+        self._replace(self._speak(self._certificates[1], b""))
+
+    def mend(self):
+        self._shut()
+        self._behind = self._pass_on
+        self._listen(self.port)
+
+    def stop(self):
+        self._shut()
+
+    # How.
+
+    def _listen(self, port):
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener):
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._behind, args=(near,), daemon=True).start()
+
+    def _shut(self, keep=False):
+        """Nobody listens; what was open is reset, unless it is to stay as it is."""
+        if self._listener:
+            # accept() in another thread goes on otherwise.
+            try:
+                self._listener.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            self._listener.close()
+            self._listener = None
+        for filler in self._fillers:
+            filler.close()
+        self._fillers.clear()
+        if not keep:
+            for end in self._open:
+                _reset(end)
+            self._open.clear()
+
+    def _replace(self, behind):
+        self._shut()
+        self._behind = behind
+        self._listen(self.port)
+
+    def _deafen(self):
+        """What was open stays open, and nothing is passed on any more."""
+        self._deaf = True
+
+    _deaf = False
+
+    def _pass_on(self, near):
+        self._deaf = False
+        far = socket.create_connection(("127.0.0.1", self._target))
+        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._open += [near, far]
+        threading.Thread(target=self._copy, args=(far, near), daemon=True).start()
+        self._copy(near, far)
+
+    def _copy(self, source, target):
+        try:
+            while data := source.recv(65536):
+                if not self._deaf:
+                    target.sendall(data)
+        except OSError:
+            pass
+        if not self._deaf:
+            for end in (source, target):
+                _reset(end)
+
+    def _swallow(self, near):
+        self._open.append(near)
+        try:
+            while near.recv(65536):
+                pass
+        except OSError:
+            pass
+
+    def _speak(self, certificate, answer):
+        """TLS, and the same answer to everything."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+
+        def serve(near):
+            try:
+                with context.wrap_socket(near, server_side=True) as secured:
+                    while secured.recv(65536):
+                        secured.sendall(answer)
+            except OSError:
+                pass
+
+        return serve
+
+
+def _reset(end):
+    try:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    end.close()
+
+
+class SilentResolver:
+    """A name server that never answers, as the only one of this private host."""
+
+    def __init__(self):
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.53", 53))
+        with open("/etc/resolv.conf", "w") as file:
+            file.write("nameserver 127.0.0.53\n")
+
+    def stop(self):
+        self._socket.close()

@@ -1,0 +1,34 @@
+"""What open event streams cost the server."""
+
+import time
+
+from .rows_daemon import cpu_seconds, rss_mib
+from .rows_server import generator, server
+from .table import Row, limited, number, show
+
+STREAMS = (5_000, 10_000, 20_000)
+LIMIT = 1024
+# bench-peer leaves a number of streams alone for longer than that.
+SETTLED = 3
+# Two of the server's comments on every stream.
+IDLE = 40
+
+
+def measure(stage):
+    running = server(stage)
+    pid = running.process.pid
+    idle = rss_mib(pid)
+    peer = generator(stage, "streams", running.origin, running.token(), *STREAMS)
+    rows = [Row("server, RSS idle", show(idle, "MiB"))]
+    for number_of, count in enumerate(STREAMS, 1):
+        peer.wait_for("open", number_of, seconds=300)
+        time.sleep(SETTLED)
+        rss = rss_mib(pid)
+        what = f"server, RSS with {count:,} event streams"
+        row = limited(what, rss, "MiB", LIMIT) if count == STREAMS[-1] else Row(what, show(rss, "MiB"))
+        rows += [row, Row("… each", f"{number((rss - idle) * 1024 / count)} KiB")]
+    cpu = cpu_seconds(pid)
+    time.sleep(IDLE)
+    busy = (cpu_seconds(pid) - cpu) / IDLE * 100
+    assert peer.alive(), peer.log()
+    return [*rows, Row(f"server, CPU of one core with {STREAMS[-1]:,} idle streams", f"{number(busy)} %")]
