@@ -516,7 +516,7 @@ test('phone codes are for paired machines', async (t) => {
   await assert.rejects(engine.readChallenge(new Uint8Array(5)), fault('not-a-challenge'));
   await assert.rejects(engine.phoneCode({ ...challenge }), fault('not-a-challenge'));
   await engine.forgetMachine(host.id);
-  await assert.rejects(engine.phoneCode(challenge), fault('not-a-challenge'));
+  await assert.rejects(engine.phoneCode(challenge), fault('unknown-host'));
 });
 
 test('browsers that cannot be approvers say why', async () => {

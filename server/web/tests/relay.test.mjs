@@ -168,3 +168,16 @@ test('listening ends at once', async (t) => {
   await ended;
   assert.ok(Date.now() - began < 2000, 'before it would have given up by itself');
 });
+
+test('whoever stops listening while the token is fetched opens no stream', async (t) => {
+  const stopped = new AbortController();
+  const { calls, relay } = await serve(t, {
+    'POST /v1/auth/token': (_, response) => {
+      stopped.abort();
+      response.end('{"token":"t","expires_in":600}');
+    },
+    'GET /v1/stream': (_, response) => response.writeHead(500).end(),
+  });
+  await listen(relay, { connected() {}, state() {}, message: async () => {} }, stopped.signal);
+  assert.deepEqual(calls.filter((call) => !call.startsWith('POST /v1/auth/')), []);
+});

@@ -24,3 +24,10 @@ export class Fault extends Error {
 export function asFault(error) {
   return error instanceof Fault ? error : new Fault('unexpected', String(error));
 }
+
+/** For what runs by itself: its failure is shown elsewhere, or it is tried again. @param {Promise<unknown>} work */
+export function quietly(work) {
+  work.catch((error) => {
+    if (!(error instanceof Fault)) console.error(error);
+  });
+}

@@ -1,42 +1,32 @@
 // What the pages use: the approver's state, and what can be done with it.
 
 import { clip } from '../core/bytes.js';
-import { asFault, Fault } from '../core/fault.js';
+import { asFault, Fault, quietly } from '../core/fault.js';
 import { generateSealKey } from '../core/hpke.js';
 import { MAX_DEVICE_NAME } from '../core/messages.js';
-import { peek } from '../core/seal.js';
 import { parseTicket } from '../core/ticket.js';
 import { pause } from '../relay/listener.js';
 import { Relay } from '../relay/relay.js';
-import { CHANNEL } from './channel.js';
+import { openChannel } from './channel.js';
 import { makeClock } from './clock.js';
-import { Database, isMarked, mark, unmark } from './db.js';
-import { createDevice, loadDevice, renamed } from './device.js';
-import { Line } from './line.js';
-import { isRemoving } from './machines.js';
+import { Database, mark, unmark } from './db.js';
+import { createDevice, renamed } from './device.js';
+import { Listening } from './listening.js';
 import { PairingSession } from './pairing.js';
 import * as phoneCodes from './phone_codes.js';
-import { Presence } from './presence.js';
 import * as push from './push.js';
+import { Screen } from './screen.js';
 import { Sender } from './sender.js';
 import { Store } from './store.js';
-import { selfView, View } from './view.js';
 
 /** @typedef {import('./types.js').Answer} Answer */
 /** @typedef {import('./types.js').Challenge} Challenge */
-/** @typedef {import('./types.js').Connection} Connection */
 /** @typedef {import('./types.js').HistoryEntry} HistoryEntry */
 /** @typedef {import('./types.js').Item} Item */
-/** @typedef {import('./types.js').Sealed} Sealed */
-/** @typedef {import('./types.js').Status} Status */
 /** @typedef {import('./device.js').Device} Device */
-/** @typedef {import('./machines.js').MachineRecord} MachineRecord */
 
 export { Fault, PairingSession };
 
-const TICK_MS = 1_000;
-/** Messages of a host that is being paired just now. */
-const MAX_PARKED = 16;
 /** Saying goodbye to the server takes no longer. */
 const GOODBYE_MS = 5_000;
 
@@ -78,32 +68,8 @@ async function supported(factory) {
 
 export class Engine extends EventTarget {
   #relay;
-  #clock;
-  #view;
-  /** @type {Store|undefined} */
-  #maybeStore;
-  /** @type {Sender|undefined} */
-  #maybeSender;
-  /** @type {Device|undefined} */
-  #device;
-  /** @type {MachineRecord[]} */
-  #records = [];
-  /** @type {BroadcastChannel|undefined} */
-  #channel;
-  #line;
-  #isDirty = false;
-  /** @type {Promise<void>|undefined} */
-  #loading;
-  #isTold = false;
-  /** @type {Set<string>|undefined} keys of the requests that the pages know of */
-  #known;
-  #isWanted = false;
-  #isExpected = false;
-  #presence;
-  /** @type {ReturnType<typeof setInterval>|undefined} */
-  #ticking;
-  /** @type {Sealed[]} */
-  #parked = [];
+  /** Nothing in a browser that cannot be an approver. @type {{store: Store, sender: Sender, screen: Screen, listening: Listening}|undefined} */
+  #made;
 
   /**
    * @param {Relay} relay
@@ -114,25 +80,11 @@ export class Engine extends EventTarget {
   constructor(relay, clock, db, fault) {
     super();
     this.#relay = relay;
-    this.#clock = clock;
-    this.#view = new View(clock);
-    this.#line = new Line(relay, {
-      connected: () => this.#connected(),
-      message: (sealed) => this.#hear(sealed),
-      state: (connection) => this.#setConnection(connection, true),
-    });
-    this.#presence = new Presence({
-      asleep: () => this.#adjust(),
-      awake: (isStale) => this.#awake(isStale),
-      online: () => this.#line.wake(),
-    });
-    if (db) this.#maybeStore = new Store(db, clock, () => this.#changed());
-    if (this.#maybeStore) this.#maybeSender = new Sender(this.#maybeStore, relay);
-    /** @type {Status} */
+    /** @type {import('./types.js').Status} */
     this.status = fault ? 'unsupported' : 'new';
     /** @type {import('./types.js').Self|undefined} */
     this.self = undefined;
-    /** @type {Connection} */
+    /** @type {import('./types.js').Connection} */
     this.connection = fault ? { state: 'idle', reason: fault.code } : { state: 'idle' };
     /** @type {import('./types.js').Machine[]} */
     this.machines = [];
@@ -146,47 +98,51 @@ export class Engine extends EventTarget {
     this.push = { state: 'off' };
     /** @type {{server: string, vapid: string}|undefined} */
     this.appInfo = undefined;
+    if (db) this.#made = this.#make(relay, clock, db);
   }
 
-  get #store() {
-    if (!this.#maybeStore) throw new Fault(this.connection.reason ?? 'browser');
-    return this.#maybeStore;
+  /**
+   * @param {Relay} relay
+   * @param {import('./clock.js').Clock} clock
+   * @param {Database} db
+   */
+  #make(relay, clock, db) {
+    const { tell } = openChannel((told) => {
+      if (told.type === 'changed') quietly(screen.refresh());
+      else listening.told(told);
+    });
+    const store = new Store(db, clock, () => {
+      tell({ type: 'changed' });
+      quietly(screen.refresh());
+    });
+    const sender = new Sender(store, relay);
+    const screen = new Screen(this, store, relay, () => listening.adjust());
+    const listening = new Listening({ engine: this, screen, store, sender, relay, tell });
+    return { store, sender, screen, listening };
   }
 
-  get #sender() {
-    if (!this.#maybeSender) throw new Fault(this.connection.reason ?? 'browser');
-    return this.#maybeSender;
+  get #parts() {
+    if (!this.#made) throw new Fault(this.connection.reason ?? 'browser');
+    return this.#made;
   }
 
   /** Reads what is kept. */
   async open() {
-    if (globalThis.BroadcastChannel) {
-      this.#channel = new BroadcastChannel(CHANNEL);
-      this.#channel.onmessage = ({ data }) => this.#told(data);
-      // Under node it would keep the process alive.
-      /** @type {{unref?: () => void}} */ (this.#channel).unref?.();
-    }
-    this.appInfo = await this.#store.meta('app');
-    if ((await this.#store.meta('server')) !== this.#relay.origin) await this.#store.setMeta('server', this.#relay.origin);
-    await this.#refresh();
-    this.push = await push.state(this.#store);
-    await this.#store.tick();
+    const { store, screen } = this.#parts;
+    this.appInfo = await store.meta('app');
+    if ((await store.meta('server')) !== this.#relay.origin) await store.setMeta('server', this.#relay.origin);
+    await screen.refresh();
+    this.push = await push.state(store);
+    await store.tick();
   }
 
   /** Listens to the server, for as long as the page is looked at. */
   start() {
-    if (this.#isWanted || !this.#maybeStore) return;
-    this.#isWanted = true;
-    this.#presence.start();
-    this.#channel?.postMessage({ type: 'who' });
-    this.#adjust();
-    this.#quietly(this.#learn());
+    if (this.#made?.listening.start()) quietly(this.#learn());
   }
 
   stop() {
-    this.#isWanted = false;
-    this.#presence.stop();
-    this.#adjust();
+    this.#made?.listening.stop();
   }
 
   /**
@@ -196,10 +152,11 @@ export class Engine extends EventTarget {
    * @returns {Promise<Item>} throws a Fault
    */
   async decide(key, answer, { lease } = {}) {
-    const { item, sealed } = await this.#store.decide(key, answer, this.#own(), lease);
-    this.#quietly(this.#sender.post(key, sealed));
-    this.#quietly(push.hide(key));
-    await this.#refresh();
+    const { store, sender, screen } = this.#parts;
+    const { item, sealed } = await store.decide(key, answer, screen.own(), lease);
+    quietly(sender.post(key, sealed));
+    quietly(push.hide(key));
+    await screen.refresh();
     const found = this.items.find((one) => one.key === item.key);
     if (!found) throw new Fault('expired');
     return found;
@@ -210,7 +167,7 @@ export class Engine extends EventTarget {
    * @returns {Promise<PairingSession>} throws a Fault
    */
   async pair(linkOrTicket) {
-    const store = this.#store;
+    const { store, screen, listening } = this.#parts;
     if (this.status === 'lost') throw new Fault('keys');
     const ticket = parseTicket(linkOrTicket);
     if (ticket.server !== undefined && ticket.server !== this.#relay.origin) throw new Fault('other-server');
@@ -222,41 +179,39 @@ export class Engine extends EventTarget {
       askPermission: push.askPermission,
       subscribe: () => this.#subscribe(),
       registered: () => {
-        this.#isExpected = true;
+        listening.expect();
         this.start();
-        this.#adjust();
       },
-      pinned: () => this.#refresh(),
+      pinned: () => screen.refresh(),
     });
   }
 
   /** To be called in a tap: the browser asks the person. */
   async enablePush() {
+    const { store, screen } = this.#parts;
     const asked = push.askPermission();
     try {
       await asked;
       await this.#subscribe();
     } catch (error) {
-      const fault = asFault(error);
-      const { state } = await push.state(this.#store);
-      this.#setPush(state === 'off' ? { state: 'failed', reason: fault.code } : { state, reason: fault.code });
-      throw fault;
+      const { state } = await push.state(store);
+      throw screen.pushFailed(error, state === 'off' ? 'failed' : state);
     }
   }
 
   async disablePush() {
-    await push.unsubscribe(this.#store, this.#relay).finally(async () => {
-      this.#setPush(await push.state(this.#store));
-    });
+    const { store, screen } = this.#parts;
+    await push.unsubscribe(store, this.#relay).finally(async () => screen.setPush(await push.state(store)));
   }
 
   /** @param {string} name */
   async rename(name) {
+    const { store, sender, screen } = this.#parts;
     const clipped = clip(name.trim(), MAX_DEVICE_NAME);
-    if (clipped === '' || clipped === this.#own().name) return;
-    await this.#store.changeDevice(await renamed(this.#own(), clipped));
-    await this.#refresh();
-    await this.#sender.putCard(this.#own());
+    if (clipped === '' || clipped === screen.own().name) return;
+    await store.changeDevice(await renamed(screen.own(), clipped));
+    await screen.refresh();
+    await sender.putCard(screen.own());
   }
 
   /**
@@ -265,27 +220,30 @@ export class Engine extends EventTarget {
    * @param {string} deviceId
    */
   async removeDevice(machineId, user, deviceId) {
-    await this.#store.remove(machineId, user, deviceId);
-    await this.#refresh();
-    await this.#sender.sweep(this.#own());
+    const { store, sender, screen } = this.#parts;
+    await store.remove(machineId, user, deviceId);
+    await screen.refresh();
+    await sender.sweep(screen.own());
   }
 
   /** @param {string} id */
   async forgetMachine(id) {
-    const machine = await this.#store.machine(id);
+    const { store, sender, screen } = this.#parts;
+    const machine = await store.machine(id);
     if (!machine) return;
-    await this.#sender.partFrom(machine, this.#own()).catch(() => undefined);
-    await this.#store.forgetMachine(id);
-    await this.#refresh();
+    await sender.partFrom(machine, screen.own()).catch(() => undefined);
+    await store.forgetMachine(id);
+    await screen.refresh();
     // If this fails it is tried again at the next connection.
     await this.#relay.unlinkHost(id).catch(() => undefined);
   }
 
   /** Ends everything here and, as far as it is reached, at the server. */
   async forgetEverything() {
+    const { store, screen } = this.#parts;
     const goodbye = (async () => {
-      await push.unsubscribe(this.#store, this.#relay).catch(() => undefined);
-      for (const { id } of this.#records) await this.#relay.unlinkHost(id).catch(() => undefined);
+      await push.unsubscribe(store, this.#relay).catch(() => undefined);
+      for (const { id } of screen.records) await this.#relay.unlinkHost(id).catch(() => undefined);
     })();
     await Promise.race([goodbye, pause(GOODBYE_MS, new AbortController().signal)]);
     await this.startOver();
@@ -293,32 +251,32 @@ export class Engine extends EventTarget {
 
   /** From `lost`, or on purpose: this browser is a new device from now on. */
   async startOver() {
-    this.#line.stop();
+    const { store, screen, listening } = this.#parts;
+    listening.reset();
     // First, as the other tabs look for the mark once they hear that the keys are gone.
     await unmark();
-    await this.#store.forgetEverything();
-    this.#isExpected = false;
-    await this.#refresh();
-    this.#setPush(await push.state(this.#store));
+    await store.forgetEverything();
+    await screen.refresh();
+    screen.setPush(await push.state(store));
   }
 
   /** @returns {Promise<HistoryEntry[]>} newest first */
   history() {
-    return this.#store.history();
+    return this.#parts.store.history();
   }
 
   clearHistory() {
-    return this.#store.clear('history');
+    return this.#parts.store.clear('history');
   }
 
   /** @param {string} id */
   dismissAlarm(id) {
-    return this.#store.dismiss('alarms', id);
+    return this.#parts.store.dismiss('alarms', id);
   }
 
   /** @param {string} id */
   dismissNews(id) {
-    return this.#store.dismiss('news', id);
+    return this.#parts.store.dismiss('news', id);
   }
 
   /**
@@ -326,7 +284,7 @@ export class Engine extends EventTarget {
    * @returns {Promise<Challenge>} throws a Fault
    */
   async readChallenge(bytes) {
-    return phoneCodes.show(bytes, this.machines, this.#clock.wall());
+    return phoneCodes.show(bytes, this.machines, this.#parts.store.clock.wall());
   }
 
   /**
@@ -334,183 +292,22 @@ export class Engine extends EventTarget {
    * @returns {Promise<string>} eight digits
    */
   async phoneCode(challenge) {
-    const machine = await this.#store.machine(challenge.machine.id);
-    const code = await phoneCodes.codeFor(challenge, this.#own(), machine?.card);
-    await this.#store.used(challenge.machine.id);
+    const { store, screen } = this.#parts;
+    const machine = await store.machine(challenge.machine.id);
+    const code = await phoneCodes.codeFor(challenge, screen.own(), machine?.card);
+    await store.used(challenge.machine.id);
     return code;
   }
 
-  #own() {
-    if (!this.#device) throw new Fault('keys');
-    return this.#device;
-  }
-
-  // What is on the screen.
-
-  /** Something was written here: other tabs are told, and this one looks again. */
-  #changed() {
-    this.#channel?.postMessage({ type: 'changed' });
-    this.#quietly(this.#refresh());
-  }
-
-  /** @param {{type?: string, connection?: Connection}} data another tab's or the worker's word */
-  #told({ type, connection }) {
-    if (type === 'changed') this.#quietly(this.#refresh());
-    if (type === 'who' && this.#line.isOurs) this.#channel?.postMessage({ type: 'connection', connection: this.connection });
-    if (type === 'connection' && connection && !this.#line.isOurs && this.#line.isStarted) this.#setConnection(connection, false);
-  }
-
-  /** @returns {Promise<void>} when all that was written before is on the screen */
-  #refresh() {
-    this.#isDirty = true;
-    this.#loading ??= this.#load();
-    return this.#loading;
-  }
-
-  async #load() {
-    try {
-      while (this.#isDirty) {
-        this.#isDirty = false;
-        await this.#loadOnce();
-      }
-    } finally {
-      this.#loading = undefined;
-    }
-  }
-
-  async #loadOnce() {
-    const [record, { machines, items, alarms, news }] = [await this.#store.meta('device'), await this.#store.snapshot()];
-    this.#records = machines;
-    await this.#useDevice(record);
-    this.#hearParked();
-    // Also without keys that can be read: whoever starts over then has something to lose.
-    this.machines = this.#view.machines(machines, this.#device?.id ?? '');
-    this.items = this.#device ? this.#view.items(items, this.machines) : [];
-    this.alarms = alarms.sort((a, b) => b.at - a.at);
-    this.news = news.sort((a, b) => b.at - a.at);
-    const before = this.#known;
-    this.#known = new Set(this.items.map((item) => item.key));
-    this.#adjust();
-    this.#announce();
-    for (const item of this.items) {
-      const isNew = item.phase === 'open' && before && !before.has(item.key);
-      if (isNew) this.dispatchEvent(new CustomEvent('arrived', { detail: item }));
-    }
-  }
-
-  /** @param {import('./device.js').DeviceRecord|undefined} record */
-  async #useDevice(record) {
-    if (record && record.card.card === this.#device?.card.card) {
-      Object.assign(this.#device, { isCardPut: record.isCardPut, persisted: record.persisted });
-    } else {
-      this.#device = record && (await loadDevice(record).catch(() => undefined));
-      this.#relay.use(this.#device?.key);
-    }
-    const isLost = !this.#device && (record !== undefined || this.#records.length > 0 || (await isMarked()));
-    this.status = this.#device ? 'ready' : isLost ? 'lost' : 'new';
-    this.self = this.#device && selfView(this.#device, this.#relay.origin);
-  }
-
-  /** One event for all that changed at once. */
-  #announce() {
-    if (this.#isTold) return;
-    this.#isTold = true;
-    queueMicrotask(() => {
-      this.#isTold = false;
-      this.dispatchEvent(new Event('change'));
-    });
-  }
-
-  /** @param {Connection} connection @param {boolean} isOurs */
-  #setConnection(connection, isOurs) {
-    this.connection = connection;
-    if (isOurs) this.#channel?.postMessage({ type: 'connection', connection });
-    this.#announce();
-  }
-
-  /** @param {import('./types.js').PushState} state */
-  #setPush(state) {
-    this.push = state;
-    this.#announce();
-  }
-
-  // When to listen.
-
-  /** Starts and stops what runs by itself, as the state asks for it. */
-  #adjust() {
-    const hasHosts = this.status === 'ready' && (this.#records.length > 0 || this.#isExpected);
-    if (this.#isWanted && hasHosts && !this.#presence.isAsleep) {
-      if (!this.#line.isStarted) this.#setConnection({ state: 'connecting' }, false);
-      this.#line.start();
-    } else if (this.#line.isStarted) {
-      this.#line.stop();
-      this.#setConnection({ state: 'idle' }, false);
-    }
-    const hasWork =
-      this.items.some((item) => item.phase !== 'closed') ||
-      this.#records.some((machine) => isRemoving(machine, this.#clock.wall()));
-    if (this.#isWanted && hasWork) {
-      this.#ticking ??= setInterval(() => this.#quietly(this.#tick()), TICK_MS);
-    } else {
-      clearInterval(this.#ticking);
-      this.#ticking = undefined;
-    }
-  }
-
-  async #tick() {
-    await this.#store.tick();
-    if (this.#line.isOurs && this.#device) await this.#sender.sweep(this.#device);
-  }
-
-  /** @param {boolean} isStale */
-  #awake(isStale) {
-    if (isStale) this.#line.stop();
-    else this.#line.wake();
-    this.#quietly(this.#refresh());
-    this.#quietly(this.#takeOver());
-  }
-
-  /** What the worker needs and the server says; the new version of the app waits for a quiet moment. */
+  /** What the worker needs, and what browser and server say. */
   async #learn() {
+    const { store, screen } = this.#parts;
     const language = globalThis.document?.documentElement.lang;
-    if (language && language !== (await this.#store.meta('language'))) await this.#store.setMeta('language', language);
+    if (language && language !== (await store.meta('language'))) await store.setMeta('language', language);
     const persisted = await globalThis.navigator?.storage?.persisted?.();
-    if (persisted && this.#device && !this.#device.persisted) await this.#store.changeDevice({ persisted });
-    await this.#takeOver();
-    const app = await this.#relay.app();
-    this.appInfo = app;
-    await this.#store.setMeta('app', app);
-  }
-
-  /** A new service worker waits as long as a request is open. */
-  async #takeOver() {
-    const registration = await globalThis.navigator?.serviceWorker?.getRegistration?.();
-    const isBusy = this.items.some((item) => item.phase !== 'closed');
-    if (!isBusy) registration?.waiting?.postMessage({ type: 'take-over' });
-  }
-
-  // What comes and goes.
-
-  #connected() {
-    this.#quietly(this.#sender.catchUp(this.#own()));
-    this.#quietly(push.renew(this.#store, this.#relay));
-  }
-
-  /** @param {Sealed} sealed */
-  async #hear(sealed) {
-    const { kind } = await this.#store.receive(sealed, this.#own());
-    if (kind !== 'parked') return;
-    this.#parked = [...this.#parked, sealed].slice(-MAX_PARKED);
-    // Its host may have been pinned while this was looked at.
-    await this.#refresh();
-  }
-
-  /** What was parked, of hosts that are pinned now: by this tab, or another one. */
-  #hearParked() {
-    const isPinned = (/** @type {Sealed} */ sealed) => this.#records.some(({ id }) => id === peek(sealed).from);
-    const pinned = this.#parked.filter(isPinned);
-    this.#parked = this.#parked.filter((sealed) => !pinned.includes(sealed));
-    for (const sealed of pinned) this.#quietly(this.#hear(sealed));
+    if (persisted && screen.device?.persisted === false) await store.changeDevice({ persisted });
+    this.appInfo = await this.#relay.app();
+    await store.setMeta('app', this.appInfo);
   }
 
   /**
@@ -518,43 +315,36 @@ export class Engine extends EventTarget {
    * @returns {Promise<Device>} this device: made anew, or given this name
    */
   async #deviceNamed(name) {
-    if (this.#device) {
-      if (name !== '' && name !== this.#device.name) await this.#store.changeDevice(await renamed(this.#device, name));
+    const { store, screen } = this.#parts;
+    if (screen.device) {
+      if (name !== '' && name !== screen.device.name) await store.changeDevice(await renamed(screen.device, name));
     } else {
-      await this.#store.keepDevice(
-        await createDevice(name || 'Browser', this.#clock.wall(), false).catch((error) => {
+      await store.keepDevice(
+        await createDevice(name || 'Browser', store.clock.wall(), false).catch((error) => {
           throw new Fault('keys', String(error));
         }),
       );
     }
-    await this.#store.setMeta('server', this.#relay.origin);
-    await this.#refresh();
-    await mark(this.#own().id);
-    this.#quietly(this.#persist());
-    return this.#own();
+    await store.setMeta('server', this.#relay.origin);
+    await screen.refresh();
+    await mark(screen.own().id);
+    quietly(this.#persist());
+    return screen.own();
   }
 
   /** Some browsers ask the person; nothing waits for that. */
   async #persist() {
     const persisted = await globalThis.navigator?.storage?.persist?.();
-    if (persisted) await this.#store.changeDevice({ persisted });
+    if (persisted) await this.#parts.store.changeDevice({ persisted });
   }
 
   async #subscribe() {
+    const { store, screen } = this.#parts;
     try {
-      await push.subscribe(this.#store, this.#relay);
-      this.#setPush({ state: 'on' });
+      await push.subscribe(store, this.#relay);
+      screen.setPush({ state: 'on' });
     } catch (error) {
-      const fault = asFault(error);
-      this.#setPush({ state: 'failed', reason: fault.code });
-      throw fault;
+      throw screen.pushFailed(error);
     }
-  }
-
-  /** For what runs by itself: its failure is shown elsewhere, or tried again. @param {Promise<unknown>} work */
-  #quietly(work) {
-    work.catch((error) => {
-      if (!(error instanceof Fault)) console.error(error);
-    });
   }
 }

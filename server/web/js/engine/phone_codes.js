@@ -49,7 +49,8 @@ function parsed(bytes) {
  */
 export async function codeFor(view, own, card) {
   const challenge = shown.get(view);
-  if (!challenge || !card) throw new Fault('not-a-challenge');
+  if (!challenge) throw new Fault('not-a-challenge');
+  if (!card) throw new Fault('unknown-host');
   return phoneCode(own.sealKey.secret, card, fromBase64url(view.machine.id), challenge).catch((error) => {
     throw new Fault('not-a-challenge', String(error));
   });

@@ -1,0 +1,121 @@
+// What the pages see: read anew after each change, whoever made it.
+
+import { asFault, Fault } from '../core/fault.js';
+import { isMarked } from './db.js';
+import { loadDevice } from './device.js';
+import { selfView, View } from './view.js';
+
+/** @typedef {import('./device.js').Device} Device */
+/** @typedef {import('./device.js').DeviceRecord} DeviceRecord */
+/** @typedef {import('./engine.js').Engine} Engine */
+/** @typedef {import('./machines.js').MachineRecord} MachineRecord */
+/** @typedef {import('./store.js').Store} Store */
+/** @typedef {import('../relay/relay.js').Relay} Relay */
+
+export class Screen {
+  #view;
+  #isDirty = false;
+  /** @type {Promise<void>|undefined} */
+  #loading;
+  #isTold = false;
+  /** @type {Set<string>|undefined} keys of the requests that the pages know of */
+  #known;
+  /** @type {Device|undefined} */
+  device;
+  /** @type {MachineRecord[]} */
+  records = [];
+
+  /**
+   * @param {Engine} engine
+   * @param {Store} store
+   * @param {Relay} relay
+   * @param {() => void} looked is told after each look, before the pages are
+   */
+  constructor(engine, store, relay, looked) {
+    this.engine = engine;
+    this.store = store;
+    this.relay = relay;
+    this.looked = looked;
+    this.#view = new View(store.clock);
+  }
+
+  /** This device; throws a Fault when it has no keys. */
+  own() {
+    if (!this.device) throw new Fault('keys');
+    return this.device;
+  }
+
+  /** @returns {Promise<void>} when all that was written before is on the screen */
+  refresh() {
+    this.#isDirty = true;
+    this.#loading ??= this.#load();
+    return this.#loading;
+  }
+
+  /** One event for all that changed at once. */
+  announce() {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    queueMicrotask(() => {
+      this.#isTold = false;
+      this.engine.dispatchEvent(new Event('change'));
+    });
+  }
+
+  /** @param {import('./types.js').PushState} state */
+  setPush(state) {
+    this.engine.push = state;
+    this.announce();
+  }
+
+  /** @param {unknown} error why ringing does not work, at the moment @param {import('./types.js').PushState['state']} state */
+  pushFailed(error, state = 'failed') {
+    const fault = asFault(error);
+    this.setPush({ state, reason: fault.code });
+    return fault;
+  }
+
+  async #load() {
+    try {
+      while (this.#isDirty) {
+        this.#isDirty = false;
+        await this.#loadOnce();
+      }
+    } finally {
+      this.#loading = undefined;
+    }
+  }
+
+  async #loadOnce() {
+    const { engine, store } = this;
+    const [record, { machines, items, alarms, news }] = [await store.meta('device'), await store.snapshot()];
+    this.records = machines;
+    await this.#useDevice(record);
+    // Also without keys that can be read: whoever starts over then has something to lose.
+    engine.machines = this.#view.machines(machines, this.device?.id ?? '');
+    engine.items = this.device ? this.#view.items(items, engine.machines) : [];
+    engine.alarms = alarms.sort((a, b) => b.at - a.at);
+    engine.news = news.sort((a, b) => b.at - a.at);
+    const before = this.#known;
+    this.#known = new Set(engine.items.map((item) => item.key));
+    this.looked();
+    this.announce();
+    for (const item of engine.items) {
+      const isNew = item.phase === 'open' && before && !before.has(item.key);
+      if (isNew) engine.dispatchEvent(new CustomEvent('arrived', { detail: item }));
+    }
+  }
+
+  /** @param {DeviceRecord|undefined} record */
+  async #useDevice(record) {
+    if (record && record.card.card === this.device?.card.card) {
+      Object.assign(this.device, { isCardPut: record.isCardPut, persisted: record.persisted });
+    } else {
+      this.device = record && (await loadDevice(record).catch(() => undefined));
+      this.relay.use(this.device?.key);
+    }
+    const isLost = !this.device && (record !== undefined || this.records.length > 0 || (await isMarked()));
+    this.engine.status = this.device ? 'ready' : isLost ? 'lost' : 'new';
+    this.engine.self = this.device && selfView(this.device, this.relay.origin);
+  }
+}
