@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import socket
 import time
 from pathlib import Path
@@ -66,8 +65,6 @@ def _limits(stage):
 
 
 def _many(stack, watch, pid, idle):
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * WAITING[-1]), hard))
     rows, sockets = [], []
     for count in WAITING:
         cpu, began = cpu_seconds(pid), time.monotonic()

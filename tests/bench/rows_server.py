@@ -4,8 +4,8 @@ import os
 
 from lab.server import Server
 
-from .peer import Peer
 from .rows_daemon import cpu_seconds, rss_mib
+from .stage import first
 from .table import Row, limited, number, show
 
 SECONDS = 8
@@ -32,6 +32,7 @@ def server(stage, **settings):
     config = directory / "server.toml"
     config.write_text(LIMITS)
     running = Server(directory, options=["--config", config], **settings)
+    first(running.process.pid)
     # All its threads, those to come too.
     for task in os.listdir(f"/proc/{running.process.pid}/task"):
         os.sched_setaffinity(int(task), {0})
@@ -39,7 +40,7 @@ def server(stage, **settings):
 
 
 def generator(stage, *words):
-    return Peer(stage.directory("peer"), *words, prefix=("taskset", "-c", "1") if os.cpu_count() > 1 else ())
+    return stage.peer(*words, prefix=("taskset", "-c", "1") if os.cpu_count() > 1 else ())
 
 
 def measure(stage):
