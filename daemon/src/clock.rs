@@ -6,6 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Time since the host was booted, sleep included. Nobody can set this clock: deadlines use it.
 #[must_use]
 pub fn boot() -> Duration {
+    #[cfg(test)]
+    if let Some(now) = wound::boot() {
+        return now;
+    }
     // The clock exists on every kernel that the daemon runs on.
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
@@ -14,6 +18,36 @@ pub fn boot() -> Duration {
 #[must_use]
 pub fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A boot clock that goes with the runtime's, which a test may have paused and wound forward.
+#[cfg(test)]
+pub(crate) mod wound {
+    use std::cell::Cell;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    /// A clock that is younger than this would have had no time before it.
+    const BEFORE: Duration = Duration::from_secs(1_000_000);
+
+    thread_local! {
+        /// When this thread began to follow, and how long its machine has slept since.
+        static FOLLOWED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+
+    /// From now on this thread's boot clock is the runtime's.
+    pub(crate) fn follow() {
+        FOLLOWED.set(Some((Instant::now(), Duration::ZERO)));
+    }
+
+    /// The machine sleeps: the boot clock goes on, and timers do not.
+    pub(crate) fn sleep(time: Duration) {
+        FOLLOWED.set(FOLLOWED.get().map(|(since, slept)| (since, slept + time)));
+    }
+
+    pub(super) fn boot() -> Option<Duration> {
+        FOLLOWED.get().map(|(since, slept)| BEFORE + since.elapsed() + slept)
+    }
 }
 
 #[cfg(test)]

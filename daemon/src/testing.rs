@@ -1,6 +1,7 @@
 //! A daemon in a temporary folder, devices for it, and a push server.
 
 pub(crate) mod push;
+pub(crate) mod simulated;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -43,14 +44,36 @@ use crate::removal::Refusals;
 /// A daemon without sockets and without a server.
 pub(crate) struct Lab {
     pub(crate) app: Rc<App>,
-    _folder: TempDir,
+    folder: Rc<TempDir>,
 }
 
 impl Lab {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let app = Rc::new(app(folder.path()));
-        Self { app, _folder: folder }
+        let log = Log::to(folder.path().join("no-log"), false);
+        Self::start(folder, log, Arc::new(SigningKey::generate()), |_| {})
+    }
+
+    /// One that is told its folder and host key, and whose files are prepared before it reads them.
+    pub(crate) fn start(
+        folder: TempDir,
+        log: Log,
+        key: Arc<SigningKey>,
+        prepare: impl FnOnce(&Paths),
+    ) -> Self {
+        let paths = paths(folder.path());
+        std::fs::create_dir(paths.administrator()).unwrap();
+        std::fs::create_dir(&paths.state).unwrap();
+        prepare(&paths);
+        Self { app: Rc::new(app(paths, log, key)), folder: Rc::new(folder) }
+    }
+
+    /// The same host, whose daemon was killed and started again.
+    pub(crate) fn restarted(&self) -> Self {
+        let (log, key) = (self.app.log.clone(), Arc::clone(&self.app.host.key));
+        let app = app(paths(self.folder.path()), log, key);
+        *app.config.borrow_mut() = self.app.config.borrow().clone();
+        Self { app: Rc::new(app), folder: Rc::clone(&self.folder) }
     }
 
     /// Pairs a device as if its code had been typed.
@@ -73,16 +96,20 @@ impl Lab {
     }
 }
 
-fn app(folder: &Path) -> App {
+fn paths(folder: &Path) -> Paths {
+    Paths {
+        config: folder.join("etc/countersign.toml"),
+        state: folder.join("state"),
+        run: folder.join("run"),
+    }
+}
+
+fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
     let owner = Owner(geteuid().as_raw());
-    let (etc, state) = (folder.join("etc"), folder.join("state"));
-    std::fs::create_dir(&etc).unwrap();
-    std::fs::create_dir(&state).unwrap();
-    let log = Log::to(folder.join("no-log"), false);
-    let key = Arc::new(SigningKey::generate());
+    let (etc, state) = (paths.administrator(), &paths.state);
     let budget = Rc::new(Budget::open(&state.join("budget.json"), owner).unwrap());
     App {
-        approvers: Approvers::new((&etc, owner), (&state, owner), log.clone()),
+        approvers: Approvers::new((etc, owner), (state, owner), log.clone()),
         devices: Devices::open(&state.join("devices.json"), owner).unwrap(),
         audit: Audit::open(&state.join("audit.jsonl"), owner, &log).unwrap(),
         recovery: Recovery::open(&state.join("recovery.json"), owner, Rc::clone(&budget)).unwrap(),
@@ -94,7 +121,7 @@ fn app(folder: &Path) -> App {
         notices: Notices::default(),
         refusals: Refusals::default(),
         administrator: owner,
-        paths: Paths { config: etc.join("countersign.toml"), state, run: folder.join("run") },
+        paths,
         log,
     }
 }
@@ -134,36 +161,39 @@ pub(crate) struct Told {
 /// A request as its device knows it.
 pub(crate) struct Asked {
     pub(crate) request: Request,
-    digest: String,
+    pub(crate) digest: String,
 }
 
 /// A device that does whatever a test wants.
 pub(crate) struct TestDevice {
     pub(crate) key: SigningKey,
     seal_key: SealKey,
+    card: card::VerifiedCard,
 }
 
 impl TestDevice {
     pub(crate) fn new() -> Self {
-        Self { key: SigningKey::generate(), seal_key: SealKey::generate() }
-    }
-
-    pub(crate) fn card(&self) -> card::VerifiedCard {
+        let (key, seal_key) = (SigningKey::generate(), SealKey::generate());
         let card = Card {
             version: VERSION,
-            key: self.key.public_key().to_line(),
-            seal: Base64::encode_string(&self.seal_key.public()),
+            key: key.public_key().to_line(),
+            seal: Base64::encode_string(&seal_key.public()),
             serial: 1,
             name: "test".to_owned(),
         };
-        card::verify(&card::sign(&self.key, &card).unwrap()).unwrap()
+        let card = card::verify(&card::sign(&key, &card).unwrap()).unwrap();
+        Self { key, seal_key, card }
+    }
+
+    pub(crate) fn card(&self) -> card::VerifiedCard {
+        self.card.clone()
     }
 
     /// Opens a message of the host and verifies it.
     pub(crate) fn hear(&self, lab: &Lab, sealed: &Sealed) -> Heard {
         let host = &lab.app.host.public;
         let kind = seal::peek(sealed).unwrap().message_type;
-        let opened = seal::open(kind, &self.seal_key, self.card().hash, host, sealed).unwrap();
+        let opened = seal::open(kind, &self.seal_key, self.card.hash, host, sealed).unwrap();
         let (body, signature) = (&opened.body, &opened.signature);
         if kind == MessageType::Closed {
             return Heard::Closed(signed::verify_message(body, signature, host).unwrap().message);
@@ -245,7 +275,8 @@ impl TestDevice {
         self.seal_as(lab, MessageType::Decision, id, reply_key, message)
     }
 
-    fn seal_as(
+    /// Anything, sealed as anything to anybody.
+    pub(crate) fn seal_as(
         &self,
         lab: &Lab,
         message_type: MessageType,

@@ -4,6 +4,8 @@ mod action;
 mod dialogue;
 mod ending;
 pub(crate) mod facts;
+#[cfg(test)]
+pub(crate) mod model;
 mod open;
 mod pace;
 mod prompts;

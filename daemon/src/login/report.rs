@@ -127,11 +127,11 @@ pub(super) async fn late(app: &App, request: &OpenRequest, decision: &Verified) 
         Answer::Report => "reported",
     };
     let pairs =
-        [("user", request.person.as_str()), ("request", &request.id), ("device", &decision.fingerprint)];
+        [("user", request.user.as_str()), ("request", &request.id), ("device", &decision.fingerprint)];
     app.log.line(Level::Warning, &format!("{answer} after the login was over"), &pairs);
     let mut record = Record {
         event: "late-decision".to_owned(),
-        user: Some(request.person.clone()),
+        user: Some(request.user.clone()),
         host: Some(app.host.name.clone()),
         outcome: Some(answer.to_owned()),
         approver: Some(request.person.clone()),

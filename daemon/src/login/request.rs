@@ -36,6 +36,8 @@ pub struct OpenRequest {
     pub digest: String,
     /// The private half of its reply key.
     pub reply: SealKey,
+    /// The account that is entered.
+    pub user: String,
     /// Whose decision counts.
     pub person: String,
     /// The devices that it was sealed to.
@@ -105,6 +107,7 @@ impl OpenRequest {
             id,
             signed,
             reply,
+            user: account.name.clone(),
             person: person.to_owned(),
             devices,
             confirm,

@@ -7,6 +7,7 @@
 //! [`stream`] keeps the event stream open, [`tell`] says what has to be said without anybody waiting
 //! for it, one message after the other and as slowly as the server asks for.
 
+mod line;
 mod outbox;
 mod stream;
 mod tell;
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::clock;
+use line::Line;
 use outbox::{Entry, Outbox, What};
 
 pub use stream::run;
@@ -49,6 +51,8 @@ enum Link {
 /// The connection to the server.
 pub struct Relay {
     client: RefCell<Option<Arc<RelayClient>>>,
+    #[cfg(test)]
+    simulated: RefCell<Option<std::rc::Rc<crate::testing::simulated::Simulated>>>,
     link: RefCell<Link>,
     outbox: RefCell<Outbox>,
     /// Somebody wants the server now.
@@ -83,6 +87,8 @@ impl Relay {
     pub fn new(client: Option<Arc<RelayClient>>) -> Self {
         Self {
             client: RefCell::new(client),
+            #[cfg(test)]
+            simulated: RefCell::default(),
             link: RefCell::new(Link::Starting),
             outbox: RefCell::default(),
             wanted: Notify::new(),
@@ -101,6 +107,22 @@ impl Relay {
     #[must_use]
     pub fn client(&self) -> Option<Arc<RelayClient>> {
         self.client.borrow().clone()
+    }
+
+    /// The way to the server, if there is one.
+    fn line(&self) -> Option<Line> {
+        #[cfg(test)]
+        if let Some(server) = self.simulated.borrow().clone() {
+            return Some(Line::Simulated(server));
+        }
+        self.client().map(Line::Server)
+    }
+
+    /// Talks to a server that is not there.
+    #[cfg(test)]
+    pub(crate) fn simulate(&self, server: std::rc::Rc<crate::testing::simulated::Simulated>) {
+        *self.simulated.borrow_mut() = Some(server);
+        self.wanted.notify_one();
     }
 
     /// Talks to another server from now on.
@@ -253,11 +275,11 @@ impl Relay {
     /// Posts the newest version of a request, or a notice; false for a request that is open.
     async fn send(&self, id: &str) -> Result<bool, Unposted> {
         let unposted = |why: String| Unposted { why, pause: None };
-        let client = self.client().ok_or_else(|| unposted("no server is configured".to_owned()))?;
+        let line = self.line().ok_or_else(|| unposted("no server is configured".to_owned()))?;
         let Some((post, what)) = self.message(id) else { return Ok(true) };
         let known = post.messages.len();
         let is_open = matches!(what, What::Request { .. });
-        let error = match timeout(POST_TIME, client.post(&post)).await {
+        let error = match timeout(POST_TIME, line.post(&post)).await {
             Ok(Ok(posted)) if posted.unknown.len() < known || !is_open => {
                 self.outbox.borrow_mut().acknowledge(id, what, posted.listening);
                 return Ok(!is_open);

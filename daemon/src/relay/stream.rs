@@ -1,16 +1,16 @@
 //! Keeps the event stream open, and hands on what comes.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_protocol::message::MessageType;
 use countersign_protocol::{random, seal};
-use countersign_relay_client::{Event, RelayClient, RelayError};
+use countersign_relay_client::{Event, RelayError};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Link;
+use super::line::Line;
 use crate::app::App;
 use crate::removal;
 
@@ -26,11 +26,11 @@ pub async fn run(app: Rc<App>) {
     let mut pause = FIRST_PAUSE;
     loop {
         forget(&app.relay.broken).await;
-        let Some(client) = app.relay.client() else {
+        let Some(line) = app.relay.line() else {
             app.relay.wanted.notified().await;
             continue;
         };
-        let (was_up, why) = listen(&app, &client).await;
+        let (was_up, why) = listen(&app, &line).await;
         *app.relay.link.borrow_mut() = Link::Down(why.clone());
         app.logins.link_lost();
         if was_up {
@@ -52,8 +52,8 @@ pub async fn run(app: Rc<App>) {
 }
 
 /// Opens the stream and reads it to its end: whether it was open, and why it ended.
-async fn listen(app: &Rc<App>, client: &Arc<RelayClient>) -> (bool, String) {
-    let mut events = match client.events().await {
+async fn listen(app: &Rc<App>, line: &Line) -> (bool, String) {
+    let mut events = match line.events().await {
         Ok(events) => events,
         Err(error) => return (false, error.to_string()),
     };

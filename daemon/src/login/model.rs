@@ -1,0 +1,93 @@
+//! The login as an executable model: stories that nobody has thought of are played on the daemon as it is, and
+//! what comes of each is held against an [`oracle`] that was written from the protocol alone.
+//!
+//! A story is a list of [`Move`]s: people log in, type and hang up; devices of all kinds decide, rightly and
+//! wrongly; the server between them loses, repeats, delays and reorders; the daemon is killed; the machine
+//! sleeps. Time is the runtime's and stands still unless everybody waits, so a story of minutes takes a
+//! few milliseconds. `COUNTERSIGN_CASES` says how many are played.
+
+mod acts;
+mod cast;
+mod found;
+mod moves;
+mod oracle;
+mod peer;
+mod seen;
+mod world;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use proptest::test_runner::{Config as Runs, TestCaseError, TestRunner};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+use moves::Story;
+use seen::Seen;
+use world::World;
+
+/// Stories where nobody asks for more: a few seconds.
+const CASES: u32 = 300;
+/// From so many stories on each end has to have been seen.
+const ENOUGH: u32 = 2_000;
+
+/// How many cases to try, as `COUNTERSIGN_CASES` says.
+pub(crate) fn cases(usual: u32) -> u32 {
+    match std::env::var("COUNTERSIGN_CASES") {
+        Ok(number) => number.parse().expect("COUNTERSIGN_CASES is a number"),
+        Err(_) => usual,
+    }
+}
+
+/// Whatever happens: nobody is let in without a fresh decision about this very request by a device that may
+/// decide, or a factor that the policy allows; nothing counts twice; everything ends in time; nothing that was
+/// withdrawn succeeds or rings again; nothing is open after a start; and every device is told of each end.
+#[test]
+fn no_story_lets_anybody_in_who_may_not() {
+    let (cases, began) = (cases(CASES), Instant::now());
+    let (stage, total) = (Stage::new(), RefCell::new(Seen::default()));
+    let runs = Runs { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Runs::default() };
+    let played = TestRunner::new(runs).run(&moves::stories(), |story| {
+        let seen = stage.play(&story).map_err(TestCaseError::fail)?;
+        total.borrow_mut().add(seen);
+        Ok(())
+    });
+    if let Err(failure) = played {
+        panic!("{failure}");
+    }
+    let seen = total.take();
+    eprintln!("{cases} stories in {:.1?}: {seen:?}", began.elapsed());
+    assert!(cases < ENOUGH || seen.missing().is_empty(), "never seen: {:?}", seen.missing());
+}
+
+/// Where stories are played: on one thread, whose time passes only when everybody waits.
+struct Stage(Runtime);
+
+impl Stage {
+    fn new() -> Self {
+        // Before there is a runtime, because it has one of its own.
+        LazyLock::force(&cast::CAST);
+        Self(Builder::new_current_thread().enable_all().start_paused(true).build().unwrap())
+    }
+
+    /// Plays a story; what is wrong with what came of it, and what the daemon said.
+    fn play(&self, story: &Story) -> Result<Seen, String> {
+        let said = Rc::new(RefCell::new(Vec::new()));
+        let play = async {
+            let mut world = World::new(story.policy.config(), Rc::clone(&said)).await;
+            for one in &story.moves {
+                world.make(one).await;
+            }
+            world.finish().await;
+            world.seen
+        };
+        catch_unwind(AssertUnwindSafe(|| LocalSet::new().block_on(&self.0, play))).map_err(|panic| {
+            let why = panic.downcast_ref::<String>().cloned();
+            let why = why.or_else(|| panic.downcast_ref::<&str>().map(|why| (*why).to_owned()));
+            format!("{}\nthe daemon said:\n  {}", why.unwrap_or_default(), said.take().join("\n  "))
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! Who takes part: devices of all kinds, with real keys, and the files in which the host knows them. Made once
+//! for all stories.
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64ct::{Base64, Encoding};
+use countersign_protocol::keys::{Signer, SigningKey};
+use serde_json::json;
+
+use crate::app::Paths;
+use crate::testing::{Lab, TestDevice};
+
+/// The one user whom every machine has.
+pub(super) const ROOT: &str = "root";
+/// Who becomes root by su, and is asked in root's place.
+pub(super) const ALICE: &str = "alice";
+/// Unused recovery codes of root in the prepared files.
+pub(super) const CODES: [&str; 3] = ["0000111122223333", "4444555566667777", "88889999aaaabbbb"];
+/// Alice's.
+pub(super) const CODE_OF_ALICE: &str = "ccccddddeeeeffff";
+/// Written like a recovery code, and nobody's.
+pub(super) const CODE_OF_NOBODY: &str = "zzzzzzzzzzzzzzzz";
+
+/// Who holds a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Root's own, paired.
+    Phone,
+    /// Root's second one, paired.
+    Tablet,
+    /// Paired, for alice.
+    OfAlice,
+    /// Paired for root, and revoked by the administrator's file.
+    Revoked,
+    /// An approver of root's, and no paired device.
+    Unpaired,
+    /// A paired device of root's that the approvers files do not name.
+    NoApprover,
+    /// Nobody whom the host knows.
+    Stranger,
+}
+
+pub(super) const HOLDERS: [Holder; 7] = [
+    Holder::Phone,
+    Holder::Tablet,
+    Holder::OfAlice,
+    Holder::Revoked,
+    Holder::Unpaired,
+    Holder::NoApprover,
+    Holder::Stranger,
+];
+
+impl Holder {
+    /// Whose decisions it may make in the files as they are prepared.
+    pub(super) fn decides_for(self, person: &str) -> bool {
+        match self {
+            Self::Phone | Self::Tablet => person == ROOT,
+            Self::OfAlice => person == ALICE,
+            Self::Revoked | Self::Unpaired | Self::NoApprover | Self::Stranger => false,
+        }
+    }
+}
+
+/// The devices in the order of [`HOLDERS`], and the files.
+pub(super) struct Cast {
+    pub(super) devices: Vec<TestDevice>,
+    approvers: Vec<u8>,
+    paired: Vec<u8>,
+    recovery: Vec<u8>,
+    revoked: String,
+}
+
+/// Made by the daemon's own code, as far as it makes them.
+pub(super) static CAST: LazyLock<Cast> = LazyLock::new(Cast::new);
+
+impl Cast {
+    fn new() -> Self {
+        let devices: Vec<TestDevice> = HOLDERS.iter().map(|_| TestDevice::new()).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lab = Lab::new();
+        runtime.block_on(async {
+            for (holder, device) in HOLDERS.iter().zip(&devices) {
+                let user = if *holder == Holder::OfAlice { ALICE } else { ROOT };
+                if !matches!(holder, Holder::NoApprover | Holder::Stranger) {
+                    lab.app.approvers.add(user, device.key.public_key(), "test").await.unwrap();
+                }
+                if !matches!(holder, Holder::Unpaired | Holder::Stranger) {
+                    lab.app.devices.add(user, device.card()).await.unwrap();
+                }
+            }
+        });
+        let read = |name: &str| std::fs::read(lab.app.paths.own(name)).unwrap();
+        let revoked = &devices[HOLDERS.iter().position(|holder| *holder == Holder::Revoked).unwrap()];
+        Self {
+            approvers: read("approvers"),
+            paired: read("devices.json"),
+            recovery: recovery_codes().into_bytes(),
+            revoked: format!("{}\n", revoked.key.public_key().to_line()),
+            devices,
+        }
+    }
+
+    /// Writes the files where a daemon will look for them.
+    pub(super) fn prepare(&self, paths: &Paths) {
+        let put = |path: &Path, content: &[u8]| {
+            std::fs::write(path, content).unwrap();
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        };
+        put(&paths.own("approvers"), &self.approvers);
+        put(&paths.own("devices.json"), &self.paired);
+        put(&paths.own("recovery.json"), &self.recovery);
+        put(&paths.administrator().join("revoked"), self.revoked.as_bytes());
+    }
+}
+
+/// Recovery codes whose hash is quick; the slow one is `recovery`'s own to test.
+fn recovery_codes() -> String {
+    const QUICK: (u32, u32) = (8, 1);
+    let salt = [7; 16];
+    let hash = |code: &str| {
+        let mut hash = [0; 32];
+        let params = Params::new(QUICK.0, QUICK.1, 1, Some(hash.len())).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        argon2.hash_password_into(code.as_bytes(), &salt, &mut hash).unwrap();
+        json!({ "hash": Base64::encode_string(&hash) })
+    };
+    let batch = |codes: &[&str]| {
+        let codes: Vec<_> = codes.iter().map(|code| hash(code)).collect();
+        let salt = Base64::encode_string(&salt);
+        json!({ "made_at": 1, "salt": salt, "memory_kib": QUICK.0, "passes": QUICK.1, "codes": codes })
+    };
+    json!({ "users": { ROOT: batch(&CODES), ALICE: batch(&[CODE_OF_ALICE]) } }).to_string()
+}
+
+/// The key of the host in all stories.
+pub(super) static HOST: LazyLock<Arc<SigningKey>> = LazyLock::new(|| Arc::new(SigningKey::generate()));

@@ -1,0 +1,55 @@
+//! What the connection needs of its server: that it takes a post, and tells what comes.
+
+use std::sync::Arc;
+
+use countersign_protocol::api::{Post, Posted};
+use countersign_relay_client::{Event, Events, RelayClient, RelayError};
+
+#[cfg(test)]
+use crate::testing::simulated::{Simulated, SimulatedEvents};
+#[cfg(test)]
+use std::rc::Rc;
+
+/// The way to the server.
+pub(super) enum Line {
+    Server(Arc<RelayClient>),
+    /// One without a network and without a clock of its own, for thousands of stories a second.
+    #[cfg(test)]
+    Simulated(Rc<Simulated>),
+}
+
+/// What comes down it.
+pub(super) enum Incoming {
+    Server(Events),
+    #[cfg(test)]
+    Simulated(SimulatedEvents),
+}
+
+impl Line {
+    pub(super) async fn post(&self, post: &Post) -> Result<Posted, RelayError> {
+        match self {
+            Self::Server(client) => client.post(post).await,
+            #[cfg(test)]
+            Self::Simulated(server) => server.post(post).await,
+        }
+    }
+
+    pub(super) async fn events(&self) -> Result<Incoming, RelayError> {
+        match self {
+            Self::Server(client) => client.events().await.map(Incoming::Server),
+            #[cfg(test)]
+            Self::Simulated(server) => server.events().await.map(Incoming::Simulated),
+        }
+    }
+}
+
+impl Incoming {
+    /// The next event. Safe to drop and call again.
+    pub(super) async fn next(&mut self) -> Result<Event, RelayError> {
+        match self {
+            Self::Server(events) => events.next().await,
+            #[cfg(test)]
+            Self::Simulated(events) => events.next().await,
+        }
+    }
+}
