@@ -391,6 +391,46 @@ def test_the_remaining_devices_hear_of_a_revoked_one(stack):
     assert bobs.all("device") == []
 
 
+def test_a_device_that_was_off_hears_what_overwritten_news_said_and_only_once(stack):
+    """The server keeps the newest notice only."""
+    phone = stack.approver("alice", "phone")
+    stack.approver("alice", "old-phone")
+    phone.wait_for("device", text='The device "old-phone" may approve for alice at lab from now on. '
+                   "If you did not pair it: countersign revoke alice there")  # fmt: skip
+    phone.stop()
+    stack.daemon.command("revoke", "alice", "old-phone")
+    stack.approver("alice", "tablet")
+
+    phone.events.clear()
+    phone.start()
+    phone.wait_for("device", text='The device "old-phone" may no longer approve for alice at lab.')
+    news = [(event["change"]["what"], event["change"]["name"]) for event in phone.all("device")]
+    assert news == [("removed", "old-phone"), ("paired", "tablet")]
+    phone.stop()
+
+    phone.events.clear()
+    phone.start()
+    stack.daemon.command("revoke", "alice", "tablet")
+    phone.wait_for("device")
+    news = [(event["change"]["what"], event["change"]["name"]) for event in phone.all("device")]
+    assert news == [("removed", "tablet")]
+
+
+def test_a_device_of_two_users_is_taken_from_one_and_goes_on_for_the_other(stack):
+    phone = stack.approver("alice", "phone")
+    shared = stack.approver("alice", "shared")
+    shared.stop()
+    shared.pair("bob")
+    argv = accounts.as_user_argv("alice", str(paths.COMMAND), "revoke", "alice", "shared")
+    revoke = subprocess.run(argv, capture_output=True, text=True, timeout=15)
+    assert revoke.returncode == 0 and "still approves for somebody else" in revoke.stdout
+    assert (devices(stack), devices(stack, "bob")) == (["phone"], ["shared"])
+    phone.wait_for("device", text='The device "shared" may no longer approve for alice at lab.')
+    record = stack.daemon.audit()[-1]
+    assert (record["event"], record["user"]) == ("unpaired", "alice")
+    audit_is_valid(stack)
+
+
 def test_a_device_takes_another_one_away_and_the_audit_proves_it(stack):
     phone, lost = stack.approver("alice", "phone"), stack.approver("alice", "lost")
     bobs = stack.approver("bob", "bobs")

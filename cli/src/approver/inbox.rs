@@ -4,18 +4,19 @@
 //! and what happened. A request is removed by its host's signed `closed` or by its end, never by
 //! a word of the relay.
 
-pub use super::item::{Decided, Ended, Event, Item, Key, Now, Order, Phase, Verified};
+pub use super::item::{Decided, DeviceNews, Ended, Event, Item, Key, Now, Order, Phase, Verified};
 
 use super::conflicts::conflicts;
+use super::devices::Devices;
 use super::notices::Notices;
-use super::words;
-use countersign_protocol::message::{Answer, ClosedOutcome, DeviceEvent, Notice, Request, Sealed};
+use countersign_protocol::message::{Answer, ClosedOutcome, Notice, Request, Sealed};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Most requests of one host that are open here; the host itself allows fewer.
 const MAX_OPEN_PER_HOST: usize = 16;
-/// Most ids of closed requests, and of notices, that are remembered.
+/// Most ids of closed requests that are remembered.
 const MAX_CLOSED: usize = 1000;
 /// Seconds that a closed id is remembered after its request's end.
 const REMEMBER: u64 = 300;
@@ -43,8 +44,7 @@ pub struct Inbox {
     links: BTreeMap<String, Option<String>>,
     recent: VecDeque<Ended>,
     notices: Notices,
-    /// When the last notice of each host and user was made, by its host's clock, and what it was about.
-    heard: BTreeMap<Key, (u64, Option<DeviceEvent>)>,
+    devices: Devices,
     /// Whether something came that a later version sends.
     saw_unknown: bool,
     events: VecDeque<Event>,
@@ -52,10 +52,10 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// With the closed ids of an earlier run.
+    /// With the closed ids of an earlier run, and what it knew of devices.
     #[must_use]
-    pub fn new(closed: BTreeMap<Key, u64>) -> Self {
-        Self { closed, ..Self::default() }
+    pub fn new(closed: BTreeMap<Key, u64>, devices: Devices) -> Self {
+        Self { closed, devices, ..Self::default() }
     }
 
     /// Open requests in the order of their coming.
@@ -106,6 +106,12 @@ impl Inbox {
     #[must_use]
     pub fn closed(&self) -> &BTreeMap<Key, u64> {
         &self.closed
+    }
+
+    /// What machines have said of devices, to be stored.
+    #[must_use]
+    pub fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// What happened since the last call.
@@ -194,23 +200,16 @@ impl Inbox {
         self.end(key, outcome, now);
     }
 
-    /// A host says what has become of a user's devices. An older word than the last, or the same again, is
-    /// passed over.
-    pub fn devices(&mut self, key: Key, notice: Box<Notice>, host_name: &str, now: Now) {
-        let known = self.heard.get(&key);
-        if known.is_some_and(|(at, _)| *at > notice.issued_at) {
-            return;
+    /// A host says what has become of a user's devices. False when it has said so before, or something
+    /// newer.
+    pub fn hear(&mut self, key: &Key, notice: &Arc<Notice>, digest: &str, host: &str, now: Now) -> bool {
+        let Some(news) = self.devices.hear(key, notice, digest) else { return false };
+        self.notices.tell(host, &notice.user, &news, now.ms);
+        for change in news {
+            let (host, notice) = (host.to_owned(), notice.clone());
+            self.events.push_back(Event::Device(Box::new(DeviceNews { host, notice, change })));
         }
-        // Two may be of one second.
-        let is_new = known.is_none_or(|(at, event)| *at < notice.issued_at || *event != notice.event);
-        let is_news = notice.event.is_some() && is_new;
-        if self.heard.len() < MAX_CLOSED || known.is_some() {
-            self.heard.insert(key, (notice.issued_at, notice.event.clone()));
-        }
-        if is_news {
-            self.notices.tell(words::news(host_name, &notice), now.ms);
-            self.events.push_back(Event::Device(host_name.to_owned(), notice));
-        }
+        true
     }
 
     /// Something came that only a later version understands.

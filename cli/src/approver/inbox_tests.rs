@@ -1,5 +1,7 @@
 use super::*;
 use crate::approver::testing::{request, sealed, verified};
+use countersign_protocol::message::NoticeDevice;
+use countersign_protocol::notice;
 
 fn at(ms: u64) -> Now {
     Now { ms, unix: 1_000_000 + ms / 1000 }
@@ -53,7 +55,7 @@ fn a_decision_is_taken_up_by_the_next_run_while_its_request_lives() {
     let decided: Vec<_> = inbox.decided().collect();
     assert_eq!(decided.len(), 1, "b is undecided");
 
-    let mut next = Inbox::new(BTreeMap::new());
+    let mut next = Inbox::new(BTreeMap::new(), Devices::default());
     next.restore(decided[0].clone(), at(20_000));
     assert_eq!(next.selected().unwrap().left(at(20_000)), 40);
     next.tick(at(20_000));
@@ -63,10 +65,10 @@ fn a_decision_is_taken_up_by_the_next_run_while_its_request_lives() {
     next.answer(&key("a"), Answer::Deny);
     assert_eq!(next.decided().collect::<Vec<_>>(), decided);
 
-    let mut late = Inbox::new(BTreeMap::new());
+    let mut late = Inbox::new(BTreeMap::new(), Devices::default());
     late.restore(decided[0].clone(), at(60_000));
     assert!(late.items().is_empty());
-    let mut closed = Inbox::new(BTreeMap::from([(key("a"), u64::MAX)]));
+    let mut closed = Inbox::new(BTreeMap::from([(key("a"), u64::MAX)]), Devices::default());
     closed.restore(decided[0].clone(), at(20_000));
     assert!(closed.items().is_empty());
 }
@@ -81,7 +83,7 @@ fn what_was_closed_does_not_come_back_and_is_forgotten_in_the_end() {
     inbox.arrive(verified(request("b")), at(3000));
     assert!(inbox.items().is_empty());
     // Another run that was told of them.
-    let mut later = Inbox::new(inbox.closed().clone());
+    let mut later = Inbox::new(inbox.closed().clone(), Devices::default());
     later.arrive(verified(request("a")), at(4000));
     assert!(later.items().is_empty());
     inbox.tick(at(1_000_000));
@@ -221,27 +223,31 @@ fn connections_are_told_when_they_change() {
 }
 
 #[test]
-fn news_of_devices_come_once_and_old_ones_not_at_all() {
-    use countersign_protocol::message::{DeviceChange, DeviceEvent};
+fn news_of_devices_are_shown_for_a_while_and_all_are_events() {
     let mut inbox = Inbox::default();
-    let key = |user: &str| Key { host: "HOSTKEYID".into(), id: user.into() };
-    let at = |issued_at: u64, is_event: bool| {
-        let event = DeviceEvent { what: DeviceChange::Paired, device: "D".into(), name: "a\ntablet".into() };
-        let reply_key = String::new();
-        let event = is_event.then_some(event);
-        Box::new(countersign_protocol::notice::fitted("alice", reply_key, event, Vec::new(), issued_at))
-    };
     let now = Now { ms: 0, unix: 1_000_000 };
-    inbox.devices(key("alice"), at(20, false), "web1", now);
-    assert_eq!(inbox.take_events().len(), 0, "only a list");
-    inbox.devices(key("alice"), at(20, true), "web1", now);
-    inbox.devices(key("alice"), at(20, true), "web1", now);
-    inbox.devices(key("alice"), at(15, true), "web1", now);
-    assert_eq!(inbox.take_events().len(), 1);
-    inbox.devices(key("bob"), at(15, true), "web1", now);
-    assert_eq!(inbox.take_events().len(), 1, "another user's");
-    let news: Vec<_> = inbox.news().collect();
-    assert!(news[0].contains("web1") && !news[0].contains('\n'), "{news:?}");
+    let key = Key { host: "HOSTKEYID".into(), id: notice::id("alice") };
+    let mut hears = |issued_at: u64, names: &[&str]| {
+        let device = |name: &&str| NoticeDevice {
+            id: (*name).into(),
+            name: (*name).into(),
+            paired_at: issued_at,
+            last_used_at: None,
+        };
+        let listed = names.iter().map(device).collect();
+        let notice = Arc::new(notice::fitted("alice", String::new(), None, listed, issued_at));
+        assert!(inbox.hear(&key, &notice, &issued_at.to_string(), "web1", now));
+        assert!(!inbox.hear(&key, &notice, &issued_at.to_string(), "web1", now));
+        (inbox.take_events().len(), inbox.news().map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(hears(10, &["phone"]), (0, Vec::new()));
+    let (events, news) = hears(20, &["phone", "a\ntablet"]);
+    assert_eq!((events, news.len()), (2, 2), "the phone was paired anew");
+    assert!(news[0].contains("tablet") && news[0].contains("web1") && !news[0].contains('\n'), "{news:?}");
+    let (events, news) = hears(30, &["a", "b", "c", "d"]);
+    assert_eq!(events, 6);
+    assert!(news.len() == 3 && news[0].contains("6 devices of alice at web1"), "{news:?}");
+    assert!(news[1].contains("may approve"), "who came stands above who went: {news:?}");
     inbox.tick(Now { ms: 11 * 60_000, ..now });
     assert_eq!(inbox.news().count(), 0);
 }

@@ -1,7 +1,8 @@
 //! What the inbox holds, tells and wants done.
 
-use countersign_protocol::message::{Answer, ClosedOutcome, Notice, Request, Sealed};
+use countersign_protocol::message::{Answer, ClosedOutcome, DeviceEvent, Notice, Request, Sealed};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// How far the clocks may be apart before it is said.
@@ -135,6 +136,17 @@ pub struct Ended {
     pub at: u64,
 }
 
+/// A device came or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceNews {
+    /// The name of the host that says so.
+    pub host: String,
+    /// All that it says.
+    pub notice: Arc<Notice>,
+    /// What the person did not know yet.
+    pub change: DeviceEvent,
+}
+
 /// What happened, for the lines of the plain mode and for the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -150,8 +162,8 @@ pub enum Event {
     Closed(Box<Ended>),
     /// Something that must not happen: somebody cheats, or something is broken.
     Alarm(String),
-    /// A device may approve from now on, or no longer: host's name, and what it says.
-    Device(String, Box<Notice>),
+    /// A device may approve from now on, or no longer.
+    Device(Box<DeviceNews>),
     /// Worth knowing.
     Notice(String),
 }

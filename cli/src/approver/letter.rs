@@ -13,6 +13,7 @@ use countersign_protocol::random;
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{sign_message, verify_message};
 use countersign_protocol::text::escape;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A believed message.
@@ -35,8 +36,10 @@ pub enum Letter {
     Notice {
         /// Its register.
         key: Key,
+        /// SHA-256 of its bytes in hex.
+        digest: String,
         /// What it says.
-        notice: Box<Notice>,
+        notice: Arc<Notice>,
         /// The host's name.
         host_name: String,
     },
@@ -95,7 +98,7 @@ pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str
                 verify_message(&opened.body, &opened.signature, &key).map_err(believed)?.message;
             let key = Key { host: envelope.from, id: notice.id.clone() };
             let host_name = host.name.clone();
-            (notice.id.clone(), Letter::Notice { key, notice: Box::new(notice), host_name })
+            (notice.id.clone(), Letter::Notice { key, digest, notice: Arc::new(notice), host_name })
         }
         MessageType::Decision | MessageType::Receipt | MessageType::Removal => {
             return Err(format!("a message of {name} of a kind that has no place here"));

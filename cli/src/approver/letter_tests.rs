@@ -196,7 +196,9 @@ fn a_notice_is_believed_like_a_request() {
     let message = sign_message(&pair.host_key, &notice).unwrap();
     let key = Key { host: envelope.from.clone(), id: notice.id.clone() };
     let letter = pair.read(&pair.seal_as(&envelope, &pair.host_key, &message)).unwrap();
-    assert_eq!(letter, Letter::Notice { key, notice: Box::new(notice.clone()), host_name: "web1".into() });
+    let digest = digest::sha256_hex(&message.bytes);
+    let host_name = "web1".into();
+    assert_eq!(letter, Letter::Notice { key, digest, notice: Arc::new(notice.clone()), host_name });
     // Signed by another, or put into another's envelope.
     let forged = sign_message(&SigningKey::generate(), &notice).unwrap();
     let alarm = pair.read(&pair.seal_as(&envelope, &pair.host_key, &forged)).unwrap_err();

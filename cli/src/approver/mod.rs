@@ -1,7 +1,7 @@
 //! The native approver: of equal rank with a phone.
 //!
 //! [`letter`] believes messages or raises alarms, [`inbox`] keeps what is open ([`item`], [`conflicts`],
-//! [`notices`]), [`screen`] and [`plain`] show it, [`run`] connects them with servers ([`listen`]), a
+//! [`notices`], [`devices`]), [`screen`] and [`plain`] show it, [`run`] connects them with servers ([`listen`]), a
 //! [`terminal`] and time. [`pair`] makes a host trusted. [`store`] keeps keys, trusted hosts and
 //! undelivered decisions in a private directory ([`home`]); [`agent`] signs with keys in ssh-agent;
 //! [`desktop`] shows it all as notifications, beside screen or lines.
@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod conflicts;
 pub mod desktop;
+pub mod devices;
 pub mod digits;
 pub mod home;
 pub mod inbox;

@@ -1,6 +1,8 @@
 //! What is said beside the requests: alarms, which stay, news of devices, which stay a while, and the last
 //! notice, which goes away.
 
+use super::words;
+use countersign_protocol::message::DeviceEvent;
 use std::collections::VecDeque;
 
 /// Alarms that are kept to be shown.
@@ -41,9 +43,14 @@ impl Notices {
         self.news.iter().map(|(text, _)| text.as_str())
     }
 
-    /// A device came or went.
-    pub(super) fn tell(&mut self, text: String, ms: u64) {
-        self.news.push_front((text, ms));
+    /// Devices of a user came or went.
+    pub(super) fn tell(&mut self, host: &str, user: &str, changes: &[DeviceEvent], ms: u64) {
+        let texts = changes.iter().map(|change| words::news(host, user, change));
+        // A device that is not shown any more must not be one that nobody looks for.
+        let many = (changes.len() > MAX_NEWS).then(|| words::many_news(host, user, changes.len()));
+        for text in texts.chain(many) {
+            self.news.push_front((text, ms));
+        }
         self.news.truncate(MAX_NEWS);
     }
 

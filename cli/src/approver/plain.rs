@@ -1,6 +1,6 @@
 //! The plain mode: a line an event, for scripts, tests and screen readers; commands as lines.
 
-use super::inbox::{Event, Inbox, Item, Key, Now, Phase};
+use super::inbox::{DeviceNews, Event, Inbox, Item, Key, Now, Phase};
 use super::words;
 use countersign_protocol::message::Answer;
 use countersign_protocol::text::{clip, escape};
@@ -69,7 +69,7 @@ pub fn words_of(event: &Event, inbox: &Inbox, now: Now, time_of: fn(u64) -> Stri
             vec![format!("closed {} {}", handle(&ended.verified.key()), words::ending(ended))]
         }
         Event::Alarm(text) => vec![format!("!! ALARM {}", escape(text))],
-        Event::Device(host, notice) => vec![format!("device {}", words::news(host, notice))],
+        Event::Device(news) => vec![format!("device {}", of_device(news))],
         Event::Notice(text) => vec![format!("notice {}", escape(text))],
     }
 }
@@ -112,17 +112,21 @@ pub fn object_of(event: &Event, inbox: &Inbox, now: Now) -> Option<Value> {
             "outcome": ended.outcome,
         }),
         Event::Alarm(text) => json!({ "event": "alarm", "message": text }),
-        Event::Device(host, notice) => json!({
+        Event::Device(news) => json!({
             "event": "device",
-            "host": host,
-            "user": notice.user,
-            "change": notice.event.as_ref()?,
-            "devices": notice.devices,
-            "issued_at": notice.issued_at,
-            "text": words::news(host, notice),
+            "host": news.host,
+            "user": news.notice.user,
+            "change": news.change,
+            "devices": news.notice.devices,
+            "issued_at": news.notice.issued_at,
+            "text": of_device(news),
         }),
         Event::Notice(text) => json!({ "event": "notice", "message": text }),
     })
+}
+
+fn of_device(news: &DeviceNews) -> String {
+    words::news(&news.host, &news.notice.user, &news.change)
 }
 
 fn handle(key: &Key) -> &str {

@@ -1,6 +1,7 @@
 //! The loop: connects the inbox with servers, keys or lines, the directory and time.
 
 use super::desktop::{self, Desktop};
+use super::devices::Devices;
 use super::inbox::{Event, Inbox, Key, Now, Order, Verified};
 use super::letter::{self, Letter};
 use super::listen::{News, listen};
@@ -12,7 +13,7 @@ use super::terminal::{self, Terminal};
 use crate::output::{Exit, Failure, Outcome, Output, time};
 use countersign_protocol::message::{Answer, Sealed};
 use countersign_relay_client::RelayClient;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -84,14 +85,26 @@ pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer
             .spawn(move || reader(&typed))
             .map_err(|e| Failure::broken("cannot start a thread", e))?;
     }
-    let inbox = Inbox::new(store.closed()?);
+    let inbox = Inbox::new(store.closed()?, Devices::new(device.card.key.id(), store.device_lists()?));
     let decided = store.decided()?;
     let device = Arc::new(device);
     let start = Instant::now();
     let kept = decided.iter().map(|d| d.verified.key()).collect();
     let desktop = notify.then(|| Desktop::start(inputs.clone(), start));
-    let mut watch =
-        Watch { store, device, inbox, clients, inputs, face, desktop, auto, start, kept, drawn: None };
+    let mut watch = Watch {
+        store,
+        device,
+        inbox,
+        clients,
+        inputs,
+        face,
+        desktop,
+        auto,
+        start,
+        kept,
+        unkept: BTreeSet::new(),
+        drawn: None,
+    };
     for decided in decided {
         watch.inbox.restore(decided, watch.now());
     }
@@ -114,6 +127,8 @@ struct Watch {
     start: Instant,
     /// The decisions that are on the disk.
     kept: Vec<Key>,
+    /// Hosts that have said something of devices that is not on the disk.
+    unkept: BTreeSet<String>,
     /// What the person sees now.
     drawn: Option<Drawn>,
 }
@@ -217,8 +232,10 @@ impl Watch {
                 self.inbox.close(&key, &digest, outcome, &host_name, now);
                 self.store.keep_closed(self.inbox.closed())?;
             }
-            Ok(Letter::Notice { key, notice, host_name }) => {
-                self.inbox.devices(key, notice, &host_name, now);
+            Ok(Letter::Notice { key, digest, notice, host_name }) => {
+                if self.inbox.hear(&key, &notice, &digest, &host_name, now) {
+                    self.unkept.insert(key.host);
+                }
             }
             Ok(Letter::Unknown) => self.inbox.unknown(),
             Err(alarm) => self.inbox.alarm(alarm),
@@ -243,6 +260,12 @@ impl Watch {
             }
             for order in orders {
                 self.carry_out(order)?;
+            }
+        }
+        // After it was told: rather twice than never, when this is where the program ends.
+        for host in std::mem::take(&mut self.unkept) {
+            if let Err(failure) = self.store.keep_device_lists(&host, &self.inbox.devices().of(&host)) {
+                self.inbox.notice(failure.message);
             }
         }
         self.draw()?;

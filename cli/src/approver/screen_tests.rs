@@ -247,7 +247,8 @@ fn a_test_ring_says_what_it_is_and_news_stand_above() {
     let mut inbox = filled([test]);
     let event = DeviceEvent { what: DeviceChange::Paired, device: "D".into(), name: "tablet".into() };
     let notice = countersign_protocol::notice::fitted("alice", String::new(), Some(event), Vec::new(), 1);
-    inbox.devices(Key { host: "H".into(), id: notice.id.clone() }, Box::new(notice), "web1", START);
+    let key = Key { host: "H".into(), id: notice.id.clone() };
+    inbox.hear(&key, &std::sync::Arc::new(notice), "digest", "web1", START);
     let drawn = text(&draw(&inbox, "laptop", &view(80, 24, 0)));
     assert!(drawn.contains("web1 rings this device as a test; nothing opens"), "{drawn}");
     assert!(drawn.contains("[a it rang]"), "{drawn}");

@@ -1,6 +1,7 @@
 //! What an approver keeps: its keys, its card, the hosts that it trusts, its counter, what is closed.
 
 use super::agent::AgentKey;
+use super::devices::Known;
 use super::home::Home;
 use super::inbox::{Decided, Key};
 use crate::output::{Exit, Failure, Outcome};
@@ -26,6 +27,11 @@ mod file {
     pub(super) const CLOSED: &str = "closed.json";
     pub(super) const DECIDED: &str = "decided.json";
     pub(super) const HISTORY: &str = "history.jsonl";
+
+    /// Of one host, by its key id.
+    pub(super) fn devices(host: &str) -> String {
+        format!("devices-{host}.json")
+    }
 }
 
 /// A server that this device is known at.
@@ -291,6 +297,30 @@ impl Store {
         write_json(&self.home, file::DECIDED, &decided)
     }
 
+    /// What the trusted hosts have said of their users' devices in earlier runs, by key id.
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub fn device_lists(&self) -> Outcome<BTreeMap<String, Vec<Known>>> {
+        let mut lists = BTreeMap::new();
+        for host in &self.hosts {
+            // Whose key cannot be read is not heard either.
+            let Ok(key) = PublicKey::from_line(&host.key) else { continue };
+            if let Some(known) = read_json(&self.home, &file::devices(&key.id()))? {
+                lists.insert(key.id(), known);
+            }
+        }
+        Ok(lists)
+    }
+
+    /// Keeps what a trusted host, named by its key id, has said of devices.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_device_lists(&self, host: &str, lists: &[&Known]) -> Outcome {
+        write_json(&self.home, &file::devices(host), &lists)
+    }
+
     /// Adds a line to the history.
     ///
     /// # Errors
@@ -312,81 +342,5 @@ fn write_json<T: Serialize>(home: &Home, name: &str, value: &T) -> Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::approver::testing::Dir;
-    use std::process::Command;
-
-    fn never(_: &str) -> Outcome<Zeroizing<String>> {
-        panic!("no passphrase is needed")
-    }
-
-    #[test]
-    fn a_device_comes_back_as_it_was() {
-        let dir = Dir::new();
-        let mut store = Store::open(dir.path()).unwrap();
-        assert!(store.device(None, &never).unwrap().is_none());
-        let made = store.create("laptop", None).unwrap();
-        let server = ServerEntry { origin: "https://push.example.com".into(), ca: None };
-        let host = PinnedHost {
-            name: "web1".into(),
-            key: "ssh-ed25519 AAAA".into(),
-            user: "alice".into(),
-            server: server.origin.clone(),
-            paired_at: 1,
-        };
-        store.pin(host.clone(), server.clone()).unwrap();
-        store.pin(host.clone(), server.clone()).unwrap();
-        assert_eq!(store.next_counter().unwrap(), 1);
-        drop(store);
-
-        let mut store = Store::open(dir.path()).unwrap();
-        let found = store.device(None, &never).unwrap().unwrap();
-        assert_eq!(found.card, made.card);
-        assert_eq!(found.seal_key.public(), made.seal_key.public());
-        assert_eq!((store.hosts(), store.servers()), (&[host][..], &[server][..]));
-        assert_eq!(store.next_counter().unwrap(), 2, "it never steps back");
-    }
-
-    #[test]
-    fn ssh_keygen_may_put_a_passphrase_on_the_key() {
-        let dir = Dir::new();
-        let made = Store::open(dir.path()).unwrap().create("laptop", None).unwrap();
-        let status = Command::new("ssh-keygen")
-            .args(["-q", "-p", "-P", "", "-N", "hunter22", "-f"])
-            .arg(dir.path().join("id_ed25519"))
-            .stdout(std::process::Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success());
-        let store = Store::open(dir.path()).unwrap();
-        let right = |_: &str| Ok(Zeroizing::new("hunter22".to_owned()));
-        assert_eq!(store.device(None, &right).unwrap().unwrap().card, made.card);
-        let wrong = |_: &str| Ok(Zeroizing::new("hunter23".to_owned()));
-        assert_eq!(store.device(None, &wrong).err().unwrap().exit, Exit::Refused);
-    }
-
-    #[test]
-    fn keys_that_do_not_belong_to_the_card_are_refused() {
-        let dir = Dir::new();
-        let mut store = Store::open(dir.path()).unwrap();
-        store.create("laptop", None).unwrap();
-        let other = SigningKey::generate().to_openssh("x").unwrap();
-        store.home.write(file::SIGNING_KEY, other.as_bytes()).unwrap();
-        assert!(store.device(None, &never).err().unwrap().message.contains("another key"));
-        store.create("laptop", None).unwrap();
-        store.home.write(file::SEAL_KEY, Base64::encode_string(&[7; 32]).as_bytes()).unwrap();
-        assert!(store.device(None, &never).err().unwrap().message.contains("seal_key"));
-    }
-
-    #[test]
-    fn closed_ids_survive_and_damage_is_said_with_its_place() {
-        let dir = Dir::new();
-        let store = Store::open(dir.path()).unwrap();
-        let closed = BTreeMap::from([(Key { host: "h".into(), id: "i".into() }, 7)]);
-        store.keep_closed(&closed).unwrap();
-        assert_eq!(store.closed().unwrap(), closed);
-        store.home.write(file::CLOSED, b"[{").unwrap();
-        assert!(store.closed().unwrap_err().message.contains("closed.json"));
-    }
-}
+#[path = "store_tests.rs"]
+mod tests;

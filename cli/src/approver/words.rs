@@ -1,7 +1,7 @@
 //! A request in words that are read at a glance. All that a host says is escaped here.
 
 use super::inbox::{Ended, Verified};
-use countersign_protocol::message::{Answer, ClosedOutcome, DeviceChange, Kind, Notice, RemoteSource};
+use countersign_protocol::message::{Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, RemoteSource};
 use countersign_protocol::text::escape;
 
 /// Who wants what, on which machine: one sentence.
@@ -92,12 +92,11 @@ pub fn ending(ended: &Ended) -> String {
     format!("{head}: {how}{elsewhere}")
 }
 
-/// What a notice says has happened, and what to do when that is wrong. Empty without an event.
+/// What has become of a device, and what to do when that is wrong.
 #[must_use]
-pub fn news(host_name: &str, notice: &Notice) -> String {
-    let Some(event) = &notice.event else { return String::new() };
-    let (host, user, device) = (escape(host_name), escape(&notice.user), escape(&event.name));
-    match event.what {
+pub fn news(host_name: &str, user: &str, change: &DeviceEvent) -> String {
+    let (host, user, device) = (escape(host_name), escape(user), escape(&change.name));
+    match change.what {
         DeviceChange::Paired => format!(
             "The device \"{device}\" may approve for {user} at {host} from now on. If you did not pair it: \
              countersign revoke {user} there"
@@ -106,6 +105,15 @@ pub fn news(host_name: &str, notice: &Notice) -> String {
             format!("The device \"{device}\" may no longer approve for {user} at {host}.")
         }
     }
+}
+
+/// That more has become of devices than is shown.
+#[must_use]
+pub fn many_news(host_name: &str, user: &str, many: usize) -> String {
+    let (host, user) = (escape(host_name), escape(user));
+    format!(
+        "{many} devices of {user} at {host} came or went: look at all with countersign devices {user} there"
+    )
 }
 
 /// An answer as the person gave it.

@@ -151,7 +151,7 @@ fn alarms_and_news_of_devices_have_a_popup_without_buttons_each() {
     }
     let event = DeviceEvent { what: DeviceChange::Paired, device: "KEY".into(), name: "tablet".into() };
     let notice = countersign_protocol::notice::fitted("alice", String::new(), Some(event), Vec::new(), 1);
-    inbox.devices(key("n"), Box::new(notice), "web1", NOW);
+    inbox.hear(&key("n"), &std::sync::Arc::new(notice), "digest", "web1", NOW);
     let shown = all(&inbox, NOW);
     assert_eq!([&shown[0].about, &shown[1].about], [&About::Alarms, &About::News]);
     assert_eq!(shown[0].lines, ["alarm 4\\u{202e}", "alarm 3\\u{202e}", "alarm 2\\u{202e}"]);
