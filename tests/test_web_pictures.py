@@ -51,6 +51,7 @@ def test_the_four_steps(up, tmp_path):
     phone.wait_until("() => document.querySelector('[data-testid=approve]:not([aria-disabled])')")
     take(phone, "web-request", tmp_path)
     digits = phone.approve(request)
+    phone.wait_until("() => document.querySelector('[data-testid=deny]:not([aria-disabled])')")
     take(phone, "web-approved", tmp_path)
     login.answer_code(digits, timeout=60)
     assert login.finish() == 0

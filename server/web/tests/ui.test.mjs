@@ -74,6 +74,7 @@ test('an approval can be taken back on its card, a test ring and a denial cannot
 test('how it ended says when a denial came too late', () => {
   assert.equal(outcomeText('approved', 'approve'), en['outcome.approved']);
   assert.equal(outcomeText('approved'), en['outcome.approved.elsewhere']);
+  assert.equal(outcomeText('approved', 'approve', 'test'), en['answer.rang'], 'nobody was let in');
   for (const answer of ['deny', 'report']) assert.equal(outcomeText('approved', answer), en['outcome.approved.too-late']);
 });
 

@@ -110,7 +110,7 @@ export function run(engine) {
       const before = phases.get(item.key);
       if (before && before !== item.phase) {
         if (item.phase === 'decided' && item.code) say(() => t('card.code.say', { code: [...(item.code ?? '')].join(' '), machine: escape(item.machine.name) }));
-        if (item.phase === 'closed') say(() => `${headlineText(item)}: ${outcomeText(item.outcome ?? 'over', item.answer)}`);
+        if (item.phase === 'closed') say(() => `${headlineText(item)}: ${outcomeText(item.outcome ?? 'over', item.answer, item.request.kind)}`);
       }
       phases.set(item.key, item.phase);
     }

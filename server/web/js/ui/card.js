@@ -151,7 +151,7 @@ export function digits(code, group, testid) {
 function ended(item) {
   const outcome = item.outcome ?? 'over';
   return h('p', { class: `outcome ${outcome}`, 'data-testid': 'outcome' }, icon(outcomeIcon(outcome)),
-    h('span', null, outcomeText(outcome, item.answer), item.endedAt ? [' · ', moment(item.endedAt)] : null));
+    h('span', null, outcomeText(outcome, item.answer, item.request.kind), item.endedAt ? [' · ', moment(item.endedAt)] : null));
 }
 
 /** @param {string} outcome */

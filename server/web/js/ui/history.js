@@ -56,6 +56,6 @@ function days(entries) {
 /** @param {HistoryEntry} entry */
 const line = (entry) => h('details', { 'data-key': entry.key, 'data-testid': 'entry', 'data-request': entry.key, 'data-outcome': entry.outcome },
   h('summary', null, h('span', { class: `outcome ${entry.outcome}` }, icon(outcomeIcon(entry.outcome))),
-    h('span', { class: 'what' }, h('span', null, headline(entry)), h('span', { class: 'hint' }, outcomeText(entry.outcome, entry.answer), ' · ', moment(entry.at, hour)))),
+    h('span', { class: 'what' }, h('span', null, headline(entry)), h('span', { class: 'hint' }, outcomeText(entry.outcome, entry.answer, entry.request.kind), ' · ', moment(entry.at, hour)))),
   h('dl', { class: 'rows' }, details(entry).map(({ name, value, code }) => h('div', { class: 'row' }, h('dt', null, t(`row.${name}`)), h('dd', { class: code ? 'typed' : null, tabindex: code ? '0' : null }, value))),
     entry.late ? h('p', { class: 'hint' }, t('history.late', { late: duration(entry.late) })) : null));

@@ -31,5 +31,5 @@ export function requestPage(context, key) {
 
 /** @param {import('./types.js').HistoryEntry|undefined} past @param {boolean} looked */
 const gone = (past, looked) => h('section', { class: 'panel', 'data-testid': 'gone' },
-  past ? [h('h2', null, headline(past)), h('p', null, outcomeText(past.outcome, past.answer), ' · ', moment(past.at))]
+  past ? [h('h2', null, headline(past)), h('p', null, outcomeText(past.outcome, past.answer, past.request.kind), ' · ', moment(past.at))]
     : h('p', null, t(looked ? 'request.gone' : 'request.looking')));

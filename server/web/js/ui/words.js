@@ -82,8 +82,9 @@ function from(asked) {
   return [where, ' ', h('span', { class: 'word' }, tt(`from.${remote.source}`, { service: outside(service) }))];
 }
 
-/** How it ended. @param {string} outcome @param {string} [answer] given here */
-export function outcomeText(outcome, answer) {
+/** How it ended. @param {string} outcome @param {string} [answer] given here @param {string} [kind] of the request */
+export function outcomeText(outcome, answer, kind) {
+  if (outcome === 'approved' && kind === 'test') return t('answer.rang');
   if (outcome === 'approved' && answer && answer !== 'approve') return t('outcome.approved.too-late');
   const elsewhere = !answer && ['approved', 'denied', 'reported'].includes(outcome);
   return t(elsewhere ? `outcome.${outcome}.elsewhere` : `outcome.${outcome}`);
