@@ -94,17 +94,20 @@ async fn welcome(app: Rc<App>, places: Rc<Places>, stream: UnixStream, root_sock
     let mut connection = Connection::new(stream);
     // That a refused peer does not read its refusal is nothing to act on.
     if root_socket && !caller.root_socket {
-        app.log.warning(&format!("user {} has opened root's socket; check its mode", caller.uid));
+        app.log.caller_warning(
+            &caller,
+            &format!("user {} has opened root's socket; check its mode", caller.uid),
+        );
         let _ = connection.complain(manage_calls::error::NOT_PERMITTED, "this socket is for root").await;
         return;
     }
     let Some(_place) = places.enter(&caller) else {
-        app.log.warning(&format!("user {} has too many connections", caller.uid));
+        app.log.caller_warning(&caller, &format!("user {} has too many connections", caller.uid));
         let _ = connection.complain(BUSY, "too many at once; end another one or try again").await;
         return;
     };
     if let Err(why) = first_call(&app, caller, connection).await {
-        app.log.warning(&format!("user {} sent no usable call: {why}", caller.uid));
+        app.log.caller_warning(&caller, &format!("user {} sent no usable call: {why}", caller.uid));
     }
 }
 

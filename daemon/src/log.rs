@@ -2,15 +2,24 @@
 //!
 //! Text from outside is escaped here, so no caller can forget it.
 
+use crate::caller::Caller;
+use crate::clock;
 use countersign_protocol::text::escape;
 use nix::sys::stat::fstat;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+
+/// Most lines in a [`SPAN`] that one user who is not root can cause by calls that are none.
+const MOST_OF_A_USER: u32 = 5;
+/// The time over which they are counted.
+const SPAN: Duration = Duration::from_secs(60);
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +39,8 @@ pub enum Level {
 pub struct Log {
     syslog: Rc<RefCell<Option<Logger<LoggerBackend, Formatter3164>>>>,
     path: PathBuf,
+    /// Users who caused lines lately: since when, and how many.
+    caused: Rc<RefCell<HashMap<u32, (Duration, u32)>>>,
     /// False when standard error ends in the same journal as syslog.
     stderr_too: bool,
 }
@@ -45,7 +56,7 @@ impl Log {
     /// A log to another socket.
     #[must_use]
     pub fn to(path: impl Into<PathBuf>, stderr_too: bool) -> Self {
-        let log = Self { syslog: Rc::default(), path: path.into(), stderr_too };
+        let log = Self { syslog: Rc::default(), path: path.into(), caused: Rc::default(), stderr_too };
         log.connect();
         log
     }
@@ -58,6 +69,31 @@ impl Log {
     /// Somebody should look at this.
     pub fn warning(&self, text: &str) {
         self.line(Level::Warning, text, &[]);
+    }
+
+    /// A warning that any user can cause at will. Who causes many must not fill the disk, nor make a
+    /// journal that counts lines drop everybody else's.
+    pub fn caller_warning(&self, caller: &Caller, text: &str) {
+        if caller.root_socket {
+            return self.warning(text);
+        }
+        let now = clock::boot();
+        let count = {
+            let mut caused = self.caused.borrow_mut();
+            caused.retain(|_, (began, _)| now < *began + SPAN);
+            let (_, count) = caused.entry(caller.uid).or_insert((now, 0));
+            *count = count.saturating_add(1);
+            *count
+        };
+        match count {
+            ..MOST_OF_A_USER => self.warning(text),
+            MOST_OF_A_USER => {
+                let rest =
+                    format!("what more such lines user {} causes within a minute is left out", caller.uid);
+                self.warning(&format!("{text}; {rest}"));
+            }
+            _ => {}
+        }
     }
 
     /// Worth keeping.
@@ -155,6 +191,26 @@ mod tests {
         let line =
             render("granted\nroot", &[("user", "a b"), ("tty", "pts/1"), ("x", "\u{1b}]0;\" y"), ("z", "")]);
         assert_eq!(line, "granted\\u{a}root user=\"a b\" tty=pts/1 x=\"\\u{1b}]0;\\\" y\" z=\"\"");
+    }
+
+    #[test]
+    fn a_user_can_cause_a_few_lines_and_root_as_many_as_it_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        syslog.set_nonblocking(true).unwrap();
+        let log = Log::to(&path, false);
+        let caller = |uid, root_socket| Caller { uid, gid: uid, pid: None, root_socket };
+        let told = |caller: &Caller| {
+            // Also by a clone: the count is the log's.
+            (0..8).for_each(|_| log.clone().caller_warning(caller, "no call"));
+            let mut buffer = [0; 1000];
+            std::iter::from_fn(|| syslog.recv(&mut buffer).ok()).count()
+        };
+        assert_eq!(told(&caller(1000, false)), MOST_OF_A_USER as usize);
+        assert_eq!(told(&caller(1000, false)), 0);
+        assert_eq!(told(&caller(1001, false)), MOST_OF_A_USER as usize);
+        assert_eq!(told(&caller(0, true)), 8);
     }
 
     #[test]

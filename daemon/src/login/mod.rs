@@ -175,7 +175,7 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let facts = match Facts::new(begin, &caller) {
         Ok(facts) => facts,
         Err(why) => {
-            app.log.warning(&format!("a login was refused unasked: {why}"));
+            app.log.caller_warning(&caller, &format!("a login was refused unasked: {why}"));
             // The caller may be gone already; it was refused either way.
             let _ = connection.complain(BAD_CALL, why).await;
             return;
