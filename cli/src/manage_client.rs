@@ -78,7 +78,11 @@ impl ManageClient {
         tick: &mut dyn FnMut(Duration) -> Wait,
     ) -> Outcome<Option<T>> {
         let bytes = frame::encode(call).map_err(|e| Failure::new(Exit::Usage, format!("too long: {e}")))?;
-        self.stream.write_all(&bytes).map_err(|e| gone(&e))?;
+        match self.stream.write_all(&bytes) {
+            // A daemon that has closed already may have said why.
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => return Err(gone(&e)),
+            _ => (),
+        }
         let Some(bytes) = self.frame(wait, tick)? else { return Ok(None) };
         match frame::decode(&bytes) {
             Ok(Reply::Parameters { parameters }) => Ok(Some(parameters)),

@@ -52,7 +52,19 @@ fn make_directory(run: &Path) -> io::Result<()> {
     match std::fs::create_dir(run) {
         Ok(()) => std::fs::set_permissions(run, PermissionsExt::from_mode(0o755)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(named(run, error)),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| named(run, error))?;
+    // Who can write there could put a link where a socket's mode is set in a moment; and no login would
+    // trust the socket.
+    let data = std::fs::symlink_metadata(run).map_err(|error| named(run, error))?;
+    let is_ours = data.uid() == 0 || data.uid() == nix::unistd::geteuid().as_raw();
+    if data.is_dir() && is_ours && data.mode() & 0o022 == 0 {
+        Ok(())
+    } else {
+        let why =
+            "it has to be a directory of root's that nobody else can write: chown root DIR, chmod 755 DIR";
+        Err(named(run, io::Error::other(why)))
     }
 }
 

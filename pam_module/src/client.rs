@@ -70,7 +70,7 @@ pub(crate) struct Connection {
 /// Connects to the daemon. `client` is the socket of the person's own connection, if there is one.
 pub(crate) fn connect(path: &Path, client: Option<OwnedFd>) -> Result<Connection, Lost> {
     let deadline = Instant::now() + Duration::from_millis(FIRST_REPLY_MS);
-    let owner = socket_owner(path)?;
+    check_place(path)?;
     let watch = Watch::new(client)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)
@@ -88,12 +88,9 @@ pub(crate) fn connect(path: &Path, client: Option<OwnedFd>) -> Result<Connection
     }
     let listener = getsockopt(&socket, sockopt::PeerCredentials)
         .map_err(|errno| Lost::System("learn who listens", errno))?;
-    if listener.uid() != owner {
-        return Err(Lost::Untrusted(format!(
-            "{} belongs to uid {owner}, but uid {} listens on it",
-            path.display(),
-            listener.uid()
-        )));
+    if listener.uid() != 0 {
+        let what = format!("{}: uid {} listens on it, not root", path.display(), listener.uid());
+        return Err(Lost::Untrusted(what));
     }
     Ok(Connection { socket, watch, limit: Limit::Until(deadline) })
 }
@@ -102,25 +99,29 @@ fn nobody(path: &Path) -> Lost {
     Lost::NobodyListens(path.display().to_string())
 }
 
-/// The owner of the socket's inode, once its place is known to be one where only root can put things.
-fn socket_owner(path: &Path) -> Result<u32, Lost> {
+/// Whether the socket is root's, in a place where only root can put things. The daemon need not be root:
+/// whoever has bound the socket, it or systemd, was.
+fn check_place(path: &Path) -> Result<(), Lost> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let place = look(directory, path)?;
-    let untrusted = |what: &str| Lost::Untrusted(format!("{}: {what}", directory.display()));
+    let untrusted = |at: &Path, what: &str| Lost::Untrusted(format!("{}: {what}", at.display()));
     if !place.is_dir() {
-        return Err(untrusted("not a directory (a symbolic link is not followed)"));
+        return Err(untrusted(directory, "not a directory (a symbolic link is not followed)"));
     }
     if place.uid() != 0 {
-        return Err(untrusted("has to belong to root"));
+        return Err(untrusted(directory, "has to belong to root"));
     }
     if place.mode() & 0o022 != 0 {
-        return Err(untrusted("has to be writable by root alone (chmod go-w)"));
+        return Err(untrusted(directory, "has to be writable by root alone (chmod go-w)"));
     }
     let inode = look(path, path)?;
     if !inode.file_type().is_socket() {
-        return Err(Lost::Untrusted(format!("{}: not a socket", path.display())));
+        return Err(untrusted(path, "not a socket"));
     }
-    Ok(inode.uid())
+    if inode.uid() != 0 {
+        return Err(untrusted(path, &format!("belongs to uid {}, not to root", inode.uid())));
+    }
+    Ok(())
 }
 
 fn look(at: &Path, socket: &Path) -> Result<std::fs::Metadata, Lost> {
@@ -146,7 +147,10 @@ impl Daemon for Connection {
             Limit::Until(deadline) => deadline,
             Limit::AfterSending(wait) => Instant::now() + wait,
         };
-        self.send(call, deadline)?;
+        match self.send(call, deadline) {
+            Err(Lost::Ended) => return Err(self.last_word(deadline)),
+            sent => sent?,
+        }
         let step = self.receive(deadline)?;
         self.limit = match &step {
             Step::Say { deadline_ms, .. } | Step::Wait { deadline_ms } => {
@@ -178,6 +182,15 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Why the daemon has closed before it was asked: that there are too many connections, mostly. Only a
+    /// refusal can be that.
+    fn last_word(&self, deadline: Instant) -> Lost {
+        match self.receive(deadline) {
+            Err(refused @ Lost::Error { .. }) => refused,
+            _ => Lost::Ended,
+        }
     }
 
     fn receive(&self, deadline: Instant) -> Result<Step, Lost> {
@@ -303,7 +316,26 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use countersign_protocol::login::{Outcome, Verdict};
+    use countersign_protocol::login::{Continue, Outcome, Verdict};
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_daemon_that_closes_unasked_is_heard_when_it_refuses_and_only_then() {
+        let refused = br#"{"error":"org.countersign.Busy","parameters":{"message":"too many at once"}}"#;
+        let granted = br#"{"parameters":{"step":"verdict","outcome":"granted"}}"#;
+        for (said, is_heard) in [(&refused[..], true), (granted, false), (b"", false)] {
+            let (own, mut daemon) = UnixStream::pair().unwrap();
+            daemon.write_all(said).unwrap();
+            daemon.write_all(&[END]).unwrap();
+            drop(daemon);
+            let limit = Limit::AfterSending(Duration::from_secs(1));
+            let mut connection = Connection { socket: own.into(), watch: Watch::new(None).unwrap(), limit };
+            let lost = connection.call(&Call::Continue(Continue::default())).unwrap_err();
+            assert_eq!(matches!(lost, Lost::Error { .. }), is_heard, "{lost}");
+            assert!(is_heard || matches!(lost, Lost::Ended), "{lost}");
+        }
+    }
 
     #[test]
     fn replies_are_steps_errors_or_garbage() {

@@ -52,10 +52,17 @@ fn a_second_daemon_and_foreign_files_are_left_alone() {
     assert!(!status.success() && said.contains("another countersignd runs on it"), "{said}");
     std::fs::remove_dir_all(&run).unwrap();
     std::fs::create_dir(&run).unwrap();
+    std::fs::set_permissions(&run, PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::write(run.join("pam.sock"), "precious").unwrap();
     let (status, said) = place.fails(&["--run", run.to_str().unwrap()]);
     assert!(!status.success() && said.contains("move it away"), "{said}");
     assert_eq!(std::fs::read_to_string(run.join("pam.sock")).unwrap(), "precious");
+    // Nor is a socket put where others could put a link in its place.
+    std::fs::remove_file(run.join("pam.sock")).unwrap();
+    std::fs::set_permissions(&run, PermissionsExt::from_mode(0o777)).unwrap();
+    let (status, said) = place.fails(&["--run", run.to_str().unwrap()]);
+    assert!(!status.success() && said.contains("nobody else can write"), "{said}");
+    assert_eq!(std::fs::read_dir(&run).unwrap().count(), 0);
     assert!(place.root().manage::<Status>(&Call::Status {}).is_ok());
 }
 
