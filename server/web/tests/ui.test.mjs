@@ -7,14 +7,12 @@ import { loadText } from '../js/text/index.js';
 import en from '../js/text/en.js';
 import { devicesPage } from '../js/ui/devices.js';
 import { escape } from '../js/ui/escape.js';
-import { groups } from '../js/ui/groups.js';
-import { whole } from '../js/ui/guard.js';
+import { groups, placement } from '../js/ui/places.js';
+import { whole } from '../js/ui/parts.js';
 import { historyPage } from '../js/ui/history.js';
 import { inboxPage } from '../js/ui/inbox.js';
 import { machinesPage } from '../js/ui/machines.js';
-import { fit } from '../js/ui/name.js';
-import { placement } from '../js/ui/settle.js';
-import { formatTicket } from '../js/ui/ticket.js';
+import { fit, formatTicket } from '../js/ui/fields.js';
 import { lostPage } from '../js/ui/trouble.js';
 import { outcomeText } from '../js/ui/words.js';
 

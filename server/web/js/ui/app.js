@@ -3,13 +3,13 @@
 import { number, t, tn } from '../text/index.js';
 import { alarmText, newsText } from './alerts.js';
 import { h, patch } from './dom.js';
-import { guarded, whole } from './guard.js';
+import { guarded, whole } from './parts.js';
 import { escape } from './escape.js';
 import { icon, mark } from './icons.js';
 import { register } from './install.js';
 import { faultText } from './faults.js';
 import { isBare, pageFor, routeOf } from './router.js';
-import { placement } from './settle.js';
+import { placement } from './places.js';
 import { tick } from './time.js';
 import { headlineText, outcomeText } from './words.js';
 

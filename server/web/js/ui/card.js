@@ -2,9 +2,8 @@
 
 import { clock, duration, shortDuration, t } from '../text/index.js';
 import { h } from './dom.js';
-import { guarded } from './guard.js';
+import { fact, guarded } from './parts.js';
 import { icon } from './icons.js';
-import { fact } from './parts.js';
 import { steadyNow, timeLeft } from './time.js';
 import { clockRows, details, extraRow, fingerprint, headline, headlineText, moment, outcomeText } from './words.js';
 

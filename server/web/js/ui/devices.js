@@ -3,12 +3,11 @@
 import { list, t } from '../text/index.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
-import { row } from './guard.js';
+import { fact, heading, row } from './parts.js';
 import { icon } from './icons.js';
 import { installButton, pushLine, single } from './health.js';
 import { peerLine, remove } from './machines.js';
-import { fit, MAX_NAME } from './name.js';
-import { fact, heading } from './parts.js';
+import { fit, MAX_NAME } from './fields.js';
 import { fingerprint, moment } from './words.js';
 
 /** @typedef {import('./types.js').Context} Context */

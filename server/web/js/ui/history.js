@@ -4,9 +4,8 @@ import { day, duration, hour, t } from '../text/index.js';
 import { outcomeIcon } from './card.js';
 import { ask } from './dialog.js';
 import { h } from './dom.js';
-import { guarded, row } from './guard.js';
+import { guarded, heading, row } from './parts.js';
 import { icon } from './icons.js';
-import { heading } from './parts.js';
 import { details, headline, moment, outcomeText } from './words.js';
 
 /** @typedef {import('./types.js').HistoryEntry} HistoryEntry */

@@ -5,10 +5,9 @@ import { alarmCard, newsCard } from './alerts.js';
 import { card, shown } from './card.js';
 import { h } from './dom.js';
 import { outside } from './escape.js';
-import { groups } from './groups.js';
-import { guarded, unshown } from './guard.js';
+import { groups } from './places.js';
+import { guarded, heading, unshown } from './parts.js';
 import { icon, mark } from './icons.js';
-import { heading } from './parts.js';
 import { health } from './health.js';
 
 /** @typedef {import('./types.js').Item} Item */

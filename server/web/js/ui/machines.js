@@ -4,9 +4,8 @@ import { number, t, tt } from '../text/index.js';
 import { ask } from './dialog.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
-import { row } from './guard.js';
+import { fact, heading, row, steps, typed } from './parts.js';
 import { icon } from './icons.js';
-import { fact, heading, steps, typed } from './parts.js';
 import { fingerprint, moment } from './words.js';
 
 /** @typedef {import('./types.js').Context} Context */

@@ -7,7 +7,7 @@ import { escape, outside } from './escape.js';
 import { faultBox, faultCode } from './faults.js';
 import { icon } from './icons.js';
 import { deviceName, mustInstall } from './install.js';
-import { fit, MAX_NAME } from './name.js';
+import { fit, MAX_NAME } from './fields.js';
 import { heading, typed } from './parts.js';
 import { installButton, pushLine, single } from './health.js';
 import { timeLeft } from './time.js';

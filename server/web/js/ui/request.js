@@ -3,9 +3,8 @@
 import { t } from '../text/index.js';
 import { card } from './card.js';
 import { h } from './dom.js';
-import { row } from './guard.js';
+import { heading, row } from './parts.js';
 import { icon } from './icons.js';
-import { heading } from './parts.js';
 import { headline, moment, outcomeText } from './words.js';
 
 /** @param {import('./types.js').Context} context @param {string} key @returns {import('./types.js').Page} */

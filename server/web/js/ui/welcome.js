@@ -8,7 +8,7 @@ import { icon } from './icons.js';
 import { mustInstall } from './install.js';
 import { heading, installOnApple, steps, typed } from './parts.js';
 import { openScanner } from './scanner.js';
-import { formatTicket } from './ticket.js';
+import { formatTicket } from './fields.js';
 
 /** @param {import('./types.js').Context} context @returns {import('./types.js').Page} */
 export function welcomePage(context) {

@@ -1,5 +1,19 @@
-// The typed ticket: 26 characters of Crockford's base32, in groups of 5-5-5-5-6.
+// What a person types: a device's name, and a ticket.
 
+/** Longest name in bytes: `protocol/src/message.rs`. */
+export const MAX_NAME = 64;
+
+/** Cut to what a device's name may have. @param {string} name */
+export function fit(name) {
+  let out = '';
+  for (const character of name) {
+    if (new TextEncoder().encode(out + character).length > MAX_NAME) break;
+    out += character;
+  }
+  return out;
+}
+
+/** A ticket is 26 characters of Crockford's base32, in groups. */
 const LENGTH = 26;
 const GROUPS = [5, 5, 5, 5, 6];
 
