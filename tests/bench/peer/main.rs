@@ -5,6 +5,7 @@
 
 mod approve;
 mod clock;
+mod crypto;
 mod load;
 mod streams;
 
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "usage: bench-peer approve HOME [watch]
+       bench-peer crypto
        bench-peer load ORIGIN TOKENS AT-ONCE SECONDS
        bench-peer streams ORIGIN TOKEN COUNT...";
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         match words.as_slice() {
             ["approve", home] => approve::run(home, true).await,
             ["approve", home, "watch"] => approve::run(home, false).await,
+            ["crypto"] => crypto::run(),
             ["load", origin, tokens, at_once, seconds] => load::run(origin, tokens, at_once, seconds).await,
             ["streams", origin, token, counts @ ..] => streams::run(origin, token, counts).await,
             _ => Err(USAGE.into()),
