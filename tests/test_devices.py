@@ -297,10 +297,26 @@ def test_a_new_device_is_rung_and_its_answer_heard(stack, tmp_path, letter, answ
     phone.stop()
 
 
+@pytest.mark.parametrize("size", [(24, 80), (24, 40), (60, 120)])
+def test_the_link_can_be_copied_from_a_window_of_any_size(stack, tmp_path, size):
+    host = Terminal([str(paths.COMMAND), "pair", "alice", "--no-ring"], timeout=15, size=size)
+    # From the first column to the end of the line, whatever the window has to break.
+    host.expect(r"\r\n(https?://\S+/pair#1\.\S+)\r\n")
+    link = host.child.match.group(1)
+    host.expect(r"(?<![0-9a-z-])[0-9a-hjkmnp-tv-z-]{30}(?![0-9a-z-])")
+    phone = new_device(tmp_path, link, "phone")
+    code = phone.wait_for("pairing-code")["code"]
+    host.expect("Type the pairing code that it shows: ")
+    host.send(code)
+    assert host.finish() == 0
+    assert devices(stack) == ["phone"]
+    phone.stop()
+
+
 @pytest.mark.parametrize("key", ["enter", "interrupt"])
 def test_the_ring_need_not_be_waited_for(stack, tmp_path, key):
     host = Terminal([str(paths.COMMAND), "pair", "alice"], timeout=15)
-    host.expect(r"--pair '(\S+)'")
+    host.expect(r"\r\n(https?://\S+/pair#1\.\S+)\r\n")
     link = host.child.match.group(1)
     # What can be typed stays in the last line.
     host.expect(r"type this in the app: [0-9a-hjkmnp-tv-z-]{30}")

@@ -19,8 +19,10 @@ OPEN = []
 class Terminal:
     """A program on a pseudo-terminal."""
 
-    def __init__(self, argv, timeout=10):
-        self.child = pexpect.spawn(argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout)
+    def __init__(self, argv, timeout=10, size=(24, 80)):
+        self.child = pexpect.spawn(
+            argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, dimensions=size
+        )
         self.child.delaybeforesend = None
         self.text = ""
         OPEN.append(self)

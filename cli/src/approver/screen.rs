@@ -305,7 +305,7 @@ fn clip(text: &str, width: usize) -> String {
 }
 
 /// Breaks a text into lines, at spaces where there are some. Loses no character that is drawn.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(2);
     let mut lines = Vec::new();
     let mut rest = text;

@@ -1,6 +1,7 @@
 //! The ticket on the terminal: QR code, link, and what can be typed, so that the last of them is still in
 //! sight when a low window has scrolled the first away.
 
+use crate::approver::screen::wrap;
 use crate::output::{Outcome, Output, minutes};
 use crate::qr;
 use countersign_protocol::manage::PairingOpened;
@@ -58,30 +59,33 @@ struct Page {
 }
 
 fn page(user: &str, link: &str, ticket: &str, columns: usize, rows: usize) -> Page {
-    let (user, shown) = (escape(user), escape(link));
-    let elsewhere = format!("or elsewhere: countersign approve --pair '{shown}'\n");
-    let ticket = format!("or type this in the app: {}", escape(ticket));
+    let (user, ticket) = (escape(user), escape(ticket));
+    let width = if columns == 0 { usize::MAX } else { columns };
+    let prose = |text: &str| wrap(text, width).join("\n") + "\n";
+    // Alone in its line, from the first column on: so it can be selected as a whole even where the terminal
+    // has to break it, and nothing of ours gets into it.
+    let mut below = format!("{}\n", escape(link));
+    let typed = "or type this in the app:";
     // A line that is drawn over itself must not wrap.
-    let (above_status, status) = if ticket.len() + "   waiting 5:00 ".len() < columns {
-        (String::new(), format!("{ticket}   waiting "))
+    let status = if format!("{typed} {ticket}   waiting 5:00 ").len() < columns {
+        format!("{typed} {ticket}   waiting ")
     } else {
-        (format!("{ticket}\n"), "waiting ".to_owned())
+        below += &format!("{}{ticket}\n", prose(typed));
+        "waiting ".to_owned()
     };
-    let below: usize = [&elsewhere, &above_status]
-        .map(|line| line.trim_end().chars().count().div_ceil(columns.max(1)))
-        .iter()
-        .sum();
-    let scan = format!("To approve {user}'s logins, scan this code on a phone\n");
-    let text = if let Some(code) = qr::draw(link, columns, rows.saturating_sub(below + 1)) {
-        format!("{scan}{code}{elsewhere}{above_status}")
+    let taken: usize = below.lines().map(|line| line.chars().count().div_ceil(width)).sum();
+    let elsewhere = "On a computer: countersign approve --pair LINK";
+    let scan = prose(&format!(
+        "To approve {user}'s logins, scan this code on a phone, or open the link there. {elsewhere}"
+    ));
+    let text = if let Some(code) = qr::draw(link, columns, rows.saturating_sub(taken + 1)) {
+        format!("{scan}{code}{below}")
     } else if let Some(code) = qr::draw(link, columns, rows.saturating_sub(1)) {
         // Too low for all of it: the code and what can be typed stay in sight.
-        format!("{scan}{elsewhere}{above_status}{code}")
+        format!("{scan}{below}{code}")
     } else {
-        format!(
-            "To approve {user}'s logins, open this link on a phone:\n{shown}\n{elsewhere}{above_status}\
-             (A larger window shows a QR code as well.)\n"
-        )
+        let open = prose(&format!("To approve {user}'s logins, open this link on a phone. {elsewhere}"));
+        format!("{open}{below}{}", prose("(A larger window shows a QR code as well.)"))
     };
     Page { text, status }
 }
@@ -137,6 +141,25 @@ mod tests {
             assert!(format!("{}{}", page.text, page.status).contains(TICKET));
             assert!(columns == 0 || page.status.len() + 6 < columns, "{columns}");
         }
+    }
+
+    /// Whoever copies it, or clicks on it, gets the link and nothing but the link.
+    #[test]
+    fn the_link_has_a_line_of_its_own_in_every_window() {
+        for (columns, rows) in [(0, 0), (20, 10), (40, 24), (80, 20), (80, 24), (80, 60), (200, 24)] {
+            let page = page("alice", LINK, TICKET, columns, rows);
+            assert_eq!(page.text.lines().filter(|line| *line == LINK).count(), 1, "{columns}x{rows}");
+            assert_eq!(page.text.matches("https://").count(), 1, "{columns}x{rows}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_window_breaks_neither_words_nor_the_ticket() {
+        let page = page("alice", LINK, TICKET, 40, 24);
+        let lines: Vec<&str> = page.text.lines().filter(|line| *line != LINK).collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{lines:#?}");
+        assert!(lines.contains(&TICKET), "{lines:#?}");
+        assert!(in_sight(&page, 40, 24).concat().contains(LINK));
     }
 
     #[test]
