@@ -21,6 +21,8 @@ const NOT_SHIPPED: [&str; 6] =
 const NOT_SHIPPED_ENDINGS: [&str; 2] = [".md", ".ts"];
 /// What the service worker does not keep: the browser keeps the worker itself.
 const WORKER: &str = "/sw.js";
+/// What the app is served with is kept together with it.
+const HEADERS: &str = "src/web/headers.rs";
 /// What it keeps once it is asked for: the languages beside the one that everything falls back to, and the icons
 /// that only installing takes.
 const LATER: [&str; 4] =
@@ -34,11 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=web");
+    println!("cargo::rerun-if-changed={HEADERS}");
     let web = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("web");
     let out = env::var("OUT_DIR")?;
     let mut files = BTreeMap::new();
     collect(&web, "", &mut files)?;
-    let list = app_files(&files);
+    let list = app_files(&files, &fs::read(HEADERS)?);
     files.insert("/app-files.json".to_owned(), list);
     let mut table = "&[\n".to_owned();
     for (index, (path, content)) in files.iter().enumerate() {
@@ -72,10 +75,10 @@ fn collect(dir: &Path, at: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Resul
     Ok(())
 }
 
-/// The app's version, which any change of any file changes, and what belongs into a browser's cache, each
-/// with its hash.
-fn app_files(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
-    let mut hash = Sha256::new();
+/// The app's version, which any change of any file and of the pages' headers changes, and what belongs into a
+/// browser's cache, each with its hash.
+fn app_files(files: &BTreeMap<String, Vec<u8>>, headers: &[u8]) -> Vec<u8> {
+    let mut hash = Sha256::new_with_prefix(Sha256::digest(headers));
     for (path, content) in files {
         for part in [path.as_bytes(), content] {
             hash.update((part.len() as u64).to_be_bytes());

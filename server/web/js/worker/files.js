@@ -100,18 +100,18 @@ async function updateAlone() {
   if (version === next) return;
   await caches.delete(PREFIX + version);
   const cache = await caches.open(PREFIX + version);
-  const keep = async (/** @type {[string, string]} */ [path, hash]) => {
+  const keep = async (/** @type {[string, string]} */ [path, hash], /** @type {RequestCache} */ first = 'force-cache') => {
     // What the page has just loaded is not asked for again; a server that was replaced meanwhile has other files.
-    const response = (await file(path, hash, 'force-cache')) ?? (await file(path, hash, 'no-cache'));
+    const response = (await file(path, hash, first)) ?? (await file(path, hash, 'no-cache'));
     if (!response) throw new TypeError(`${path} is not of version ${version}`);
     await cache.put(path, response);
   };
   const { [PAGE]: page = '', ...rest } = files;
   try {
-    await Promise.all([...Object.entries(rest), ...(await used(later, current))].map(keep));
+    await Promise.all([...Object.entries(rest), ...(await used(later, current))].map((entry) => keep(entry)));
     await cache.put(LIST, Response.json(all));
-    // The last, because with it the version counts as whole.
-    await keep([PAGE, page]);
+    // The last, because with it the version counts as whole; and with the headers of now, its policy among them.
+    await keep([PAGE, page], 'no-cache');
   } catch (error) {
     await caches.delete(PREFIX + version);
     throw error;
@@ -180,7 +180,7 @@ export async function serve(request, isBusy) {
     const current = await whole(CURRENT);
     if (!current) return undefined;
     const cache = await caches.open(PREFIX + current);
-    return (await cache.match(isPage ? PAGE : pathname)) ?? (await later(cache, pathname));
+    return (await cache.match(isPage ? PAGE : pathname)) ?? (await missing(cache, pathname));
   })().catch(() => undefined);
   return kept || fetch(request);
 }
@@ -188,11 +188,12 @@ export async function serve(request, isBusy) {
 /**
  * @param {Cache} cache of a version
  * @param {string} path
- * @returns {Promise<Response|undefined>} a file of this version that was not asked for until now
+ * @returns {Promise<Response|undefined>} a file of this version that was not asked for until now, or that the browser dropped
  */
-async function later(cache, path) {
+async function missing(cache, path) {
   const list = await (await cache.match(LIST))?.json();
-  const hash = list && path !== LIST ? sound(list).later[path] : undefined;
+  const { files, later } = sound(list ?? {});
+  const hash = path === LIST ? undefined : { ...files, ...later }[path];
   if (!hash) return undefined;
   const response = await file(path, hash, 'no-cache').catch(() => undefined);
   // Files of two versions do not fit together.
