@@ -215,6 +215,8 @@ pub mod event {
     pub const MESSAGE: &str = "message";
     /// A [`super::Sealed`] decision, for a host.
     pub const DECISION: &str = "decision";
+    /// The last one: a stream that was opened later with the same key has taken this one's place.
+    pub const REPLACED: &str = "replaced";
 }
 
 /// The first event of a stream.

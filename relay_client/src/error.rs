@@ -56,6 +56,12 @@ pub enum RelayError {
         /// What the system says.
         detail: String,
     },
+    /// Somebody else has opened the event stream of this key.
+    #[error("another machine uses the same key at {origin}, which serves one of them at a time")]
+    Replaced {
+        /// The server.
+        origin: String,
+    },
     /// Too many calls.
     #[error("the server asks to slow down{}", .retry_after.map(|t| format!(" for {} s", t.as_secs())).unwrap_or_default())]
     Limited {
@@ -96,6 +102,7 @@ impl RelayError {
             | Self::Timeout { .. }
             | Self::Tls { .. }
             | Self::Connection { .. }
+            | Self::Replaced { .. }
             | Self::Garbage { .. } => true,
             Self::Status { status, .. } => *status >= 500,
             Self::Limited { .. } | Self::Sign(_) => false,

@@ -178,6 +178,9 @@ impl Events {
                 Item::Event { name, data } if name == event::DECISION => {
                     Event::Decision(call::parse(transport, data.as_bytes())?)
                 }
+                Item::Event { name, .. } if name == event::REPLACED => {
+                    return Err(RelayError::Replaced { origin: transport.origin().to_owned() });
+                }
                 // Events of a later server.
                 Item::Event { .. } => Event::KeepAlive,
             };

@@ -25,7 +25,7 @@ pub(crate) fn open(app: Shared, peer: Peer) -> Body {
     let (number, wake) = app.messages().open_stream(peer);
     let stopping = app.stopping.clone();
     let place = Place { app, peer, number };
-    Body::from_stream(events(Reader { place, wake, stopping, after: 0, last: None }))
+    Body::from_stream(events(Reader { place, wake, stopping, after: 0, last: None, is_over: false }))
 }
 
 /// A recipient's open stream. Given back when the connection ends.
@@ -48,6 +48,8 @@ struct Reader {
     after: u64,
     /// When something was sent last.
     last: Option<Instant>,
+    /// Nothing follows what was sent last.
+    is_over: bool,
 }
 
 fn events(reader: Reader) -> impl Stream<Item = Result<Bytes, Infallible>> {
@@ -59,15 +61,22 @@ fn events(reader: Reader) -> impl Stream<Item = Result<Bytes, Infallible>> {
 }
 
 async fn next(reader: &mut Reader) -> Option<Bytes> {
-    let Reader { place, wake, stopping, after, last } = reader;
+    let Reader { place, wake, stopping, after, last, is_over } = reader;
     let Some(last) = *last else { return Some(hello(&place.app)) };
+    if *is_over {
+        return None;
+    }
     loop {
         let woken = wake.notified();
         tokio::pin!(woken);
         // From here on no wake-up is missed.
         woken.as_mut().enable();
         let busy = match place.app.messages().next(place.peer, place.number, *after) {
-            Next::Replaced => return None,
+            // Mostly to a connection that is dead. Who does read it shares its key with somebody.
+            Next::Replaced => {
+                *is_over = true;
+                return Some(Bytes::from(format!("event: {}\ndata: {{}}\n\n", event::REPLACED)));
+            }
             Next::Frame(seq, frame) => {
                 *after = seq;
                 return Some(frame.bytes());

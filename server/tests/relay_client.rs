@@ -197,3 +197,18 @@ async fn a_server_that_stops_is_noticed_and_found_again_refusing() {
     assert!(ended.unwrap_err().is_outage());
     assert!(matches!(host.events().await.unwrap_err(), RelayError::Refused { .. }));
 }
+
+/// Two machines that were made from one image.
+#[tokio::test]
+async fn who_shares_a_key_is_told_when_the_other_takes_the_stream() {
+    let running = Running::start();
+    let key = Arc::new(SigningKey::generate());
+    let (one, other) = (running.client(&key), running.client(&key));
+    one.join(&running.token(), "web1").await.unwrap();
+    let mut first = one.events().await.unwrap();
+    assert!(matches!(first.next().await, Ok(Event::Hello(_))));
+    let mut second = other.events().await.unwrap();
+    assert!(matches!(second.next().await, Ok(Event::Hello(_))));
+    let told = timeout(Duration::from_secs(5), first.next()).await.expect("it hears at once");
+    assert_eq!(told.unwrap_err(), RelayError::Replaced { origin: running.origin.clone() });
+}

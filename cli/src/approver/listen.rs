@@ -11,6 +11,10 @@ use tokio::time::sleep;
 /// login waits a minute for a person who looks at this screen.
 const WAITS_MS: [u64; 5] = [200, 500, 1_000, 2_000, 4_000];
 
+/// Wait where another machine has opened the stream with the same key: taking it back at once would only
+/// make both of them deaf.
+const REPLACED: Duration = Duration::from_secs(15);
+
 /// What a server's stream brings.
 #[derive(Debug)]
 pub enum News {
@@ -69,6 +73,7 @@ fn wait(failures: usize, error: &RelayError) -> Duration {
     let wait = Duration::from_millis(base + base * u64::from(byte) / 1024);
     match error {
         RelayError::Limited { retry_after: Some(asked) } => wait.max(*asked),
+        RelayError::Replaced { .. } => REPLACED,
         _ => wait,
     }
 }

@@ -9,6 +9,7 @@
 
 mod line;
 mod outbox;
+mod rival;
 mod stream;
 mod tell;
 

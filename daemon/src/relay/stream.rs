@@ -11,8 +11,9 @@ use tokio::time::sleep;
 
 use super::Link;
 use super::line::Line;
+use super::rival::{self, Rival};
 use crate::app::App;
-use crate::removal;
+use crate::{clock, removal};
 
 /// First pause after a failed connection.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -24,13 +25,29 @@ const LONGEST_PAUSE_WAITING: Duration = Duration::from_secs(1);
 /// Keeps the stream open for as long as the daemon runs.
 pub async fn run(app: Rc<App>) {
     let mut pause = FIRST_PAUSE;
+    let mut rival = Rival::default();
     loop {
         forget(&app.relay.broken).await;
         let Some(line) = app.relay.line() else {
             app.relay.wanted.notified().await;
             continue;
         };
-        let (was_up, why) = listen(&app, &line).await;
+        let began = clock::boot();
+        let (was_up, why) = match listen(&app, &line, rival.is_about()).await {
+            (was_up, End::Other(why)) => (was_up, why),
+            (_, End::Replaced) => {
+                let now = clock::boot();
+                *app.relay.link.borrow_mut() = Link::Down(rival::WHY.to_owned());
+                app.logins.link_lost();
+                if rival.is_to_be_said(now) {
+                    app.log
+                        .warning(&rival::advice(&app.host.public.fingerprint(), &app.paths.own("host_key")));
+                }
+                let leave = rival.took(now.saturating_sub(began));
+                until_wanted(&app, rival::LEAST, leave).await;
+                continue;
+            }
+        };
         *app.relay.link.borrow_mut() = Link::Down(why.clone());
         app.logins.link_lost();
         if was_up {
@@ -42,30 +59,44 @@ pub async fn run(app: Rc<App>) {
         let waiting = app.logins.waiting() > 0;
         pause = pause.min(if waiting { LONGEST_PAUSE_WAITING } else { LONGEST_PAUSE });
         // At least the first pause, so that many logins cannot hammer a server that is down.
-        sleep(jittered(FIRST_PAUSE)).await;
-        tokio::select! {
-            () = sleep(jittered(pause).saturating_sub(FIRST_PAUSE)) => {}
-            () = app.relay.wanted.notified() => {}
-        }
+        until_wanted(&app, FIRST_PAUSE, pause).await;
         pause = pause.saturating_mul(2);
     }
 }
 
-/// Opens the stream and reads it to its end: whether it was open, and why it ended.
-async fn listen(app: &Rc<App>, line: &Line) -> (bool, String) {
+/// Waits for about as long as `pause`, or from `least` on until somebody wants the server.
+async fn until_wanted(app: &App, least: Duration, pause: Duration) {
+    sleep(jittered(least)).await;
+    tokio::select! {
+        () = sleep(jittered(pause).saturating_sub(least)) => {}
+        () = app.relay.wanted.notified() => {}
+    }
+}
+
+/// Why a stream ended.
+enum End {
+    /// Another machine with this key has opened it.
+    Replaced,
+    /// In words.
+    Other(String),
+}
+
+/// Opens the stream and reads it to its end: whether it was open, and why it ended. While machines take it
+/// from each other its opening is not worth a line.
+async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
     let mut events = match line.events().await {
         Ok(events) => events,
-        Err(error) => return (false, error.to_string()),
+        Err(error) => return (false, End::Other(error.to_string())),
     };
     let mut was_up = false;
     loop {
         let event: Result<Event, RelayError> = tokio::select! {
             event = events.next() => event,
-            () = app.relay.broken.notified() => return (was_up, app.relay.trouble()),
+            () = app.relay.broken.notified() => return (was_up, End::Other(app.relay.trouble())),
         };
         match event {
             Ok(Event::Hello(hello)) => {
-                if !was_up {
+                if !was_up && !quietly {
                     app.log.notice(&format!("connected to server version {}", hello.server));
                 }
                 was_up = true;
@@ -80,7 +111,8 @@ async fn listen(app: &Rc<App>, line: &Line) -> (bool, String) {
                 _ => app.logins.decision(app, &sealed).await,
             },
             Ok(Event::Message(_) | Event::KeepAlive) => {}
-            Err(error) => return (was_up, error.to_string()),
+            Err(RelayError::Replaced { .. }) => return (was_up, End::Replaced),
+            Err(error) => return (was_up, End::Other(error.to_string())),
         }
     }
 }

@@ -32,6 +32,7 @@ struct Shared {
     posted: UnboundedSender<Post>,
     /// The open stream; dropping it ends the stream.
     stream: Mutex<Option<UnboundedSender<String>>>,
+    streams: AtomicUsize,
     /// Posts that are refused for a second each before one is taken.
     refuse: AtomicUsize,
     /// Devices that are said to listen.
@@ -46,6 +47,7 @@ impl Push {
         let shared = Arc::new(Shared {
             posted,
             stream: Mutex::default(),
+            streams: AtomicUsize::new(0),
             refuse: AtomicUsize::new(0),
             listening: AtomicU32::new(1),
             mails: Mutex::default(),
@@ -113,6 +115,17 @@ impl Push {
         *self.shared.stream.lock().unwrap() = None;
     }
 
+    /// Ends the stream as for another one with the same key.
+    pub(crate) fn replace(&self) {
+        let frame = format!("event: {}\ndata: {{}}\n\n", event::REPLACED);
+        self.shared.stream.lock().unwrap().take().unwrap().send(frame).unwrap();
+    }
+
+    /// Streams that were opened so far.
+    pub(crate) fn streams(&self) -> usize {
+        self.shared.streams.load(Ordering::SeqCst)
+    }
+
     /// Refuses the next posts as too many.
     pub(crate) fn refuse(&self, posts: usize) {
         self.shared.refuse.store(posts, Ordering::SeqCst);
@@ -157,6 +170,7 @@ async fn open_stream(State(shared): State<Arc<Shared>>) -> Body {
     let hello = serde_json::to_string(&Hello { server: "test".into(), epoch: "1".into() }).unwrap();
     frames.send(format!("event: {}\ndata: {hello}\n\n", event::HELLO)).unwrap();
     *shared.stream.lock().unwrap() = Some(frames);
+    shared.streams.fetch_add(1, Ordering::SeqCst);
     let next = |mut came: UnboundedReceiver<String>| async move {
         let frame = came.recv().await?;
         Some((Ok::<_, std::io::Error>(frame), came))

@@ -21,7 +21,8 @@ const OPENING: u32 = 9;
     responses(
         (status = 200, content_type = "text/event-stream", body = String,
          description = "Event `hello` (Hello) at once; then `message` and `decision` (Sealed): all held ones, then live. \
-                        Comments show that the stream is alive."),
+                        Comments show that the stream is alive. Event `replaced` ends it when the same key has \
+                        opened another."),
         (status = 401, body = Problem),
         (status = 429, body = Problem),
     )

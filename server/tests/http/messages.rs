@@ -41,7 +41,8 @@ async fn a_request_goes_down_and_a_decision_comes_up() {
     // The host lost it with its connection: a new stream has it again.
     let mut again = host.stream().await;
     assert_eq!(again.sealed().await.1, decision);
-    assert!(at_host.event().await.is_none(), "one stream a recipient");
+    assert_eq!(at_host.event().await.unwrap().0, event::REPLACED, "one stream a recipient");
+    assert!(at_host.event().await.is_none(), "and it has ended");
 
     let closed = host.sealed(Closed, &device, 1, 3);
     host.post(vec![closed.clone()], 60).await.unwrap();

@@ -184,3 +184,35 @@ async fn a_denial_is_told_though_it_cannot_be_written_down() {
     })
     .await;
 }
+
+/// As for two machines that were made from one image: they must not take it from each other at full speed.
+#[tokio::test]
+async fn a_stream_that_another_machine_has_taken_is_left_to_it_for_a_while() {
+    play(async {
+        let scene = Scene::new(|_| {}).await;
+        let relay = &scene.lab.app.relay;
+        let up = async {
+            while !relay.is_up() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert_eq!(scene.push.streams(), 1);
+        scene.push.replace();
+        let down = async {
+            while relay.is_up() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, down).await.expect("it is noticed");
+        assert_eq!(relay.trouble(), "another machine uses this host's key");
+        // Also while a login wants the server.
+        let mut peer = scene.login(sshd());
+        assert!(peer.prompt().await.contains("cannot be reached"));
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(scene.push.streams(), 1);
+        timeout(PATIENCE, up).await.expect("it takes its turn, since a login waits");
+        assert_eq!(scene.push.streams(), 2);
+        drop(peer);
+    })
+    .await;
+}
