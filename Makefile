@@ -25,7 +25,9 @@ deps-tests: ## install what the tests need beside that: browsers, their drivers,
 	@packaging/install-deps --tests
 
 build: rust ## build the release binaries and the PAM module
-	$(CARGO) build --release --locked --workspace
+	$(CARGO) build --release --locked --workspace --exclude pam_countersign
+	@# By itself: what other crates want of those that it shares with them would only make it larger.
+	$(CARGO) build --release --locked --package pam_countersign
 
 lint: lint-rust lint-web lint-scripts lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
 
