@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 const MAX_WAIT: Duration = Duration::from_secs(15 * 60);
 /// How often to try again while the listener's queue is full.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of a reply that are read at first.
+const CHUNK: usize = 1024;
 /// Signals that end a waiting login when the host process has blocked them, as sudo does. Others do
 /// what the host has set up for them.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP];
@@ -194,15 +196,24 @@ impl Connection {
     }
 
     fn receive(&self, deadline: Instant) -> Result<Step, Lost> {
-        // Room for one byte more than the longest frame with its NUL shows that it is too long.
-        let mut buffer = Zeroizing::new(vec![0; MAX_FRAME + 1]);
+        // Replies are short, and what is read into is wiped: it grows with what comes. Room for one byte more
+        // than the longest frame with its NUL shows that it is too long.
+        let mut buffer = Zeroizing::new(vec![0; CHUNK]);
         let mut filled = 0;
         loop {
             self.watch.ready(self.socket.as_fd(), PollFlags::POLLIN, deadline)?;
-            let room = buffer.get_mut(filled..).unwrap_or_default();
-            if room.is_empty() {
-                return Err(Lost::Garbled(FrameError::TooLong.to_string()));
+            if filled == buffer.len() {
+                if filled > MAX_FRAME {
+                    return Err(Lost::Garbled(FrameError::TooLong.to_string()));
+                }
+                // Not by growing in place, which could leave a copy behind.
+                let length = (2 * filled).min(MAX_FRAME + 1);
+                let mut larger = Zeroizing::new(Vec::with_capacity(length));
+                larger.extend_from_slice(&buffer);
+                larger.resize(length, 0);
+                buffer = larger;
             }
+            let room = buffer.get_mut(filled..).unwrap_or_default();
             match recv(self.socket.as_raw_fd(), room, MsgFlags::empty()) {
                 Ok(0) | Err(Errno::ECONNRESET) => return Err(Lost::Ended),
                 Ok(count) => filled += count,

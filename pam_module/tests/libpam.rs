@@ -174,6 +174,18 @@ fn a_broken_daemon_refuses_and_is_never_ignored() {
 }
 
 #[test]
+fn a_reply_as_long_as_a_frame_may_be_is_read() {
+    let (head, tail) = (&b"{\"parameters\":{\"step\":\"verdict\","[..], &b"\"outcome\":\"granted\"}}"[..]);
+    for (length, granted) in [(1_023, true), (1_024, true), (MAX_FRAME, true), (MAX_FRAME + 1, false)] {
+        let blanks = vec![b' '; length - head.len() - tail.len()];
+        let lab = lab("");
+        lab.daemon([Act::Raw([head, &blanks, tail, b"\0"].concat())]);
+        let expected = if granted { SUCCESS } else { AUTHINFO_UNAVAIL };
+        assert_eq!(lab.run("auth", &[]).result("auth"), expected, "{length}");
+    }
+}
+
+#[test]
 fn an_error_reply_refuses() {
     let lab = lab("daemon_down=ignore");
     let error = br#"{"error":"org.countersign.Login.BadCall","parameters":{"message":"countersign: newer"}}"#;
