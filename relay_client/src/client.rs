@@ -3,7 +3,7 @@
 use crate::RelayError;
 use crate::call;
 use crate::events::{self, Events};
-use crate::transport::{Server, Transport};
+use crate::transport::{Pace, Server, Transport};
 use countersign_protocol::api::{
     Challenge, ChallengeFor, Directory, Hosts, Join, MAX_POLL, Mail, MailboxInfo, Mails, Post, PostDecision,
     Posted, Proof, Register, SignedCard, TOKEN_LIFE, Token,
@@ -25,6 +25,8 @@ const SHORT: Duration = Duration::from_secs(5);
 const EARNING: Duration = Duration::from_secs(3);
 /// A token is renewed this much before its end.
 const EARLY: Duration = Duration::from_secs(30);
+/// Longest token in bytes.
+const MAX_TOKEN: usize = 512;
 
 /// A slot of a pairing mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,7 @@ pub struct RelayClient {
     transport: Arc<Transport>,
     signer: Arc<dyn Signer>,
     token: Mutex<Option<Held>>,
+    pace: Pace,
 }
 
 #[derive(Clone)]
@@ -66,7 +69,25 @@ impl RelayClient {
     /// # Errors
     /// [`RelayError::Origin`] or [`RelayError::Ca`] when the configuration cannot work.
     pub fn new(server: Server, signer: Arc<dyn Signer>) -> Result<Self, RelayError> {
-        Ok(Self { transport: Arc::new(Transport::new(server)?), signer, token: Mutex::new(None) })
+        Self::with_pace(server, signer, Pace::Lively)
+    }
+
+    /// The same for a program that is to sleep while nothing happens: it is woken half as often, and
+    /// notices only after a minute that its stream is dead, unless it asks.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn new_calm(server: Server, signer: Arc<dyn Signer>) -> Result<Self, RelayError> {
+        Self::with_pace(server, signer, Pace::Calm)
+    }
+
+    fn with_pace(server: Server, signer: Arc<dyn Signer>, pace: Pace) -> Result<Self, RelayError> {
+        let transport = Arc::new(Transport::new(server, pace)?);
+        Ok(Self { transport, signer, token: Mutex::new(None), pace })
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// The server's origin.
@@ -276,6 +297,10 @@ impl RelayClient {
         let proof = self.prove().await?;
         let bytes = self.earning_call("/v1/auth/token", &proof).await?;
         let token: Token = call::parse(&self.transport, &bytes)?;
+        // One that no call can carry would be kept until its end, and nothing would work until then.
+        if !is_token(&token.token) {
+            return Err(call::garbage(&self.transport, "a token that is none"));
+        }
         let life = Duration::from_secs(token.expires_in.min(TOKEN_LIFE).into());
         let until = Instant::now() + life.saturating_sub(EARLY);
         *held = Some(Held { value: token.token.clone(), until });
@@ -294,6 +319,9 @@ impl RelayClient {
         let body = ChallengeFor { key: self.signer.public_key().to_line() };
         let bytes = self.earning_call("/v1/auth/challenge", &body).await?;
         let challenge: Challenge = call::parse(&self.transport, &bytes)?;
+        if challenge.nonce.len() > auth::MAX_NONCE {
+            return Err(call::garbage(&self.transport, "too long a challenge"));
+        }
         let (signer, origin) = (self.signer.clone(), self.transport.origin().to_owned());
         // A key in an agent may want a passphrase or a touch first; nobody else stands still for that.
         tokio::task::spawn_blocking(move || auth::prove(signer.as_ref(), &origin, &challenge))
@@ -315,6 +343,10 @@ impl fmt::Debug for RelayClient {
 
 fn slot_path(mailbox: &str, slot: Slot) -> Result<String, RelayError> {
     Ok(format!("/v1/mailboxes/{}/{}", part(mailbox)?, slot.as_str()))
+}
+
+fn is_token(token: &str) -> bool {
+    (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// A key id or mailbox id as part of a path: its own alphabet needs no escaping, and nothing else

@@ -4,6 +4,7 @@ use crate::RelayError;
 use crate::call;
 use crate::client::RelayClient;
 use crate::sse::{Item, Parser};
+use crate::transport::Pace;
 use countersign_protocol::api::{Hello, MAX_POLL, Polled, event};
 use countersign_protocol::message::Sealed;
 use reqwest::{Method, Response};
@@ -17,6 +18,10 @@ use tokio::time::{Instant, sleep, timeout};
 const FIRST: Duration = Duration::from_secs(3);
 /// A stream that brings no byte for this long is dead: comments come every 20 s.
 const SILENCE: Duration = Duration::from_secs(50);
+/// The same of a calm client, and the seconds between comments that it asks for. A server of an earlier version does
+/// not heed that.
+const CALM_SILENCE: Duration = Duration::from_secs(60);
+const CALM_COMMENTS: u32 = 40;
 /// Beyond the wait itself, a long poll has this long.
 const SLACK: Duration = Duration::from_secs(5);
 /// Long polls that bring nothing and do not wait either are not asked for more often.
@@ -75,7 +80,11 @@ async fn open_with(client: &Arc<RelayClient>, token: &str) -> Result<Events, Rel
 
 async fn open_stream(client: &Arc<RelayClient>, token: &str) -> Result<Events, RelayError> {
     let transport = client.transport();
-    let response = call::send::<()>(transport, Method::GET, "/v1/stream", Some(token), None).await?;
+    let path = match client.pace() {
+        Pace::Lively => "/v1/stream".to_owned(),
+        Pace::Calm => format!("/v1/stream?comments={CALM_COMMENTS}"),
+    };
+    let response = call::send::<()>(transport, Method::GET, &path, Some(token), None).await?;
     let mut events = Events {
         client: client.clone(),
         source: Source::Stream { response, parser: Parser::default() },
@@ -152,7 +161,11 @@ impl Events {
     async fn read(&mut self) -> Result<(), RelayError> {
         let transport = self.client.transport();
         let Source::Stream { response, parser } = &mut self.source else { return Ok(()) };
-        let chunk = match timeout(SILENCE, response.chunk()).await {
+        let silence = match self.client.pace() {
+            Pace::Lively => SILENCE,
+            Pace::Calm => CALM_SILENCE,
+        };
+        let chunk = match timeout(silence, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => {
                 let detail = "the server closed the stream".to_owned();
@@ -190,11 +203,7 @@ impl Events {
     }
 
     fn take(&mut self, polled: Polled) -> Result<(), RelayError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
-        let sound = polled.cursor.len() <= 128
-            && polled.cursor.bytes().all(plain)
-            && polled.events.len() <= MAX_EVENTS;
-        if !sound {
+        if !is_sound(&polled) {
             return Err(call::garbage(self.client.transport(), "an unusable long poll"));
         }
         if let Source::Poll { cursor, .. } = &mut self.source {
@@ -207,6 +216,12 @@ impl Events {
         }));
         Ok(())
     }
+}
+
+/// Whether a poll can be gone on from: its cursor becomes a part of the next one's address.
+pub(crate) fn is_sound(polled: &Polled) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    polled.cursor.len() <= 128 && polled.cursor.bytes().all(plain) && polled.events.len() <= MAX_EVENTS
 }
 
 impl fmt::Debug for Events {

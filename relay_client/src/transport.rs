@@ -16,8 +16,7 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_millis(1500);
 /// Longest CA file.
 const MAX_CA: usize = 1024 * 1024;
-/// A connection that brings nothing for this long is asked whether it is alive. The server's comments
-/// come more often, so that an idle client is not woken for it.
+/// A connection that brings nothing for this long is asked whether it is alive.
 const PING_AFTER: Duration = Duration::from_secs(30);
 /// How long it has to answer.
 const PING_ANSWER: Duration = Duration::from_secs(5);
@@ -31,22 +30,31 @@ pub struct Server {
     pub ca_pem: Option<Vec<u8>>,
 }
 
+/// How soon a dead connection is noticed while nothing happens, and how often a client wakes for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Lively,
+    /// Only the stream's comments show that the server is there: each timer costs wake-ups, too.
+    Calm,
+}
+
 pub(crate) struct Transport {
     origin: String,
     base: Url,
     tls: Option<ClientConfig>,
     http: RwLock<Client>,
+    pace: Pace,
 }
 
 impl Transport {
-    pub(crate) fn new(server: Server) -> Result<Self, RelayError> {
+    pub(crate) fn new(server: Server, pace: Pace) -> Result<Self, RelayError> {
         let base = origin::parse(&server.origin)?;
         let tls = match base.scheme() {
             "https" => Some(tls_config(server.ca_pem.as_deref())?),
             _ => None,
         };
-        let http = RwLock::new(build(tls.clone())?);
-        Ok(Self { origin: server.origin, base, tls, http })
+        let http = RwLock::new(build(tls.clone(), pace)?);
+        Ok(Self { origin: server.origin, base, tls, http, pace })
     }
 
     pub(crate) fn origin(&self) -> &str {
@@ -64,13 +72,13 @@ impl Transport {
 
     /// Forgets the connection: it did not answer, and a pooled one would be used again.
     pub(crate) fn reset(&self) {
-        if let Ok(new) = build(self.tls.clone()) {
+        if let Ok(new) = build(self.tls.clone(), self.pace) {
             *self.http.write().unwrap_or_else(PoisonError::into_inner) = new;
         }
     }
 }
 
-fn build(tls: Option<ClientConfig>) -> Result<Client, RelayError> {
+fn build(tls: Option<ClientConfig>, pace: Pace) -> Result<Client, RelayError> {
     let builder = Client::builder()
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
         // A proxy from the environment would be somebody else's choice.
@@ -79,9 +87,11 @@ fn build(tls: Option<ClientConfig>) -> Result<Client, RelayError> {
         .referer(false)
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
-        .pool_idle_timeout(None)
-        .http2_keep_alive_interval(PING_AFTER)
-        .http2_keep_alive_timeout(PING_ANSWER);
+        .pool_idle_timeout(None);
+    let builder = match pace {
+        Pace::Lively => builder.http2_keep_alive_interval(PING_AFTER).http2_keep_alive_timeout(PING_ANSWER),
+        Pace::Calm => builder,
+    };
     let builder = match tls {
         Some(config) => builder.https_only(true).tls_backend_preconfigured(config),
         None => builder.http2_prior_knowledge().tls_backend_preconfigured(empty_tls()?),

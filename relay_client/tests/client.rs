@@ -90,6 +90,15 @@ async fn the_stream_brings_events() {
 }
 
 #[tokio::test]
+async fn a_calm_client_asks_to_be_woken_less_often() {
+    let (fake, address) = start().await;
+    let server = Server { origin: format!("http://{address}"), ca_pem: None };
+    let calm = Arc::new(RelayClient::new_calm(server, Arc::new(SigningKey::generate())).unwrap());
+    assert!(calm.events().await.is_ok());
+    assert_eq!(fake.noted(), ["stream comments=40"]);
+}
+
+#[tokio::test]
 async fn a_stream_that_is_held_back_becomes_long_polls() {
     let (fake, address) = start().await;
     fake.hold_streams.store(true, Ordering::SeqCst);

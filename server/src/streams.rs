@@ -15,17 +15,20 @@ use tokio::time::Instant;
 
 /// How often a stream shows that it is alive.
 const IDLE: Duration = Duration::from_secs(20);
+/// Longest that a reader may ask for instead.
+const LONGEST_IDLE: Duration = Duration::from_secs(45);
 /// The same while the host has requests open.
 const BUSY: Duration = Duration::from_secs(1);
 /// An empty comment.
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// Opens the one stream of a recipient.
-pub(crate) fn open(app: Shared, peer: Peer) -> Body {
+/// Opens the one stream of a recipient, who may want that many seconds between comments.
+pub(crate) fn open(app: Shared, peer: Peer, comments: Option<u32>) -> Body {
     let (number, wake) = app.messages().open_stream(peer);
     let stopping = app.stopping.clone();
     let place = Place { app, peer, number };
-    Body::from_stream(events(Reader { place, wake, stopping, after: 0, last: None, is_over: false }))
+    let idle = comments.map_or(IDLE, |seconds| Duration::from_secs(seconds.into()).clamp(BUSY, LONGEST_IDLE));
+    Body::from_stream(events(Reader { place, wake, stopping, idle, after: 0, last: None, is_over: false }))
 }
 
 /// A recipient's open stream. Given back when the connection ends.
@@ -45,6 +48,8 @@ struct Reader {
     place: Place,
     wake: Arc<Notify>,
     stopping: watch::Receiver<bool>,
+    /// How often it shows that it is alive.
+    idle: Duration,
     after: u64,
     /// When something was sent last.
     last: Option<Instant>,
@@ -61,7 +66,7 @@ fn events(reader: Reader) -> impl Stream<Item = Result<Bytes, Infallible>> {
 }
 
 async fn next(reader: &mut Reader) -> Option<Bytes> {
-    let Reader { place, wake, stopping, after, last, is_over } = reader;
+    let Reader { place, wake, stopping, idle, after, last, is_over } = reader;
     let Some(last) = *last else { return Some(hello(&place.app)) };
     if *is_over {
         return None;
@@ -83,7 +88,7 @@ async fn next(reader: &mut Reader) -> Option<Bytes> {
             }
             Next::Nothing { busy } => busy,
         };
-        let comment_at = last + if busy { BUSY } else { IDLE };
+        let comment_at = last + if busy { BUSY } else { *idle };
         tokio::select! {
             () = woken => {}
             () = tokio::time::sleep_until(comment_at) => return Some(COMMENT),

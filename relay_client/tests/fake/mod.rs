@@ -146,9 +146,16 @@ async fn messages(State(fake): Shared, headers: HeaderMap, Json(post): Json<Post
     }
 }
 
-async fn stream(State(fake): Shared, headers: HeaderMap) -> Result<Response, StatusCode> {
+async fn stream(
+    State(fake): Shared,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, StatusCode> {
     fake.authorized(&headers)?;
-    fake.note("stream");
+    match query.get("comments") {
+        None => fake.note("stream"),
+        Some(seconds) => fake.note(format!("stream comments={seconds}")),
+    }
     if fake.hold_streams.load(Ordering::SeqCst) {
         return Ok(Body::from_stream(futures_util::stream::pending::<Result<String, std::io::Error>>())
             .into_response());

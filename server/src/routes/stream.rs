@@ -15,26 +15,41 @@ use serde::Deserialize;
 /// What opening a stream costs beside the call: all that is held is sent again.
 const OPENING: u32 = 9;
 
+/// The parameters of a stream. Others are those of a later version.
+#[derive(Debug, Deserialize)]
+pub(super) struct Pace {
+    comments: Option<u32>,
+}
+
 /// Opens the caller's one event stream; another that is open ends.
 #[utoipa::path(
     get, path = "/v1/stream", tag = "events", security(("token" = [])),
+    params(
+        ("comments" = Option<u32>, Query,
+         description = "Seconds between comments while nothing happens: 20 unless given, at most 45"),
+    ),
     responses(
         (status = 200, content_type = "text/event-stream", body = String,
          description = "Event `hello` (Hello) at once; then `message` and `decision` (Sealed): all held ones, then live. \
                         Comments show that the stream is alive. Event `replaced` ends it when the same key has \
                         opened another."),
+        (status = 400, body = Problem),
         (status = 401, body = Problem),
         (status = 429, body = Problem),
     )
 )]
-pub(super) async fn stream(State(app): State<Shared>, caller: Caller) -> Result<Response, Fault> {
+pub(super) async fn stream(
+    State(app): State<Shared>,
+    caller: Caller,
+    Params(pace): Params<Pace>,
+) -> Result<Response, Fault> {
     app.charge(&caller, OPENING)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         // nginx would hold events back to fill its buffers.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((headers, streams::open(app, caller.peer)).into_response())
+    Ok((headers, streams::open(app, caller.peer, pace.comments)).into_response())
 }
 
 /// The parameters of a poll.
