@@ -24,11 +24,14 @@ pub struct Approvers {
 
 /// The pair that the daemon writes.
 struct OwnFiles {
-    approvers: PathBuf,
-    revoked: PathBuf,
-    approvers_store: Store,
-    revoked_store: Store,
+    approvers: OwnFile,
+    revoked: OwnFile,
     owner: Owner,
+}
+
+struct OwnFile {
+    path: PathBuf,
+    store: Store,
 }
 
 /// A file that is read again whenever it has changed.
@@ -51,18 +54,16 @@ impl Approvers {
     /// Of the administrator's folder and the daemon's own, each with who may own its files.
     #[must_use]
     pub fn new((administrator, root): (&Path, Owner), (own, owner): (&Path, Owner), log: Log) -> Self {
-        let own = OwnFiles {
-            approvers: own.join("approvers"),
-            revoked: own.join("revoked"),
-            approvers_store: Store::new(&own.join("approvers")),
-            revoked_store: Store::new(&own.join("revoked")),
-            owner,
-        };
+        let file = |name| OwnFile { path: own.join(name), store: Store::new(&own.join(name)) };
+        let own = OwnFiles { approvers: file("approvers"), revoked: file("revoked"), owner };
         let allowed = |path: PathBuf, owner| Watched::new(path, owner, AllowedSigners::parse);
         let revoked = |path: PathBuf, owner| Watched::new(path, owner, Revoked::parse);
         Self {
-            allowed: [allowed(administrator.join("approvers"), root), allowed(own.approvers.clone(), owner)],
-            revoked: [revoked(administrator.join("revoked"), root), revoked(own.revoked.clone(), owner)],
+            allowed: [
+                allowed(administrator.join("approvers"), root),
+                allowed(own.approvers.path.clone(), owner),
+            ],
+            revoked: [revoked(administrator.join("revoked"), root), revoked(own.revoked.path.clone(), owner)],
             own,
             log,
         }
@@ -113,37 +114,47 @@ impl Approvers {
         self.revoked.iter().any(|file| file.content(&self.log).map_or(true, |revoked| revoked.contains(key)))
     }
 
-    /// Lets a key decide for a user from now on.
+    /// Whether users may still pair by themselves. What they fill of the own files is half at most, so that there is
+    /// always room for what root does, and for revoking.
     ///
     /// # Errors
-    /// When the user's name could be read as a pattern, or the file could not be written.
+    /// Names the file that is too full, or that cannot be read.
+    pub fn has_room_for_users(&self) -> io::Result<()> {
+        for file in [&self.own.approvers, &self.own.revoked] {
+            let text = self.own.read(&file.path)?;
+            if text.len() > MAX_FILE / 2 {
+                let path = file.path.display();
+                return Err(io::Error::other(format!("{path} is half full; only root can pair now")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a key decide for a user from now on; in place of its earlier line, if it has one.
+    ///
+    /// # Errors
+    /// When the user's name could be read as a pattern, or the file is full or could not be written.
     pub async fn add(&self, user: &str, key: &PublicKey, comment: &str) -> io::Result<()> {
         let line = Line::new(user, key.clone(), comment)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
             .to_string();
-        let mut text = self.own.read(&self.own.approvers)?;
-        if text.lines().any(|present| present == line) {
-            return Ok(());
-        }
-        text.push_str(&line);
-        text.push('\n');
-        self.own.approvers_store.write(|| Ok(text.into_bytes())).await
+        let change = |text: &str| without(text, key, |principal| principal == user) + &line + "\n";
+        self.own.change(&self.own.approvers, change).await
     }
 
     /// Ends a key for good, for every user and in the administrator's file too.
     ///
     /// # Errors
-    /// When a file could not be written.
+    /// When a file is full or could not be written.
     pub async fn revoke(&self, key: &PublicKey) -> io::Result<()> {
-        let line = key.to_line();
-        let mut text = self.own.read(&self.own.revoked)?;
-        if !text.lines().any(|present| present == line) {
-            text.push_str(&line);
-            text.push('\n');
-            self.own.revoked_store.write(|| Ok(text.into_bytes())).await?;
-        }
+        let line = key.to_line() + "\n";
+        let change = |text: &str| match text.split_inclusive('\n').any(|present| present == line) {
+            true => text.to_owned(),
+            false => text.to_owned() + &line,
+        };
+        self.own.change(&self.own.revoked, change).await?;
         // Only for tidiness: the line above is what ends the key.
-        self.drop_lines(key, |_| true).await
+        self.own.change(&self.own.approvers, |text| without(text, key, |_| true)).await
     }
 
     /// Takes a key's own lines for one user away. It goes on deciding for others, and for this one where the
@@ -152,26 +163,38 @@ impl Approvers {
     /// # Errors
     /// When the file could not be written.
     pub async fn remove(&self, user: &str, key: &PublicKey) -> io::Result<()> {
-        self.drop_lines(key, |principal| principal == user).await
-    }
-
-    async fn drop_lines(&self, key: &PublicKey, of: impl Fn(&str) -> bool) -> io::Result<()> {
-        let line = key.to_line();
-        let encoded = line.split(' ').nth(1).unwrap_or_default();
-        let text = self.own.read(&self.own.approvers)?;
-        let goes = |present: &str| {
-            let mut fields = present.split_whitespace();
-            fields.next().is_some_and(&of) && fields.any(|field| field == encoded)
-        };
-        let kept: String = text.split_inclusive('\n').filter(|present| !goes(present)).collect();
-        if kept.len() < text.len() {
-            self.own.approvers_store.write(|| Ok(kept.into_bytes())).await?;
-        }
-        Ok(())
+        let change = |text: &str| without(text, key, |principal| principal == user);
+        self.own.change(&self.own.approvers, change).await
     }
 }
 
+/// The text of an approvers file without a key's lines for these users.
+fn without(text: &str, key: &PublicKey, of: impl Fn(&str) -> bool) -> String {
+    let line = key.to_line();
+    let encoded = line.split(' ').nth(1).unwrap_or_default();
+    let goes = |present: &str| {
+        let mut fields = present.split_whitespace();
+        fields.next().is_some_and(&of) && fields.any(|field| field == encoded)
+    };
+    text.split_inclusive('\n').filter(|present| !goes(present)).collect()
+}
+
 impl OwnFiles {
+    /// Writes what becomes of the text that the file holds when it is this change's turn.
+    async fn change(&self, file: &OwnFile, change: impl FnOnce(&str) -> String) -> io::Result<()> {
+        let content = || {
+            let old = self.read(&file.path)?;
+            let new = change(&old);
+            if new.len() > MAX_FILE {
+                // Nobody could approve by a file that is too long to be read.
+                let path = file.path.display();
+                return Err(io::Error::other(format!("{path} is full: it may have {MAX_FILE} bytes")));
+            }
+            Ok((new != old).then(|| new.into_bytes()))
+        };
+        file.store.change(content).await
+    }
+
     fn read(&self, path: &Path) -> io::Result<String> {
         match files::read_trusted(path, self.owner, MAX_FILE) {
             Err(FileFault::Missing) => Ok(String::new()),
@@ -281,6 +304,60 @@ mod tests {
         );
         // Not even pairing it again brings it back.
         place.approvers.add("alice", key.public_key(), "phone").await.unwrap();
+        assert!(place.may("alice", &key).is_err());
+    }
+
+    #[tokio::test]
+    async fn changes_at_once_leave_what_each_of_them_did() {
+        let place = Place::new();
+        let keys = [(); 6].map(|()| SigningKey::generate());
+        let [a, b, c, d, e, f] = keys.each_ref().map(SigningKey::public_key);
+        for key in [a, b, c, d] {
+            place.approvers.add("alice", key, "phone").await.unwrap();
+        }
+        let approvers = &place.approvers;
+        let done = tokio::join!(
+            approvers.revoke(a),
+            approvers.add("bob", e, "phone"),
+            approvers.revoke(b),
+            approvers.remove("alice", c),
+            approvers.add("bob", f, "phone"),
+        );
+        done.0.and(done.1).and(done.2).and(done.3).and(done.4).unwrap();
+        assert!(approvers.is_revoked(a) && approvers.is_revoked(b) && !approvers.is_revoked(c));
+        let may: Vec<_> =
+            keys.iter().map(|key| (place.may("alice", key).is_ok(), place.may("bob", key).is_ok())).collect();
+        let nobody = (false, false);
+        assert_eq!(may, [nobody, nobody, nobody, (true, false), (false, true), (false, true)]);
+    }
+
+    #[tokio::test]
+    async fn the_files_never_become_too_long_to_be_read() {
+        let place = Place::new();
+        let (key, other) = (SigningKey::generate(), SigningKey::generate());
+        for comment in ["2026-01-01 phone", "2026-01-02 phone"] {
+            place.approvers.add("alice", key.public_key(), comment).await.unwrap();
+        }
+        let text = std::fs::read_to_string(place.folder.path().join("own/approvers")).unwrap();
+        assert!(text.lines().count() == 1 && text.contains("2026-01-02"), "{text}");
+        place.approvers.has_room_for_users().unwrap();
+
+        let filled = |size| format!("{text}{}\n", "#".repeat(size - text.len() - 1));
+        place.write("own/approvers", &filled(MAX_FILE / 2 + 1));
+        assert!(
+            place
+                .approvers
+                .has_room_for_users()
+                .unwrap_err()
+                .to_string()
+                .contains("own/approvers is half full")
+        );
+        place.approvers.add("bob", other.public_key(), "phone").await.unwrap();
+        place.write("own/approvers", &filled(MAX_FILE));
+        let full = place.approvers.add("bob", other.public_key(), "phone").await.unwrap_err();
+        assert!(full.to_string().contains("own/approvers is full"), "{full}");
+        assert_eq!(place.may("alice", &key), Ok(()));
+        place.approvers.revoke(key.public_key()).await.unwrap();
         assert!(place.may("alice", &key).is_err());
     }
 

@@ -111,10 +111,11 @@ impl Devices {
         self.list.borrow().clone()
     }
 
-    /// Adds a device, or takes a paired device's new card.
+    /// Adds a device, or takes a paired device's new card, for all who have paired it.
     ///
     /// # Errors
-    /// When the user has too many, or the file could not be written; then nothing has changed.
+    /// When the user has too many, the card is older than the known one, or the file could not be written; then
+    /// nothing about this device has changed.
     pub async fn add(&self, user: &str, card: VerifiedCard) -> io::Result<Device> {
         let device = Device {
             user: user.into(),
@@ -128,10 +129,20 @@ impl Devices {
                 "{user} has {MAX_DEVICES} devices already; revoke one that is no longer used"
             )));
         }
-        let old = self.list.borrow().clone();
-        self.list.borrow_mut().retain(|present| !present.is(user, &device.id()));
-        self.list.borrow_mut().push(device.clone());
-        self.write_or(old).await?;
+        let id = device.id();
+        let before = self.entries(&id);
+        if before.iter().any(|known| known.card.card.serial > device.card.card.serial) {
+            return Err(io::Error::other("the device's card is older than the one that is known"));
+        }
+        {
+            let mut list = self.list.borrow_mut();
+            list.retain(|present| !present.is(user, &id));
+            for known in list.iter_mut().filter(|known| known.id() == id) {
+                known.card = device.card.clone();
+            }
+            list.push(device.clone());
+        }
+        self.write_or(&id, before).await?;
         Ok(device)
     }
 
@@ -148,7 +159,7 @@ impl Devices {
     /// # Errors
     /// When the file could not be written; then nothing has changed.
     pub async fn remove(&self, id: &str) -> io::Result<Vec<Device>> {
-        self.remove_where(|device| device.id() == id).await
+        self.remove_where(id, |_| true).await
     }
 
     /// Removes one user's entry of a key; gives it, if there was one.
@@ -156,18 +167,22 @@ impl Devices {
     /// # Errors
     /// When the file could not be written; then nothing has changed.
     pub async fn remove_from(&self, user: &str, id: &str) -> io::Result<Vec<Device>> {
-        self.remove_where(|device| device.is(user, id)).await
+        self.remove_where(id, |device| device.user == user).await
     }
 
-    async fn remove_where(&self, goes: impl Fn(&Device) -> bool) -> io::Result<Vec<Device>> {
-        let old = self.list.borrow().clone();
-        let removed: Vec<Device> = old.iter().filter(|device| goes(device)).cloned().collect();
+    async fn remove_where(&self, id: &str, goes: impl Fn(&Device) -> bool) -> io::Result<Vec<Device>> {
+        let before = self.entries(id);
+        let removed: Vec<Device> = before.iter().filter(|device| goes(device)).cloned().collect();
         if !removed.is_empty() {
-            self.list.borrow_mut().retain(|device| !goes(device));
+            self.list.borrow_mut().retain(|device| device.id() != id || !goes(device));
             self.former.borrow_mut().extend(removed.iter().map(|device| device.user.clone()));
-            self.write_or(old).await?;
+            self.write_or(id, before).await?;
         }
         Ok(removed)
+    }
+
+    fn entries(&self, id: &str) -> Vec<Device> {
+        self.list.borrow().iter().filter(|device| device.id() == id).cloned().collect()
     }
 
     /// Takes note of a decision by this key. False when its counter did not rise, which hints at a
@@ -205,10 +220,15 @@ impl Devices {
         if self.unwritten.replace(false) { self.write().await } else { Ok(()) }
     }
 
-    async fn write_or(&self, old: Vec<Device>) -> io::Result<()> {
+    /// Writes the list; if that fails the entries of this one key are again what they were. Others may have
+    /// changed meanwhile.
+    async fn write_or(&self, id: &str, before: Vec<Device>) -> io::Result<()> {
         let written = self.write().await;
         if written.is_err() {
-            *self.list.borrow_mut() = old;
+            let mut list = self.list.borrow_mut();
+            list.retain(|device| device.id() != id);
+            list.extend(before);
+            list.sort_by_key(|device| device.paired_at);
         }
         written
     }
@@ -315,6 +335,50 @@ mod tests {
         let devices = open(&path).unwrap();
         assert_eq!(devices.all().len(), 1);
         assert!(devices.had_any("root") && !devices.had_any("bob"));
+    }
+
+    #[tokio::test]
+    async fn a_card_is_of_all_who_have_paired_it_and_never_an_older_one() {
+        let (_folder, path) = place();
+        let devices = open(&path).unwrap();
+        let key = SigningKey::generate();
+        let card = |serial, name: &str| {
+            let seal = Base64::encode_string(&SealKey::generate().public());
+            let card =
+                Card { version: VERSION, key: key.public_key().to_line(), seal, serial, name: name.into() };
+            card::verify(&card::sign(&key, &card).unwrap()).unwrap()
+        };
+        devices.add("alice", card(2, "phone")).await.unwrap();
+        devices.add("root", card(3, "my phone")).await.unwrap();
+        let names =
+            |user: &str| devices.for_user(user).iter().map(|d| d.card.card.name.clone()).collect::<Vec<_>>();
+        assert_eq!((names("alice"), names("root")), (vec!["my phone".into()], vec!["my phone".into()]));
+        assert!(devices.add("root", card(2, "phone")).await.unwrap_err().to_string().contains("older"));
+        assert_eq!(names("root"), ["my phone"]);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_undoes_itself_alone() {
+        let (folder, path) = place();
+        let devices = open(&path).unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(new_card);
+        for card in [&a, &b] {
+            devices.add("alice", card.clone()).await.unwrap();
+        }
+        let gone = folder.path().with_extension("gone");
+        std::fs::rename(folder.path(), &gone).unwrap();
+        let (id_a, id_b) = (a.key.id(), b.key.id());
+        let put_back = async {
+            std::fs::rename(&gone, folder.path()).unwrap();
+            devices.remove(&id_b).await
+        };
+        // The second removal begins while the first one still waits for the disk.
+        let (first, added) = tokio::join!(devices.remove(&id_a), devices.add("alice", c));
+        assert!(first.is_err() && added.is_err());
+        put_back.await.unwrap();
+        let left = |devices: &Devices| devices.for_user("alice").iter().map(Device::id).collect::<Vec<_>>();
+        assert_eq!(left(&devices), [id_a.clone()]);
+        assert_eq!(left(&open(&path).unwrap()), [id_a]);
     }
 
     #[tokio::test]

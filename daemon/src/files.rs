@@ -172,8 +172,17 @@ impl Store {
     /// # Errors
     /// Names the file; the old one is still there.
     pub async fn write(&self, content: impl FnOnce() -> serde_json::Result<Vec<u8>>) -> io::Result<()> {
+        self.change(|| Ok(Some(content()?))).await
+    }
+
+    /// The same where the file itself has to be read for it, which is safe only when it is one's turn. Nothing is
+    /// written for `None`.
+    ///
+    /// # Errors
+    /// Names the file; the old one is still there.
+    pub async fn change(&self, content: impl FnOnce() -> io::Result<Option<Vec<u8>>>) -> io::Result<()> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let bytes = content()?;
+        let Some(bytes) = content()? else { return Ok(()) };
         let path = self.path.clone();
         let write = move || {
             let written = replace(&path, &bytes);

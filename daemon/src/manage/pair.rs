@@ -42,6 +42,7 @@ impl Session {
         if self.caller.root_socket {
             return Ok(PairingStep::Opened(self.open_pairing(person, None).await?));
         }
+        self.app.approvers.has_room_for_users().map_err(|full| Refusal::fault(full.to_string()))?;
         let asked = ask(&self.app, &person).await?;
         let step = PairingStep::Approve { tries: asked.tries(), expires_in: asked.left() };
         self.step = Step::Asked(asked, person);
