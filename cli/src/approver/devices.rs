@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// Most users of one machine whose devices are known.
 const MAX_USERS: usize = 16;
+/// How far a machine's clock may be ahead of this one's, in seconds.
+const MAX_AHEAD: u64 = 24 * 3600;
 /// Most notices of one second, and most devices, that are remembered.
 const MAX_SAME: usize = 8;
 const MAX_TOLD: usize = 64;
@@ -74,17 +76,23 @@ impl Devices {
         self.known.iter().filter(|(key, _)| key.host == host).map(|(_, known)| known).collect()
     }
 
-    /// Takes a machine's word; what the person was not told, the devices that came at the end. Nothing for
+    /// Takes a machine's word at a time, seconds since 1970; what the person was not told, the devices that came at the end. Nothing for
     /// an old word, or the same again.
-    pub fn hear(&mut self, key: &Key, notice: &Notice, digest: &str) -> Option<Vec<DeviceEvent>> {
+    pub fn hear(&mut self, key: &Key, notice: &Notice, digest: &str, now: u64) -> Option<Vec<DeviceEvent>> {
         let known = self.known.get(key);
+        // One notice from a clock that was wrong must not make all later ones old.
+        let newest = now.saturating_add(MAX_AHEAD);
+        if notice.issued_at > newest {
+            return None;
+        }
         let is_old = |known: &Known| {
-            known.issued_at > notice.issued_at || known.heard.iter().any(|heard| heard == digest)
+            (known.issued_at > notice.issued_at && known.issued_at <= newest)
+                || known.heard.iter().any(|heard| heard == digest)
         };
         if known.is_some_and(is_old) || (known.is_none() && self.of(&key.host).len() >= MAX_USERS) {
             return None;
         }
-        let mut news = changes(notice, known);
+        let mut news = changes(notice, known, &self.own);
         news.retain(|(event, told)| {
             event.device != self.own && !known.is_some_and(|known| known.told.contains(told))
         });
@@ -107,9 +115,9 @@ impl Devices {
     }
 }
 
-/// A notice's event, and all in which its list differs from the one before. A first list differs from
-/// nothing.
-fn changes(notice: &Notice, known: Option<&Known>) -> Vec<(DeviceEvent, Told)> {
+/// A notice's event, and all in which its list differs from the one before. In a first list what was paired
+/// after this device is new.
+fn changes(notice: &Notice, known: Option<&Known>, own: &str) -> Vec<(DeviceEvent, Told)> {
     let mut found: Vec<(DeviceEvent, Told)> = Vec::new();
     let now = |id: &str| notice.devices.iter().find(|device| device.id == id);
     let mut note = |what, id: &str, name: &str| {
@@ -129,6 +137,11 @@ fn changes(notice: &Notice, known: Option<&Known>) -> Vec<(DeviceEvent, Told)> {
             None => known.more == 0 || device.paired_at >= known.issued_at,
         };
         for device in notice.devices.iter().filter(is_new) {
+            note(DeviceChange::Paired, &device.id, &device.name);
+        }
+    }
+    if let (None, Some(own)) = (known, now(own)) {
+        for device in notice.devices.iter().filter(|device| device.paired_at > own.paired_at) {
             note(DeviceChange::Paired, &device.id, &device.name);
         }
     }

@@ -203,7 +203,7 @@ impl Inbox {
     /// A host says what has become of a user's devices. False when it has said so before, or something
     /// newer.
     pub fn hear(&mut self, key: &Key, notice: &Arc<Notice>, digest: &str, host: &str, now: Now) -> bool {
-        let Some(news) = self.devices.hear(key, notice, digest) else { return false };
+        let Some(news) = self.devices.hear(key, notice, digest, now.unix) else { return false };
         self.notices.tell(host, &notice.user, &news, now.ms);
         for change in news {
             let (host, notice) = (host.to_owned(), notice.clone());

@@ -97,7 +97,7 @@ fn what_trusted_hosts_said_of_devices_comes_back() {
     let mut devices = Devices::default();
     let notice = notice::fitted("alice", String::new(), None, Vec::new(), 1);
     let host = keys[0].public_key().id();
-    devices.hear(&Key { host: host.clone(), id: notice.id.clone() }, &notice, "digest").unwrap();
+    devices.hear(&Key { host: host.clone(), id: notice.id.clone() }, &notice, "digest", 1).unwrap();
     store.keep_device_lists(&host, &devices.of(&host)).unwrap();
     let kept = store.device_lists().unwrap();
     assert_eq!(kept.keys().collect::<Vec<_>>(), [&host]);

@@ -33,7 +33,7 @@ function told(...notices) {
 const device = (name, paired_at = 1) => ({ id: name.toUpperCase(), name, paired_at });
 const paired = (name) => ({ what: 'paired', device: name.toUpperCase(), name });
 const removed = (name) => ({ what: 'removed', device: name.toUpperCase(), name });
-const [own, a, b] = [device('s'), device('a', 2), device('b', 3)];
+const [own, a, b] = [device('s', 4), device('a', 2), device('b', 3)];
 
 test('a machine knows the newest card that it has sealed something to', () => {
   const [c1, c2, c3, other] = [1, 2, 3, 9].map((n) => Uint8Array.of(n));
@@ -55,6 +55,21 @@ test('what changed between two notices is told, whatever became of their events'
   assert.deepEqual([news.length, new Set(news.map(({ id }) => id)).size], [3, 3]);
   const [{ machine: name, user, at }] = news;
   assert.deepEqual([name, user, at], ['db-1', 'alice', NOW]);
+});
+
+test('a first list tells what was paired after this device', () => {
+  const thief = device('thief', 5);
+  assert.deepEqual(told({ at: 6, devices: [a, own, thief] }), [['paired thief']]);
+  assert.deepEqual(told({ at: 6, devices: [own, thief], event: removed('a') }), [['paired thief', 'removed a']]);
+  assert.deepEqual(told({ at: 6, devices: [own, thief], event: paired('thief') }), [['paired thief']], 'once');
+});
+
+test('a clock that was wrong once does not silence a machine', () => {
+  const far = NOW / 1000 + 24 * 3600 + 1;
+  assert.deepEqual(told({ at: 5, devices: [own] }, { at: far, devices: [own, a] }, { at: 6, devices: [own, a] }), [[], undefined, ['paired a']]);
+  const kept = heard('alice');
+  kept.notices.alice.issuedAt = far;
+  assert.ok(machines.heard(kept, { ...notice('alice'), issued_at: 7 }, 'd', { self: 'S', now: NOW }), 'kept by an earlier version');
 });
 
 test('nothing is told twice', () => {

@@ -24,7 +24,7 @@ test('a phone that missed the notices between two tells of all that has changed'
   host.card = await verifyCard(own.card);
   await store.pin({ id: host.id, name: host.name, line: host.key.publicKey.line, fingerprint: 'SHA256:x', card: own.cardHashes[0] }, 'alice');
   const device = (name, paired_at) => ({ id: base64url(random(32)), name, paired_at });
-  const [phone, old, tablet] = [{ id: own.id, name: 'phone', paired_at: 1 }, device('old', 2), device('tab\u0000let', 3)];
+  const [phone, old, tablet] = [{ id: own.id, name: 'phone', paired_at: 2 }, device('old', 1), device('tab\u0000let', 3)];
   const first = await ring(store, pushOf(await host.notice([phone, old], { issued_at: host.seconds - 9 })));
   assert.equal(first.title, en.neutral);
   const later = await host.notice([phone, tablet]);

@@ -49,6 +49,8 @@ import { equal } from '../core/bytes.js';
 
 /** Most users of one machine that notices are kept of. */
 const MAX_USERS = 16;
+/** How far a machine's clock may be ahead of this one's, in seconds. */
+const MAX_AHEAD = 24 * 3600;
 /** Most notices of one second, and most devices, that are remembered. */
 const MAX_SAME = 8;
 const MAX_TOLD = 64;
@@ -85,7 +87,10 @@ export function knowsCard(machine, card, cards) {
  */
 export function heard(machine, notice, digest, { self, now }) {
   const known = noticeOf(machine, notice.user);
-  if (known && (known.issuedAt > notice.issued_at || known.digest === digest || known.same.includes(digest))) return undefined;
+  // One notice from a clock that was wrong must not make all later ones old.
+  const newest = now / 1000 + MAX_AHEAD;
+  if (notice.issued_at > newest) return undefined;
+  if (known && ((known.issuedAt > notice.issued_at && known.issuedAt <= newest) || known.digest === digest || known.same.includes(digest))) return undefined;
   if (!known && Object.keys(machine.notices).length >= MAX_USERS) return undefined;
   const changes = changesOf(notice, known, self);
   const told = Object.entries({ ...known?.told, ...Object.fromEntries(changes.map(({ id, mark }) => [id, mark])) });
@@ -113,7 +118,7 @@ export function heard(machine, notice, digest, { self, now }) {
  * What a notice says that the person was not told: its event, and all in which its list differs from the one before.
  * Events alone are not enough, as a server and a push service keep only the newest notice for a device that is off.
  * @param {Notice} notice
- * @param {NoticeRecord|undefined} known a first list differs from nothing
+ * @param {NoticeRecord|undefined} known in a first list what was paired after this device is new
  * @param {string} self
  */
 function changesOf({ event, devices, more = 0 }, known, self) {
@@ -124,15 +129,16 @@ function changesOf({ event, devices, more = 0 }, known, self) {
   /** @param {NoticeDevice} device */
   const isNew = ({ id, paired_at }) => {
     const old = before.get(id);
+    if (!known) return paired_at > (listed.get(self)?.paired_at ?? Infinity);
     // What was not listed before may have had no room there.
-    return old ? paired_at > old.paired_at : known?.more === 0 || paired_at >= (known?.issuedAt ?? 0);
+    return old ? paired_at > old.paired_at : known.more === 0 || paired_at >= known.issuedAt;
   };
   /** @param {string} id @param {string} name @param {DeviceNews['what']} what */
   const note = (id, name, what) => {
     const mark = what === 'paired' ? `${what} ${listed.get(id)?.paired_at}` : what;
     if (id !== self && known?.told[id] !== mark) found.set(id, { id, name, what, mark });
   };
-  if (known) for (const device of devices) if (isNew(device)) note(device.id, device.name, 'paired');
+  for (const device of devices) if (isNew(device)) note(device.id, device.name, 'paired');
   if (known && more === 0) for (const { id, name } of known.devices) if (!listed.has(id)) note(id, name, 'removed');
   if (event) note(event.device, event.name, event.what);
   return [...found.values()];
