@@ -1,7 +1,9 @@
 //! A daemon in a temporary folder, devices for it, and a push server.
 
+pub(crate) mod hostile;
 pub(crate) mod push;
 pub(crate) mod simulated;
+pub(crate) mod wire;
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -23,6 +25,8 @@ use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{self, SignedMessage};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
+use tokio::net::UnixDatagram;
+use tokio::task::spawn_local;
 
 use crate::app::{App, HostIdentity, Paths};
 use crate::approvers::Approvers;
@@ -68,6 +72,17 @@ impl Lab {
         Self { app: Rc::new(app(paths, log, key)), folder: Rc::new(folder) }
     }
 
+    /// One for thousands of stories: its files are in memory, and its log is kept for who asks.
+    pub(crate) fn quiet(key: Arc<SigningKey>, prepare: impl FnOnce(&Paths)) -> (Self, Said) {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
+        let said = Said::default();
+        let syslog = UnixDatagram::bind(folder.path().join("log")).unwrap();
+        spawn_local(listen(syslog, Rc::clone(&said)));
+        let log = Log::to(folder.path().join("log"), false);
+        (Self::start(folder, log, key, prepare), said)
+    }
+
     /// The same host, whose daemon was killed and started again.
     pub(crate) fn restarted(&self) -> Self {
         let (log, key) = (self.app.log.clone(), Arc::clone(&self.app.host.key));
@@ -93,6 +108,16 @@ impl Lab {
         let person = Person { name: user.to_owned(), uid: 1000 };
         let devices = self.app.devices.for_user(user);
         OpenRequest::new(&self.app.host, &facts(user), (&person, user), devices, confirm, wait).unwrap()
+    }
+}
+
+/// What a daemon has written to its log.
+pub(crate) type Said = Rc<RefCell<Vec<String>>>;
+
+async fn listen(syslog: UnixDatagram, said: Said) {
+    let mut line = [0; 4096];
+    while let Ok(length) = syslog.recv(&mut line).await {
+        said.borrow_mut().push(String::from_utf8_lossy(&line[..length]).into_owned());
     }
 }
 

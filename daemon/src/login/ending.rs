@@ -103,6 +103,11 @@ impl Ending {
         Self::new(Outcome::Withdrawn, None, reason)
     }
 
+    /// The asking side was gone before its request was known to be held by the server.
+    pub(super) fn gone_early() -> Self {
+        Self::new(Outcome::Withdrawn, None, "gone while its request was posted")
+    }
+
     /// What the end of a request means for its login; refused unless it is one of the others.
     pub(super) fn of(state: State) -> Self {
         match state {

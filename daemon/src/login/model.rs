@@ -8,7 +8,11 @@
 
 mod acts;
 mod cast;
+
+mod forgery;
 mod found;
+mod hostile;
+
 mod moves;
 mod oracle;
 mod peer;
@@ -17,8 +21,6 @@ mod world;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
-use std::sync::LazyLock;
 use std::time::Instant;
 
 use proptest::test_runner::{Config as Runs, TestCaseError, TestRunner};
@@ -28,6 +30,8 @@ use tokio::task::LocalSet;
 use moves::Story;
 use seen::Seen;
 use world::World;
+
+use crate::testing::Said;
 
 /// Stories where nobody asks for more: a few seconds.
 const CASES: u32 = 300;
@@ -68,16 +72,14 @@ struct Stage(Runtime);
 
 impl Stage {
     fn new() -> Self {
-        // Before there is a runtime, because it has one of its own.
-        LazyLock::force(&cast::CAST);
         Self(Builder::new_current_thread().enable_all().start_paused(true).build().unwrap())
     }
 
     /// Plays a story; what is wrong with what came of it, and what the daemon said.
     fn play(&self, story: &Story) -> Result<Seen, String> {
-        let said = Rc::new(RefCell::new(Vec::new()));
+        let said = RefCell::new(Said::default());
         let play = async {
-            let mut world = World::new(story.policy.config(), Rc::clone(&said)).await;
+            let mut world = World::new(story.policy.config(), &said).await;
             for one in &story.moves {
                 world.make(one).await;
             }
@@ -87,7 +89,7 @@ impl Stage {
         catch_unwind(AssertUnwindSafe(|| LocalSet::new().block_on(&self.0, play))).map_err(|panic| {
             let why = panic.downcast_ref::<String>().cloned();
             let why = why.or_else(|| panic.downcast_ref::<&str>().map(|why| (*why).to_owned()));
-            format!("{}\nthe daemon said:\n  {}", why.unwrap_or_default(), said.take().join("\n  "))
+            format!("{}\nthe daemon said:\n  {}", why.unwrap_or_default(), said.take().take().join("\n  "))
         })
     }
 }

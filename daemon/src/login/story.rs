@@ -128,7 +128,12 @@ impl Login {
         ring: bool,
     ) -> Told<Open> {
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
-        let open = Open::begin(&self.app, &self.facts, &account.known(), person, manner).await?;
+        let known = account.known();
+        // A server that takes its time to answer may have rung already: who hangs up is not waited for.
+        let open = tokio::select! {
+            open = Open::begin(&self.app, &self.facts, &known, person, manner) => open?,
+            () = self.connection.closed() => return Err(Ending::gone_early()),
+        };
         self.request = Some(open.clone());
         Ok(open)
     }
@@ -241,8 +246,10 @@ impl Login {
         if self.retries > MOST_RETRIES {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
-        open.post_again().await;
-        Ok(())
+        tokio::select! {
+            () = open.post_again() => Ok(()),
+            () = self.connection.closed() => Err(Ending::withdrawn(open)),
+        }
     }
 
     async fn ring_again(&mut self, old: Open, rule: &Rule, account: &Account) -> Told<Open> {

@@ -11,11 +11,11 @@ use countersign_protocol::message::{
 };
 use countersign_protocol::signed::{self, SignedMessage};
 
-use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_OF_NOBODY, CODES, HOST, Holder};
+use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_OF_NOBODY, CODES, HOST, Holder, number};
 use super::moves::{Babble, By, How, Move, Rubbish, Typed};
 use super::oracle::Said;
 use super::peer::At;
-use super::world::{World, number};
+use super::world::World;
 use crate::clock;
 
 impl World {

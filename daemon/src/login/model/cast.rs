@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64ct::{Base64, Encoding};
 use countersign_protocol::keys::{Signer, SigningKey};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::Paths;
 use crate::testing::{Lab, TestDevice};
@@ -66,14 +66,15 @@ impl Holder {
 /// The devices in the order of [`HOLDERS`], and the files.
 pub(super) struct Cast {
     pub(super) devices: Vec<TestDevice>,
-    approvers: Vec<u8>,
-    paired: Vec<u8>,
-    recovery: Vec<u8>,
+    approvers: String,
+    /// What the host keeps of each paired device.
+    paired: Vec<(Holder, Value)>,
+    recovery: String,
     revoked: String,
 }
 
-/// Made by the daemon's own code, as far as it makes them.
-pub(super) static CAST: LazyLock<Cast> = LazyLock::new(Cast::new);
+/// Made by the daemon's own code, as far as it makes them; on a thread that has no runtime yet.
+pub(super) static CAST: LazyLock<Cast> = LazyLock::new(|| std::thread::spawn(Cast::new).join().unwrap());
 
 impl Cast {
     fn new() -> Self {
@@ -91,28 +92,36 @@ impl Cast {
                 }
             }
         });
-        let read = |name: &str| std::fs::read(lab.app.paths.own(name)).unwrap();
-        let revoked = &devices[HOLDERS.iter().position(|holder| *holder == Holder::Revoked).unwrap()];
+        let read = |name: &str| std::fs::read_to_string(lab.app.paths.own(name)).unwrap();
+        let file: Value = serde_json::from_str(&read("devices.json")).unwrap();
+        let paired =
+            HOLDERS.into_iter().filter(|holder| !matches!(holder, Holder::Unpaired | Holder::Stranger));
         Self {
             approvers: read("approvers"),
-            paired: read("devices.json"),
-            recovery: recovery_codes().into_bytes(),
-            revoked: format!("{}\n", revoked.key.public_key().to_line()),
+            paired: paired.zip(file["devices"].as_array().unwrap().iter().cloned()).collect(),
+            recovery: recovery_codes(),
+            revoked: format!("{}\n", devices[number(Holder::Revoked)].key.public_key().to_line()),
             devices,
         }
     }
 
-    /// Writes the files where a daemon will look for them.
-    pub(super) fn prepare(&self, paths: &Paths) {
-        let put = |path: &Path, content: &[u8]| {
+    /// Writes the files where a daemon will look for them, as if only these took part.
+    pub(super) fn prepare(&self, paths: &Paths, holders: &[Holder]) {
+        let put = |path: &Path, content: &str| {
             std::fs::write(path, content).unwrap();
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         };
+        let paired = self.paired.iter().filter(|(holder, _)| holders.contains(holder));
+        let paired: Vec<&Value> = paired.map(|(_, entry)| entry).collect();
         put(&paths.own("approvers"), &self.approvers);
-        put(&paths.own("devices.json"), &self.paired);
+        put(&paths.own("devices.json"), &json!({ "devices": paired }).to_string());
         put(&paths.own("recovery.json"), &self.recovery);
-        put(&paths.administrator().join("revoked"), self.revoked.as_bytes());
+        put(&paths.administrator().join("revoked"), &self.revoked);
     }
+}
+
+pub(super) fn number(holder: Holder) -> usize {
+    HOLDERS.iter().position(|one| *one == holder).unwrap()
 }
 
 /// Recovery codes whose hash is quick; the slow one is `recovery`'s own to test.

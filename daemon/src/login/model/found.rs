@@ -4,6 +4,7 @@ use super::Stage;
 use super::moves::{By, How, Move, Policy, Story, Typed};
 use super::world::Program;
 use crate::config::{Confirm, WithoutPrompt};
+use crate::testing::simulated::Fate;
 use countersign_protocol::message::Answer;
 
 const USUAL: Policy = Policy {
@@ -32,4 +33,20 @@ fn a_late_no_to_somebody_who_became_another_user_is_a_record_that_holds() {
     let right = Move::Type(0, Typed::Right);
     let begin = Move::Begin(Program::SuOfAlice, false);
     plays(vec![begin, says(Answer::Approve), right, says(Answer::Deny)]);
+}
+
+/// For as long as the server took to answer the post, up to two seconds, nobody saw that the client was gone;
+/// a reconnect in that time posted its request once more.
+#[test]
+fn who_hangs_up_while_the_request_is_posted_is_not_asked_about_again() {
+    let begin = Move::Begin(Program::Sshd, false);
+    for slow in [Fate::Late(1_900), Fate::Unanswered, Fate::Lost] {
+        plays(vec![Move::Next(slow), begin.clone(), Move::HangUp(0)]);
+        plays(vec![Move::Next(slow), begin.clone(), Move::Cut, Move::HangUp(0), Move::Wait(1_000)]);
+    }
+    // The same for the post that an empty line at the offline prompt causes.
+    let refused = Move::Next(Fate::Status(400));
+    let back = [Move::Down, begin, refused, Move::Up, Move::Wait(2_000)];
+    let slow = Move::Next(Fate::Late(1_900));
+    plays([&back[..], &[slow, Move::Type(0, Typed::Nothing), Move::HangUp(0)]].concat());
 }

@@ -10,19 +10,16 @@ use countersign_protocol::audit::{self, Chain, Record};
 use countersign_protocol::keys::Signer;
 use countersign_protocol::login::{Begin, Outcome, Stage, VERSION};
 use countersign_protocol::message::{ClosedOutcome, MessageType};
-use tempfile::TempDir;
-use tokio::net::UnixDatagram;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
-use super::cast::{ALICE, CAST, HOLDERS, HOST, Holder, ROOT};
+use super::cast::{ALICE, CAST, HOLDERS, HOST, Holder, ROOT, number};
 use super::oracle::Oracle;
 use super::peer::{At, MOMENT, Peer};
 use super::seen::Seen;
 use crate::config::{Config, Loaded, Then};
-use crate::log::Log;
 use crate::testing::simulated::{Arrived, Fate, Simulated};
-use crate::testing::{Heard, Lab};
+use crate::testing::{Heard, Lab, Said};
 use crate::{clock, files, relay};
 
 /// Longest wait for the next try to connect while nobody waits, and a little.
@@ -66,15 +63,11 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `said` takes what the daemon writes to its log.
-    pub(super) async fn new(config: Config, said: Rc<RefCell<Vec<String>>>) -> Self {
+    /// `said` becomes what the daemon writes to its log.
+    pub(super) async fn new(config: Config, said: &RefCell<Said>) -> Self {
         clock::wound::follow();
-        let memory = std::path::Path::new("/dev/shm");
-        let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
-        let syslog = UnixDatagram::bind(folder.path().join("log")).unwrap();
-        spawn_local(keep(syslog, said));
-        let log = Log::to(folder.path().join("log"), false);
-        let lab = Lab::start(folder, log, HOST.clone(), |paths| CAST.prepare(paths));
+        let (lab, heard) = Lab::quiet(HOST.clone(), |paths| CAST.prepare(paths, &HOLDERS));
+        *said.borrow_mut() = heard;
         let oracle = Oracle::new(config.default.clone());
         *lab.app.config.borrow_mut() = Loaded { good: Some(Rc::new(config)), faults: Vec::new() };
         let mut world = Self {
@@ -212,10 +205,6 @@ impl World {
         if !self.logins[login].is_over() {
             self.logins[login].hang_up();
             self.settle().await;
-            // Only while it waits for the server's first answer does it not look.
-            if !self.logins[login].serving.is_finished() {
-                self.wait(POSTED).await;
-            }
             assert!(
                 self.logins[login].serving.is_finished(),
                 "the daemon did not notice that a peer is gone"
@@ -437,17 +426,6 @@ impl World {
     }
 }
 
-pub(super) fn number(holder: Holder) -> usize {
-    HOLDERS.iter().position(|one| *one == holder).unwrap()
-}
-
 fn number_of(id: &str) -> Option<usize> {
     CAST.devices.iter().position(|device| device.key.public_key().id() == id)
-}
-
-async fn keep(syslog: UnixDatagram, said: Rc<RefCell<Vec<String>>>) {
-    let mut line = [0; 4096];
-    while let Ok(length) = syslog.recv(&mut line).await {
-        said.borrow_mut().push(String::from_utf8_lossy(&line[..length]).into_owned());
-    }
 }

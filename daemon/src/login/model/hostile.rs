@@ -1,0 +1,387 @@
+//! A server that means harm, at the real client over TCP, in real time: whatever it does to one login, nobody is
+//! let in by it, it ends in time, and the login beside it, that a person approves, is let in.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign_protocol::login::{Begin, Outcome, Stage, VERSION};
+use countersign_protocol::message::Sealed;
+use countersign_protocol::signed::SignedMessage;
+use countersign_relay_client::{RelayClient, Server};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{sleep, timeout};
+
+use super::cast::{CAST, HOST, Holder, ROOT, number};
+use super::forgery::{Forgery, Loot, approval, forgeries, seal_to};
+use super::peer::{At, Peer};
+use crate::config::{self, Confirm, Loaded};
+use crate::login::state::State;
+use crate::relay;
+use crate::testing::hostile::{Call, Hostile, Lie, NONSENSE};
+use crate::testing::wire::{Harm, Junk};
+use crate::testing::{Asked, Heard, Lab, Said};
+
+/// Attacks in a usual run.
+const CASES: u32 = 1_000;
+/// Daemons that are attacked at once.
+const AT_ONCE: u32 = 200;
+/// How long the attacked login may wait for a decision: no request is for less.
+const WAIT: Duration = Duration::from_secs(1);
+/// How long a forgery has to be taken for what it is not.
+const TAKEN: Duration = Duration::from_millis(100);
+/// A post, and room for a machine that has other things to do.
+const DECIDED: Duration = Duration::from_secs(8);
+/// How long the one beside it has, and its server to come back.
+const BESIDE: Duration = Duration::from_secs(60);
+/// Most bytes of one endless answer that may be taken from a server: four of them are read, the rest waits in
+/// the connection's own windows.
+const MOST_TAKEN: u64 = 24 * 1024 * 1024;
+
+/// What is done to a login.
+#[derive(Debug, Clone)]
+enum Attack {
+    Forge(Forgery),
+    Lie(Call, Lie),
+    Harm(Harm),
+    /// Something that is no event, or one that nobody needs.
+    Stream(Noise),
+}
+
+/// What a stream can carry.
+#[derive(Debug, Clone, Copy)]
+enum Noise {
+    /// A line that does not end.
+    Line,
+    /// An event that does not end.
+    Event,
+    NoText,
+    Zeros,
+    Comments,
+    Hellos,
+    Later,
+    /// Decisions that are none.
+    Nulls,
+    Nested,
+    /// Half an event, and the stream ends.
+    Half,
+}
+
+impl Noise {
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Line => [b"data: ".to_vec(), vec![b'x'; 1 << 20]].concat(),
+            Self::Event => b"data: and one more line of it\n".repeat(5_000),
+            Self::NoText => b"data: \xff\xfe\n\n".to_vec(),
+            Self::Zeros => vec![0; 10_000],
+            Self::Comments => b":\n".repeat(50_000),
+            Self::Hellos => b"event: hello\ndata: {\"server\":\"x\",\"epoch\":\"y\"}\n\n".repeat(300),
+            Self::Later => b"event: of a later server\nid: 1\nretry: 0\ndata: ?\n\n".repeat(1_000),
+            Self::Nulls => b"event: decision\ndata: null\n\n".to_vec(),
+            Self::Nested => {
+                [b"event: decision\ndata: ".to_vec(), vec![b'['; 20_000], b"\n\n".to_vec()].concat()
+            }
+            Self::Half => b"event: decision\ndata: {\"env".to_vec(),
+        }
+    }
+}
+
+fn attacks() -> impl Strategy<Value = Vec<Attack>> {
+    let one = prop_oneof![
+        6 => forgeries().prop_map(Attack::Forge),
+        4 => (calls(), lies()).prop_map(|(call, lie)| Attack::Lie(call, lie)),
+        3 => harms().prop_map(Attack::Harm),
+        2 => noise().prop_map(Attack::Stream),
+    ];
+    vec(one, 1..4)
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    // Where streams are held back, three seconds pass before it polls.
+    prop_oneof![
+        8 => Just(Call::Post),
+        3 => Just(Call::Stream),
+        2 => Just(Call::Challenge),
+        2 => Just(Call::Token),
+        1 => Just(Call::Poll),
+    ]
+}
+
+fn lies() -> impl Strategy<Value = Lie> {
+    let statuses =
+        vec![200_u16, 204, 206, 304, 400, 401, 403, 404, 405, 408, 413, 418, 429, 500, 502, 503, 504, 599];
+    let later = vec!["0", "-1", "soon", "99999999999999999999", "18446744073709551615", "1", ""];
+    prop_oneof![
+        4 => select(statuses).prop_map(Lie::Status),
+        2 => select(vec![301_u16, 302, 303, 307, 308]).prop_map(Lie::Redirect),
+        2 => select(later).prop_map(Lie::Later),
+        2 => (1..400_000_u32, any::<bool>()).prop_map(|(bytes, is_one)| Lie::Headers(bytes, is_one)),
+        2 => select(vec![-100_i32, -1, 1, 100, i32::MAX]).prop_map(Lie::Length),
+        1 => select(vec!["gzip", "br", "deflate", "identity, gzip"]).prop_map(Lie::Encoded),
+        3 => select(NONSENSE.to_vec()).prop_map(Lie::Body),
+        3 => any::<u16>().prop_map(Lie::Flipped),
+        2 => any::<u16>().prop_map(Lie::Cut),
+        1 => Just(Lie::Twice),
+        1 => any::<u8>().prop_map(Lie::Endless),
+        1 => Just(Lie::Dripping),
+        1 => Just(Lie::Silent),
+    ]
+}
+
+fn harms() -> impl Strategy<Value = Harm> {
+    // What a connection says first: its settings, a challenge, a token, hello.
+    let place = || 0..700_u16;
+    let junk = vec![
+        Junk::Zeros,
+        Junk::OldAnswer,
+        Junk::Pings,
+        Junk::Settings,
+        Junk::GoAway,
+        Junk::HugeFrame,
+        Junk::Continuations,
+        Junk::Push,
+    ];
+    prop_oneof![
+        3 => place().prop_map(Harm::Cut),
+        2 => place().prop_map(Harm::Reset),
+        1 => place().prop_map(Harm::Stall),
+        4 => (place(), any::<u8>()).prop_map(|(at, bit)| Harm::Flip(at, bit)),
+        2 => place().prop_map(Harm::Repeat),
+        2 => place().prop_map(Harm::Skip),
+        4 => (place(), select(junk)).prop_map(|(at, junk)| Harm::Inject(at, junk)),
+        1 => place().prop_map(Harm::Drip),
+    ]
+}
+
+fn noise() -> impl Strategy<Value = Noise> {
+    select(vec![
+        Noise::Line,
+        Noise::Event,
+        Noise::NoText,
+        Noise::Zeros,
+        Noise::Comments,
+        Noise::Hellos,
+        Noise::Later,
+        Noise::Nulls,
+        Noise::Nested,
+        Noise::Half,
+    ])
+}
+
+/// A daemon, and the server that attacks it.
+struct Field {
+    lab: Lab,
+    server: Hostile,
+    said: Said,
+    /// Requests that came by: whose terminal, and as they came.
+    asked: Vec<(String, Asked, Sealed)>,
+    /// The approval that opened last.
+    earlier: Option<(SignedMessage, Sealed)>,
+    number: u32,
+}
+
+impl Field {
+    async fn new() -> Self {
+        let holders = [Holder::Phone, Holder::Revoked];
+        let (lab, said) = Lab::quiet(HOST.clone(), |paths| CAST.prepare(paths, &holders));
+        let server = Hostile::start().await;
+        let there = Server { origin: server.origin.clone(), ca_pem: None };
+        let client = RelayClient::new(there, lab.app.host.key.clone()).unwrap();
+        lab.app.relay.set_client(Some(Arc::new(client)));
+        spawn_local(relay::run(Rc::clone(&lab.app)));
+        spawn_local(relay::tell(Rc::clone(&lab.app)));
+        let mut field = Self { lab, server, said, asked: Vec::new(), earlier: None, number: 0 };
+        field.is_up().await;
+        // Something to replay.
+        field.survives(&[]).await;
+        field
+    }
+
+    async fn is_up(&self) {
+        let up = async {
+            while !self.lab.app.relay.is_up() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(BESIDE, up).await.is_ok(), "the daemon does not come back: {}", self.log());
+    }
+
+    fn log(&self) -> String {
+        self.said.borrow().join("\n  ")
+    }
+
+    fn begin(&mut self, wait: Duration) -> (Peer, String) {
+        let mut config = config::read("server = \"http://127.0.0.1:1\"\n").unwrap();
+        (config.default.confirm, config.default.wait) = (Confirm::Tap, wait);
+        *self.lab.app.config.borrow_mut() = Loaded { good: Some(Rc::new(config)), faults: Vec::new() };
+        self.number += 1;
+        let terminal = format!("t{}", self.number);
+        let begin = Begin {
+            version: VERSION,
+            stage: Stage::Auth,
+            service: "sudo".to_owned(),
+            user: ROOT.to_owned(),
+            remote_host: None,
+            remote_user: None,
+            terminal: Some(terminal.clone()),
+            ssh_auth_info: None,
+            command_line: None,
+            peer: None,
+            silent: false,
+            token: None,
+        };
+        (Peer::begin(&self.lab.app, begin), terminal)
+    }
+
+    /// The request from that terminal, when it has come by.
+    fn look(&mut self, terminal: &str) -> Option<usize> {
+        let phone = &CAST.devices[number(Holder::Phone)];
+        for post in self.server.posts() {
+            // What is not for the phone first is beside it.
+            if let Some(Heard::Request(asked)) =
+                post.messages.first().map(|sealed| phone.hear(&self.lab, sealed))
+            {
+                let terminal = asked.request.terminal.clone().unwrap_or_default();
+                self.asked.push((terminal, *asked, post.messages[0].clone()));
+            }
+        }
+        self.asked.iter().rposition(|(of, ..)| of == terminal)
+    }
+
+    /// One login is attacked; the one beside it began before, and is approved afterwards.
+    async fn survives(&mut self, attacks: &[Attack]) {
+        let phone = &CAST.devices[number(Holder::Phone)];
+        let (beside, request) = self.asks_beside().await;
+        let asked = &self.asked[request].1;
+        let message = approval(phone, asked);
+        let approved = (message.clone(), seal_to(&self.lab, phone, asked, &message));
+
+        for attack in attacks {
+            match attack {
+                Attack::Lie(call, lie) => self.server.lie(*call, lie.clone()),
+                Attack::Harm(harm) => self.server.wire.harm(*harm),
+                Attack::Stream(noise) => self.server.send(noise.bytes()),
+                Attack::Forge(_) => {}
+            }
+        }
+        let (taken, _) = self.server.taken();
+        let began = Instant::now();
+        let (attacked, terminal) = self.begin(WAIT);
+        let forged: Vec<&Forgery> = attacks
+            .iter()
+            .filter_map(|attack| if let Attack::Forge(what) = attack { Some(what) } else { None })
+            .collect();
+        let (mut is_forged, mut heard) = (forged.is_empty(), None);
+        while !attacked.is_over() {
+            // Where only decisions are forged it need not wait for its deadline.
+            if heard.is_some_and(|at: Instant| at.elapsed() > TAKEN) && forged.len() == attacks.len() {
+                attacked.hang_up();
+            }
+            assert!(
+                began.elapsed() < DECIDED,
+                "an attacked login does not end: {:?}\n{}",
+                attacked.at(),
+                self.log()
+            );
+            if let Some(request) = self.look(&terminal).filter(|_| !is_forged) {
+                is_forged = true;
+                let (_, asked, message) = &self.asked[request];
+                let (beside, earlier) = (&approved, self.earlier.as_ref().unwrap_or(&approved));
+                let loot = Loot { lab: &self.lab, asked, message, beside, earlier };
+                for forgery in &forged {
+                    self.server.deliver(&forgery.make(&loot));
+                }
+                heard = Some(Instant::now());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        if let At::Over(verdict) = attacked.at() {
+            let outcome = verdict.outcome;
+            assert!(
+                !matches!(outcome, Outcome::Granted | Outcome::Ignored),
+                "let in: {outcome:?}\n{}",
+                self.log()
+            );
+        }
+        attacked.ended();
+
+        // The server comes to its senses, and hands on what the phone has said.
+        self.server.behave();
+        self.server.keep(&approved.1);
+        let began = Instant::now();
+        while !beside.is_over() {
+            assert!(began.elapsed() < BESIDE, "the login beside it waits: {}", self.log());
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(
+            matches!(beside.at(), At::Over(verdict) if verdict.outcome == Outcome::Granted),
+            "the login beside it was refused: {:?}\n{}",
+            beside.at(),
+            self.log()
+        );
+        beside.hang_up();
+        let (now, trapped) = self.server.taken();
+        assert!(now - taken < MOST_TAKEN, "{} bytes were taken", now - taken);
+        assert_eq!(trapped, 0, "a redirection was followed");
+        self.server.forget();
+        self.earlier = Some(approved);
+        self.asked.clear();
+        self.said.borrow_mut().clear();
+        self.is_up().await;
+    }
+
+    /// A login that the server is known to hold.
+    async fn asks_beside(&mut self) -> (Peer, usize) {
+        loop {
+            let (peer, terminal) = self.begin(BESIDE);
+            while !peer.is_over() {
+                if let Some(request) = self.look(&terminal) {
+                    let id = &self.asked[request].1.request.id;
+                    let state = self.lab.app.logins.requests.borrow().get(id).map(|open| open.state());
+                    if state == Some(State::Posted) {
+                        return (peer, request);
+                    }
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+            self.is_up().await;
+        }
+    }
+}
+
+#[test]
+fn a_hostile_server_lets_nobody_in_and_stops_nobody_else() {
+    // Real time passes: a long run has fewer of these.
+    let (wanted, began) = (super::cases(CASES), Instant::now());
+    let cases = wanted.min(CASES.max(wanted / 20));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut runner = TestRunner::default();
+    let plans: Vec<Vec<Attack>> =
+        (0..cases).map(|_| attacks().new_tree(&mut runner).unwrap().current()).collect();
+    let done = Rc::new(Cell::new(0));
+    LocalSet::new().block_on(&runtime, async {
+        let mut fields = Vec::new();
+        for plan in plans.chunks(cases.div_ceil(AT_ONCE) as usize) {
+            let (plan, done) = (plan.to_vec(), Rc::clone(&done));
+            fields.push(spawn_local(async move {
+                let mut field = Field::new().await;
+                for attacks in plan {
+                    // What a failure shows first.
+                    field.said.borrow_mut().push(format!("{attacks:?}"));
+                    field.survives(&attacks).await;
+                    done.set(done.get() + 1);
+                }
+            }));
+        }
+        for field in fields {
+            field.await.unwrap();
+        }
+    });
+    eprintln!("{} attacks in {:.1?}", done.get(), began.elapsed());
+}
