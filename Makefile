@@ -13,7 +13,7 @@ SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest 
   packaging/install-deps packaging/check-rust debian/build demo/run demo/inside demo/pairing
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts test-fast test test-unit test-web \
-  test-e2e test-newer test-deb bench screenshots demo deb clean
+  test-e2e test-newer test-deb properties bench screenshots demo deb clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ test-web: deps-tests ## the web approver's unit tests, in node
 
 test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
 	tests/run $(PYTEST)
+
+properties: rust ## play CASES=100000 stories on the daemon against its model, and attack it, in an optimised build
+	COUNTERSIGN_CASES=$(or $(CASES),100000) $(CARGO) test --profile fuzz --locked -p countersignd --lib login::model -- --nocapture
 
 bench: build ## what it all costs, beside pam_permit and pam_duo: one table (ROWS=names of its parts)
 	@packaging/install-deps --bench
