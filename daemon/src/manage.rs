@@ -160,16 +160,14 @@ impl Session {
     async fn revoke(&self, user: &str, wanted: &str) -> Answer<Revoked> {
         let person = self.permitted(user).await?;
         let devices = self.app.devices.for_user(&person.name);
-        let mut meant = devices
-            .iter()
-            .filter(|device| device.card.card.name == wanted || device.card.key.fingerprint() == wanted);
-        let Some(device) = meant.next() else {
+        let mut meant = meant(&devices, wanted);
+        let Some(device) = meant.pop() else {
             return Err(Refusal(
                 error::NOT_FOUND,
                 format!("{} has no such device; see: countersign devices", person.name),
             ));
         };
-        if meant.next().is_some() {
+        if !meant.is_empty() {
             let text = "several devices have that name; give the fingerprint of one (countersign devices)";
             return Err(Refusal(error::BAD_CALL, text.into()));
         }
@@ -259,6 +257,16 @@ pub(crate) fn by(caller: &Caller) -> String {
     if caller.root_socket { "root".into() } else { format!("user {}", caller.uid) }
 }
 
+/// Devices by fingerprint or name. The fingerprint comes first: a device may be named like another's.
+fn meant<'a>(devices: &'a [Device], wanted: &str) -> Vec<&'a Device> {
+    let by_fingerprint: Vec<_> =
+        devices.iter().filter(|device| device.card.key.fingerprint() == wanted).collect();
+    match by_fingerprint.is_empty() {
+        true => devices.iter().filter(|device| device.card.card.name == wanted).collect(),
+        false => by_fingerprint,
+    }
+}
+
 /// A device as it is told.
 pub(crate) fn told(device: &Device) -> manage::Device {
     manage::Device {
@@ -287,8 +295,11 @@ fn not_joined(error: &RelayError) -> Refusal {
 mod tests {
     use super::*;
     use crate::testing::{Lab, TestDevice};
+    use base64ct::{Base64, Encoding};
     use countersign_protocol::api::Problem;
-    use countersign_protocol::keys::Signer;
+    use countersign_protocol::card;
+    use countersign_protocol::keys::{SealKey, Signer, SigningKey};
+    use countersign_protocol::message::{Card, VERSION};
     use tokio::net::UnixStream;
 
     /// A card is no secret: who has paired another's device as their own must not end it for both.
@@ -316,6 +327,25 @@ mod tests {
             let told: Vec<_> = records.iter().map(|r| (r.event.as_str(), r.user.as_deref())).collect();
             let revoked = [("revoked", Some("root")), ("revoked", Some("admin"))];
             assert_eq!(told, if root_socket { &revoked[..] } else { &[("unpaired", Some("root"))] });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_named_like_anothers_fingerprint_can_be_ended() {
+        let lab = Lab::new();
+        let keys = [(); 2].map(|()| SigningKey::generate());
+        let fingerprints = keys.each_ref().map(|key| key.public_key().fingerprint());
+        for (key, name) in keys.iter().zip(fingerprints.iter().rev()) {
+            let seal = Base64::encode_string(&SealKey::generate().public());
+            let (key_line, name) = (key.public_key().to_line(), name.clone());
+            let card = Card { version: VERSION, key: key_line, seal, serial: 1, name };
+            let card = card::verify(&card::sign(key, &card).unwrap()).unwrap();
+            lab.app.devices.add("root", card).await.unwrap();
+        }
+        let devices = lab.app.devices.for_user("root");
+        for wanted in &fingerprints {
+            let found: Vec<_> = meant(&devices, wanted).iter().map(|d| d.card.key.fingerprint()).collect();
+            assert_eq!(found, [wanted.clone()]);
         }
     }
 
