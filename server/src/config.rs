@@ -1,6 +1,7 @@
 //! Settings: a TOML file, overridden by the command line; both optional. What the file may say is
 //! shown in `countersign-server.example.toml`.
 
+use countersign_protocol::text::is_active;
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -357,8 +358,18 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))
 }
 
-fn parse(text: &str, path: &Path) -> Result<File, ConfigError> {
-    toml::from_str(text).map_err(|e| ConfigError(format!("{}: {}", path.display(), e.to_string().trim_end())))
+fn parse(source: &str, path: &Path) -> Result<File, ConfigError> {
+    toml::from_str(source).map_err(|error: toml::de::Error| {
+        // It draws the line, whatever stands there; the caret below has to stay in its place.
+        let inert = |c| match c {
+            '\n' => c,
+            '\t' => ' ',
+            c if is_active(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        };
+        let told: String = error.to_string().trim_end().chars().map(inert).collect();
+        ConfigError(format!("{}: {told}", path.display()))
+    })
 }
 
 #[cfg(test)]
@@ -418,6 +429,8 @@ mod tests {
         assert!(load("[limits]\nhost_rate = -1\n", Overrides::default()).is_err());
         let missing = Config::load(Some(Path::new("/nonexistent/x.toml")), Overrides::default()).unwrap_err();
         assert!(missing.to_string().starts_with("/nonexistent/x.toml: "), "{missing}");
+        let fault = load("origin = 'x\u{9b}2J\u{202e}'\n\tx = \u{1b}", Overrides::default()).unwrap_err();
+        assert!(!fault.contains(|c| c != '\n' && is_active(c)), "{fault:?}");
         let fault = load("", Overrides { tls_cert: Some("/c".into()), ..Overrides::default() }).unwrap_err();
         assert!(fault.contains("--tls-key"), "{fault}");
     }
