@@ -98,7 +98,7 @@ impl Budget {
 
     /// Seconds since 1970 that only run forward: the wall clock at start, then the boot clock.
     fn now(&self) -> u64 {
-        self.started.0 + clock::boot().saturating_sub(self.started.1).as_secs()
+        self.started.0.saturating_add(clock::boot().saturating_sub(self.started.1).as_secs())
     }
 
     async fn write(&self) -> io::Result<()> {
@@ -125,7 +125,8 @@ impl State {
             if let Some(first) = times.len().checked_sub(most).and_then(|at| times.get(at))
                 && now.saturating_sub(*first) < span
             {
-                return Err(Blocked { retry: Duration::from_secs(first + span - now.min(first + span)) });
+                let free = first.saturating_add(span);
+                return Err(Blocked { retry: Duration::from_secs(free.saturating_sub(now)) });
             }
         }
         times.push(now);
