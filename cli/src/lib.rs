@@ -20,6 +20,8 @@
 pub mod approver;
 pub mod args;
 mod commands;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod manage_client;
 pub mod output;
 pub mod qr;

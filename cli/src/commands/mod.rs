@@ -1,7 +1,7 @@
 //! One file a command. Each gives its exit code, or why it failed.
 
 mod approve;
-mod audit;
+pub(crate) mod audit;
 mod codes;
 mod devices;
 mod join;

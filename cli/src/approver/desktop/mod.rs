@@ -26,6 +26,19 @@ use tokio::task::JoinHandle;
 /// How long the popups may take to go away at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// All popups of an inbox, as a desktop that reads markup and has buttons gets them.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn drawn(inbox: &Inbox, now: Now) -> Vec<crate::fuzzing::Popup> {
+    let body = |popup: &Popup, markup| words::body(popup, words::Skills { markup, buttons: true });
+    let wanted = popup::wanted(inbox, &BTreeMap::new(), now, time);
+    let draw = |popup: &Popup| crate::fuzzing::Popup {
+        summary: words::unlinked(&popup.summary),
+        markup: body(popup, true),
+        text: body(popup, false),
+    };
+    wanted.iter().map(draw).collect()
+}
+
 /// What the desktop tells the loop.
 #[derive(Debug)]
 pub enum Said {

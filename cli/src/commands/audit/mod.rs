@@ -1,6 +1,8 @@
 //! `countersign audit`: reads the daemon's log, without the daemon.
 
 mod extract;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod show;
 mod verify;
 
@@ -18,11 +20,12 @@ use std::path::{Path, PathBuf};
 struct Lines {
     file: BufReader<File>,
     path: PathBuf,
+    number: u64,
 }
 
 impl Lines {
     fn open(path: &Path) -> Outcome<Self> {
-        Ok(Self { file: BufReader::new(open(path)?), path: path.to_owned() })
+        Ok(Self { file: BufReader::new(open(path)?), path: path.to_owned(), number: 0 })
     }
 
     /// The next line without its end; a line that is too long is cut, so that it reads as none.
@@ -36,13 +39,21 @@ impl Lines {
         if n == 0 {
             return Ok(None);
         }
+        self.number += 1;
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
         } else if n as u64 == limit {
             self.file.skip_until(b'\n').map_err(|e| Failure::broken(self.path.display(), e))?;
+            return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
         }
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        // Not lossily: another line must not pass for the one that was written.
+        let line = String::from_utf8(bytes);
+        line.map(Some).map_err(|_| bad(&self.path, self.number, "it is not a record: it is no UTF-8 text"))
     }
+}
+
+fn bad(file: &Path, line: u64, why: &str) -> Failure {
+    Failure::new(Exit::Broken, format!("{}: line {line}: {why}", file.display()))
 }
 
 fn open(path: &Path) -> Outcome<File> {

@@ -40,7 +40,7 @@ pub(in crate::commands) fn show(
     Ok(ExitCode::SUCCESS)
 }
 
-fn records(file: &Path, wanted: &Wanted<'_>) -> Outcome<VecDeque<Record>> {
+pub(super) fn records(file: &Path, wanted: &Wanted<'_>) -> Outcome<VecDeque<Record>> {
     let mut lines = Lines::open(file)?;
     let mut found = VecDeque::new();
     let mut number = 0usize;
@@ -63,7 +63,7 @@ fn records(file: &Path, wanted: &Wanted<'_>) -> Outcome<VecDeque<Record>> {
     Ok(found)
 }
 
-fn listed(records: &VecDeque<Record>) -> String {
+pub(super) fn listed(records: &VecDeque<Record>) -> String {
     let text = |t: &Option<String>| t.clone().unwrap_or_else(|| "-".into());
     let rows: Vec<_> = records
         .iter()
@@ -84,7 +84,7 @@ fn listed(records: &VecDeque<Record>) -> String {
     table(&["SEQ", "WHEN", "EVENT", "USER", "SERVICE", "FROM", "OUTCOME", "FACTOR", "REASON"], &rows)
 }
 
-fn in_full(r: &Record) -> String {
+pub(super) fn in_full(r: &Record) -> String {
     let at = r.at_ms / 1000;
     let mut lines = vec![
         ("record", r.seq.to_string()),

@@ -176,6 +176,20 @@ fn a_good_log_is_valid_and_every_forgery_is_named_with_its_line() {
 }
 
 #[test]
+fn bytes_that_are_no_text_do_not_pass_for_the_sign_that_stands_for_them() {
+    let mut log = Log::new();
+    log.add(Record { event: "login".into(), user: Some("b\u{fffd}b".into()), ..Record::default() });
+    log.add(Record { event: "stopped".into(), ..Record::default() });
+    assert_eq!(log.verify(), Ok(()));
+    let file = log.file();
+    let at = log.text.find('\u{fffd}').unwrap();
+    let changed = [&log.text.as_bytes()[..at], b"\xff", &log.text.as_bytes()[at + 3..]].concat();
+    std::fs::write(&file, changed).unwrap();
+    let refused = verify(&file, None, &[log.approvers()], QUIET).unwrap_err();
+    assert!(refused.exit == Exit::Broken && refused.message.contains("line 1: "), "{}", refused.message);
+}
+
+#[test]
 fn a_stranger_who_rewrites_the_whole_chain_is_found_by_the_signatures() {
     let mut log = Log::new();
     let stranger = SigningKey::generate();

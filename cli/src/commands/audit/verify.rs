@@ -1,7 +1,7 @@
 //! `countersign audit verify`: the chain of hashes, and every signature in it.
 
-use super::{Lines, approvers};
-use crate::output::{Exit, Failure, Outcome, Output};
+use super::{Lines, approvers, bad};
+use crate::output::{Failure, Outcome, Output};
 use countersign_protocol::audit::{Chain, ChainFault, Record};
 use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{Request, namespace};
@@ -18,6 +18,34 @@ pub(in crate::commands) fn verify(
     approver_files: &[PathBuf],
     out: Output,
 ) -> Outcome<ExitCode> {
+    let Checked { records, decisions, host_key, head } = check(file, host_key, approver_files)?;
+    let result = serde_json::json!({
+        "valid": true, "records": records, "decisions": decisions, "host_key": host_key, "head": head,
+    });
+    out.either(&result, || {
+        let mut text = format!("Valid: {records} records in one chain, {decisions} signed decisions.\n");
+        if let Some(key) = host_key {
+            text.push_str(&format!("The requests are signed by {key}: compare with countersign status.\n"));
+        }
+        text.push_str(&format!(
+            "The last line's digest is {head}: a log cut at its end shows only if this is kept elsewhere.\n"
+        ));
+        text
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a log in order says.
+pub(super) struct Checked {
+    records: u64,
+    decisions: u64,
+    /// Fingerprint of the key that signed the requests.
+    host_key: Option<String>,
+    /// Digest of the last line.
+    pub(super) head: String,
+}
+
+pub(super) fn check(file: &Path, host_key: Option<&Path>, approver_files: &[PathBuf]) -> Outcome<Checked> {
     let signers = approvers(approver_files)?.into_iter().map(|(_, signers)| signers).collect();
     let host_key = host_key.map(read_key).transpose()?;
     let mut verifier = Verifier { signers, host_key, paired: HashSet::new(), decisions: 0 };
@@ -33,27 +61,12 @@ pub(in crate::commands) fn verify(
         })?;
         verifier.check(&record).map_err(|why| bad(file, number, &format!("record {}: {why}", record.seq)))?;
     }
-    let host_key = verifier.host_key.as_ref().map(PublicKey::fingerprint);
-    let result = serde_json::json!({
-        "valid": true, "records": number, "decisions": verifier.decisions, "host_key": host_key, "head": chain.head(),
-    });
-    out.either(&result, || {
-        let mut text =
-            format!("Valid: {number} records in one chain, {} signed decisions.\n", verifier.decisions);
-        if let Some(key) = host_key {
-            text.push_str(&format!("The requests are signed by {key}: compare with countersign status.\n"));
-        }
-        text.push_str(&format!(
-            "The last line's digest is {}: a log cut at its end shows only if this is kept elsewhere.\n",
-            chain.head()
-        ));
-        text
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn bad(file: &Path, line: u64, why: &str) -> Failure {
-    Failure::new(Exit::Broken, format!("{}: line {line}: {why}", file.display()))
+    Ok(Checked {
+        records: number,
+        decisions: verifier.decisions,
+        host_key: verifier.host_key.as_ref().map(PublicKey::fingerprint),
+        head: chain.head().to_owned(),
+    })
 }
 
 fn read_key(path: &Path) -> Outcome<PublicKey> {
