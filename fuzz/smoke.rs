@@ -1,18 +1,28 @@
 //! Every seed and every input that once was a finding, through every target, without a fuzzer.
 
 use countersign_fuzz::Target;
+use nix::sys::resource::{Resource, setrlimit};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+#[path = "targets/host/mod.rs"]
+mod host;
 #[path = "targets/protocol/mod.rs"]
 mod protocol;
+#[path = "targets/server/mod.rs"]
+mod server;
 
-const GROUPS: &[(&str, &[Target])] = &[("protocol", protocol::TARGETS)];
+const GROUPS: &[(&str, &[Target])] =
+    &[("host", host::TARGETS), ("protocol", protocol::TARGETS), ("server", server::TARGETS)];
 
 /// How many changed copies of each seed are tried.
 const COPIES: usize = 40;
 
+/// More memory than any target may need: without it a finding could take all that the machine has.
+const MEMORY: u64 = 16 << 30;
+
 fn replay(group: &str, targets: &[Target]) {
+    setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     for target in targets {
         let file = folder.join("targets").join(group).join(format!("{}.rs", target.name));
@@ -56,8 +66,18 @@ fn regressions(folder: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
+fn host() {
+    replay("host", host::TARGETS);
+}
+
+#[test]
 fn protocol() {
     replay("protocol", protocol::TARGETS);
+}
+
+#[test]
+fn server() {
+    replay("server", server::TARGETS);
 }
 
 #[test]

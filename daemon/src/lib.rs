@@ -17,6 +17,8 @@ pub mod config;
 pub mod connection;
 pub mod devices;
 pub mod files;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod host_key;
 pub mod listen;
 pub mod log;

@@ -37,3 +37,11 @@ pub fn is_inert_of_any_length(text: &str) {
 pub fn are_inert(text: &str) {
     text.split('\n').for_each(is_inert);
 }
+
+/// The same of lines that are as long as what they were made of.
+///
+/// # Panics
+/// When they are not.
+pub fn are_inert_of_any_length(text: &str) {
+    text.split('\n').for_each(is_inert_of_any_length);
+}

@@ -8,6 +8,7 @@ pub mod actors;
 pub mod check;
 pub mod input;
 pub mod pairing;
+pub mod place;
 
 use std::path::Path;
 

@@ -171,6 +171,13 @@ fn wait(milliseconds: u64) -> Duration {
 }
 
 impl Connection {
+    /// Over a socket whose far end is known.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn over(socket: OwnedFd) -> Result<Self, Lost> {
+        let deadline = Instant::now() + Duration::from_millis(FIRST_REPLY_MS);
+        Ok(Self { socket, watch: Watch::new(None)?, limit: Limit::Until(deadline) })
+    }
+
     fn send(&self, call: &Call, deadline: Instant) -> Result<(), Lost> {
         let bytes = Zeroizing::new(frame::encode(call).map_err(Lost::Unsendable)?);
         let mut rest = bytes.as_slice();

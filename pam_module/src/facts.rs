@@ -65,7 +65,7 @@ fn own_command_line() -> Option<String> {
     command_text(bytes)
 }
 
-fn command_text(mut bytes: Vec<u8>) -> Option<String> {
+pub(crate) fn command_text(mut bytes: Vec<u8>) -> Option<String> {
     for byte in &mut bytes {
         if *byte == 0 {
             *byte = b' ';

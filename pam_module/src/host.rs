@@ -138,7 +138,7 @@ impl Host for PamHost<'_> {
 
 /// What was typed, as text of bounded length. What is none, or too long, was still an answer: passing it
 /// for an application that cannot ask would let whoever types choose a tap in place of a code.
-fn typed(answer: &[u8]) -> Zeroizing<String> {
+pub(crate) fn typed(answer: &[u8]) -> Zeroizing<String> {
     let text = Zeroizing::new(String::from_utf8_lossy(answer).into_owned());
     Zeroizing::new(clip(&text, MAX_TEXT).to_owned())
 }

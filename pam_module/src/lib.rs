@@ -17,6 +17,8 @@ compile_error!("build with panic = \"unwind\": an abort would take sshd or sudo 
 mod args;
 mod client;
 mod facts;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod host;
 mod peer;
 mod story;

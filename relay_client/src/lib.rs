@@ -10,6 +10,8 @@ mod call;
 mod client;
 mod error;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod origin;
 mod sse;
 mod transport;

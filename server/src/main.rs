@@ -1,34 +1,6 @@
-//! `countersign-server`: a relay between hosts and the devices that approve.
-//!
-//! It is trusted with delivery only: it forwards what it cannot read, believes nothing that it is
-//! told, and may forget every message at any time.
+//! The program; everything is in the library beside it.
 #![forbid(unsafe_code)]
 
-mod acme;
-mod app;
-mod challenges;
-mod cli;
-mod config;
-mod directory;
-mod envelope;
-mod extract;
-mod gate;
-mod limits;
-mod mailboxes;
-mod messages;
-mod metrics;
-mod poll;
-mod problem;
-mod push;
-mod registry;
-mod routes;
-mod serve;
-mod store;
-mod streams;
-mod tls;
-mod tokens;
-mod web;
-
 fn main() -> std::process::ExitCode {
-    cli::run()
+    countersign_server::main()
 }

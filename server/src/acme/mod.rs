@@ -150,6 +150,12 @@ fn span(time: Duration) -> String {
     }
 }
 
+/// When a certificate has to be renewed, and how long it is good.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn times(pem: &[u8], now: SystemTime) -> Result<(Duration, Option<Duration>), String> {
+    Certificate::parse(pem).map(|certificate| (certificate.due_in(now), certificate.left(now)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,8 @@ mod vapid;
 mod work;
 
 pub(crate) use results::Results;
+#[cfg(feature = "fuzzing")]
+pub(crate) use send::retry_after;
 pub(crate) use subscription::Subscription;
 pub(crate) use work::Pusher;
 

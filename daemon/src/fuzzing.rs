@@ -1,0 +1,3 @@
+//! Doors to what is private, for the fuzz targets in `fuzz/`.
+
+pub use crate::login::facts::Facts;

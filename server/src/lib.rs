@@ -1,0 +1,39 @@
+//! `countersign-server`: a relay between hosts and the devices that approve.
+//!
+//! It is trusted with delivery only: it forwards what it cannot read, believes nothing that it is
+//! told, and may forget every message at any time.
+#![forbid(unsafe_code)]
+
+mod acme;
+mod app;
+mod challenges;
+mod cli;
+mod config;
+mod directory;
+mod envelope;
+mod extract;
+mod gate;
+mod limits;
+mod mailboxes;
+mod messages;
+mod metrics;
+mod poll;
+mod problem;
+mod push;
+mod registry;
+mod routes;
+mod serve;
+mod store;
+mod streams;
+mod tls;
+mod tokens;
+mod web;
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    cli::run()
+}
