@@ -8,12 +8,14 @@ MAKEFLAGS += --no-print-directory
 CARGO := cargo
 # The tests' own tools and cached root filesystems; never part of what is shipped.
 BUILD_DIR := .build
+# The fuzz targets' smoke run is one of the unit tests, and needs doors that nothing shipped has.
+WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
 SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/lab/boot tests/lab/install-test \
-  packaging/install-deps packaging/check-rust debian/build demo/run demo/inside demo/pairing
+  packaging/install-deps packaging/check-rust debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts test-fast test test-unit test-web \
-  test-e2e test-newer test-deb properties bench screenshots demo deb clean
+  test-e2e test-newer test-deb properties fuzz bench screenshots demo deb clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +35,7 @@ lint: lint-rust lint-web lint-scripts lint-deny ## formatting, clippy, the web a
 
 lint-rust: deps
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked $(WITH_FUZZ) -- -D warnings
 
 lint-web: deps-tests
 	tests/web/node_modules/.bin/tsc -p server/web/tsconfig.json
@@ -63,7 +65,7 @@ test: deps-tests ## everything: unit tests, release build, end-to-end tests (45 
 	@$(MAKE) test-e2e
 
 test-unit: rust test-web
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked $(WITH_FUZZ)
 
 test-web: deps-tests ## the web approver's unit tests, in node
 	node --test $$(find server/web/tests -name '*.test.*js' | sort)
@@ -73,6 +75,9 @@ test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
 
 properties: rust ## play CASES=100000 stories on the daemon against its model, and attack it, in an optimised build
 	COUNTERSIGN_CASES=$(or $(CASES),100000) $(CARGO) test --profile fuzz --locked -p countersignd --lib login::model -- --nocapture
+
+fuzz: deps ## attack every parser for SECONDS=3600 in all, JOBS=1 at once, with one table (TARGETS=names of some)
+	@JOBS=$(or $(JOBS),1) fuzz/run $(or $(SECONDS),3600) $(TARGETS)
 
 bench: build ## what it all costs, beside pam_permit and pam_duo: one table (ROWS=names of its parts)
 	@packaging/install-deps --bench
