@@ -1,7 +1,7 @@
 //! Every seed and every input that once was a finding, through every target, without a fuzzer.
 
 use countersign_fuzz::Target;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -22,7 +22,8 @@ const COPIES: usize = 40;
 const MEMORY: u64 = 16 << 30;
 
 fn replay(group: &str, targets: &[Target]) {
-    setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY).unwrap();
+    let (_, most) = getrlimit(Resource::RLIMIT_AS).unwrap();
+    setrlimit(Resource::RLIMIT_AS, MEMORY.min(most), most).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     for target in targets {
         let file = folder.join("targets").join(group).join(format!("{}.rs", target.name));

@@ -1,6 +1,8 @@
 //! Parsers of what runs on a host: daemon, module, command, and their client of the server.
 
 mod agent_answers;
+mod approver_inbox;
+mod approver_letter;
 mod audit_log;
 mod daemon_config;
 mod daemon_connection;
@@ -16,6 +18,8 @@ use countersign_fuzz::Target;
 /// All of them.
 pub(crate) const TARGETS: &[Target] = &[
     agent_answers::TARGET,
+    approver_inbox::TARGET,
+    approver_letter::TARGET,
     audit_log::TARGET,
     daemon_config::TARGET,
     daemon_connection::TARGET,
