@@ -184,7 +184,8 @@ async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
     let mut parts = JoinSet::new();
     parts.spawn_local(relay::run(Rc::clone(&app)));
     parts.spawn_local(relay::tell(Rc::clone(&app)));
-    parts.spawn_local(service_manager::watchdog());
+    let keeper = Rc::clone(&app);
+    parts.spawn_local(async move { service_manager::watchdog(|| keeper.relay.heard()).await });
     let keeper = Rc::clone(&app);
     parts.spawn_local(async move { keeper.audit.keep_synced(&keeper.log).await });
     let keeper = Rc::clone(&app);
@@ -285,7 +286,7 @@ fn client(
         };
         let server = Server { origin: config.server.clone(), ca_pem };
         let signer = Arc::clone(key) as Arc<dyn Signer>;
-        RelayClient::new(server, signer).map_err(|error| error.to_string())
+        RelayClient::new_calm(server, signer).map_err(|error| error.to_string())
     };
     made()
         .map_err(|why| log.error(&format!("no connection to {} is possible: {why}", config.server)))

@@ -3,6 +3,7 @@
 use sd_notify::NotifyState;
 use std::future::pending;
 use std::time::Duration;
+use tokio::time::{Instant, timeout};
 
 /// Logins are served.
 pub fn ready() {
@@ -27,15 +28,22 @@ pub fn status(text: &str) {
     tell(&[NotifyState::Status(text)]);
 }
 
-/// Says again and again that the daemon lives, twice as often as asked; sleeps for ever when nobody asks.
-pub async fn watchdog() {
+/// Says again and again that the daemon lives, at least twice as often as asked; sleeps for ever when nobody asks.
+/// It is said whenever something `happens`, so that an idle daemon is not woken for this alone.
+pub async fn watchdog<F: Future<Output = ()>>(happens: impl Fn() -> F) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| *limit > Duration::ZERO) else {
         return pending().await;
     };
-    let mut beat = tokio::time::interval(limit / 2);
     loop {
-        beat.tick().await;
         tell(&[NotifyState::Watchdog]);
+        let told = Instant::now();
+        let soon = async {
+            while told.elapsed() < limit / 4 {
+                happens().await;
+            }
+        };
+        // Either is a good time.
+        let _ = timeout(limit / 2, soon).await;
     }
 }
 

@@ -246,6 +246,12 @@ impl RelayClient {
         events::open(self).await
     }
 
+    /// Forgets the connection: the next call makes another one. For a caller who has reason to think that it
+    /// is dead, since a call on it would wait in vain.
+    pub fn forget_connection(&self) {
+        self.transport.reset();
+    }
+
     pub(crate) fn transport(&self) -> &Transport {
         &self.transport
     }

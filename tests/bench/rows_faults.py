@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 from lab import tls
+from lab.broken import Front, SilentResolver
 from lab.process import free_port, wait_until
 
 from . import duo
-from .broken import Front, SilentResolver
 from .stage import LOGIN
 from .table import Row, number
 

@@ -34,7 +34,7 @@ use crate::{clock, verify};
 use facts::Facts;
 use pace::Pace;
 use request::OpenRequest;
-use state::Event;
+use state::{Event, State};
 use story::Login;
 use tokens::{Grant, Tokens};
 use waits::Waits;
@@ -56,6 +56,7 @@ pub struct Logins {
     tokens: RefCell<Tokens>,
     waits: Waits,
     pace: RefCell<Pace>,
+    began: Notify,
     stopping: Cell<bool>,
     stop: Notify,
 }
@@ -69,7 +70,7 @@ impl Logins {
     }
 
     /// Remembers a request until its time is over, so that a decision finds it.
-    fn keep(&self, request: &Rc<OpenRequest>) {
+    pub(crate) fn keep(&self, request: &Rc<OpenRequest>) {
         let mut requests = self.requests.borrow_mut();
         // Old ones go when their number has doubled, so that a login costs the same at any number.
         if requests.len() >= self.sweep_at.get() {
@@ -83,6 +84,18 @@ impl Logins {
         if requests.len() < MOST_REQUESTS {
             requests.insert(request.id.clone(), request.clone());
         }
+        self.began.notify_one();
+    }
+
+    /// Whether the server holds one that is open.
+    pub(crate) fn any_posted(&self) -> bool {
+        let open = |request: &OpenRequest| matches!(request.state(), State::Posted | State::Approved);
+        self.requests.borrow().values().any(|request| !request.devices.is_empty() && open(request))
+    }
+
+    /// Waits until a request begins, or has begun since the last call.
+    pub(crate) async fn began(&self) {
+        self.began.notified().await;
     }
 
     /// A sealed decision came from the server.

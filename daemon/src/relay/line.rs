@@ -43,7 +43,27 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Makes the next call take another connection.
+    pub(super) fn forget_connection(&self) {
+        match self {
+            Self::Server(client) => client.forget_connection(),
+            #[cfg(test)]
+            Self::Simulated(_) => {}
+        }
+    }
+}
+
 impl Incoming {
+    /// Whether something comes every second while a login waits.
+    pub(super) fn shows_life(&self) -> bool {
+        match self {
+            Self::Server(events) => !events.is_polling(),
+            #[cfg(test)]
+            Self::Simulated(_) => false,
+        }
+    }
+
     /// The next event. Safe to drop and call again.
     pub(super) async fn next(&mut self) -> Result<Event, RelayError> {
         match self {

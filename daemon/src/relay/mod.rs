@@ -60,6 +60,8 @@ pub struct Relay {
     wanted: Notify,
     /// The stream has to be opened anew.
     broken: Notify,
+    /// The stream has brought something.
+    heard: Notify,
     /// Ids of what [`tell`] has to post, first in line first.
     due: RefCell<VecDeque<String>>,
     /// There is something due.
@@ -94,6 +96,7 @@ impl Relay {
             outbox: RefCell::default(),
             wanted: Notify::new(),
             broken: Notify::new(),
+            heard: Notify::new(),
             due: RefCell::default(),
             due_now: Notify::new(),
             telling: Cell::default(),
@@ -202,6 +205,11 @@ impl Relay {
         self.took.set(took.min(POST_TIME));
     }
 
+    /// Waits until something comes from the server. One waits.
+    pub async fn heard(&self) {
+        self.heard.notified().await;
+    }
+
     /// Whether posting is worth trying.
     fn reachable(&self) -> Result<(), String> {
         if let Link::Down(why) = &*self.link.borrow() {
@@ -298,6 +306,7 @@ impl Relay {
                 Unposted { why, pause }
             }
             Err(_) => {
+                line.forget_connection();
                 let why = format!("no answer within {} s", POST_TIME.as_secs());
                 self.lost(&why);
                 unposted(why)

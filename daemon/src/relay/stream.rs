@@ -1,5 +1,6 @@
 //! Keeps the event stream open, and hands on what comes.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use countersign_protocol::message::MessageType;
 use countersign_protocol::{random, seal};
 use countersign_relay_client::{Event, RelayError};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Link;
 use super::line::Line;
@@ -21,6 +22,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Longest pause while somebody waits.
 const LONGEST_PAUSE_WAITING: Duration = Duration::from_secs(1);
+/// A stream that ends sooner has not shown that the server is well.
+const STEADY: Duration = Duration::from_secs(10);
+/// While a login waits, a stream that brings nothing for this long is dead: comments come every second.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Keeps the stream open for as long as the daemon runs.
 pub async fn run(app: Rc<App>) {
@@ -51,7 +56,9 @@ pub async fn run(app: Rc<App>) {
         *app.relay.link.borrow_mut() = Link::Down(why.clone());
         app.logins.link_lost();
         if was_up {
-            pause = FIRST_PAUSE;
+            if clock::boot().saturating_sub(began) >= STEADY {
+                pause = FIRST_PAUSE;
+            }
             app.log.warning(&format!("the server is gone: {why}"));
         } else if pause == FIRST_PAUSE {
             app.log.warning(&format!("the server cannot be reached: {why}"));
@@ -89,11 +96,22 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
         Err(error) => return (false, End::Other(error.to_string())),
     };
     let mut was_up = false;
+    let since = Cell::new(Instant::now());
+    let stalled = stalled(app, &since);
+    tokio::pin!(stalled);
     loop {
+        let shows_life = events.shows_life();
         let event: Result<Event, RelayError> = tokio::select! {
             event = events.next() => event,
             () = app.relay.broken.notified() => return (was_up, End::Other(app.relay.trouble())),
+            () = &mut stalled, if shows_life => {
+                line.forget_connection();
+                let why = format!("nothing has come for {} s, though a login waits", STALLED.as_secs());
+                return (was_up, End::Other(why));
+            }
         };
+        since.set(Instant::now());
+        app.relay.heard.notify_one();
         match event {
             Ok(Event::Hello(hello)) => {
                 if !was_up && !quietly {
@@ -117,6 +135,24 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
     }
 }
 
+/// Waits until nothing has come for too long while the server held a request. Sleeps for as long as no login waits.
+async fn stalled(app: &App, since: &Cell<Instant>) {
+    loop {
+        if app.logins.waiting() == 0 {
+            app.logins.began().await;
+            since.set(Instant::now());
+        }
+        sleep_until(since.get() + STALLED).await;
+        if since.get().elapsed() >= STALLED {
+            if app.logins.any_posted() {
+                return;
+            }
+            // Of logins that ask nobody the server knows nothing.
+            since.set(Instant::now());
+        }
+    }
+}
+
 /// Takes back a notice that nobody has waited for: it was about a stream that has ended since.
 async fn forget(notice: &Notify) {
     tokio::select! {
@@ -130,4 +166,43 @@ async fn forget(notice: &Notify) {
 fn jittered(pause: Duration) -> Duration {
     let part = u32::from(random::bytes::<1>()[0]);
     pause / 2 + pause / 512 * part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::state;
+    use crate::testing::{Lab, TestDevice};
+    use countersign_protocol::message::Confirm;
+    use tokio::time::{interval, timeout};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_still_while_the_server_holds_a_request_is_dead() {
+        let lab = Lab::new();
+        lab.pair("alice", &TestDevice::new()).await;
+        let since = Cell::new(Instant::now());
+        let stalled_within = async |time| timeout(time, stalled(&lab.app, &since)).await.is_ok();
+        assert!(!stalled_within(Duration::from_secs(3600)).await, "nobody waits");
+
+        let long = Duration::from_secs(600);
+        lab.app.logins.keep(&lab.request("nobody", Confirm::Tap, long));
+        assert!(!stalled_within(Duration::from_secs(60)).await, "the server was asked nothing");
+        let request = lab.request("alice", Confirm::Tap, long);
+        lab.app.logins.keep(&request);
+        assert!(!stalled_within(Duration::from_secs(60)).await, "the server does not hold it yet");
+
+        request.happens(state::Event::Acknowledged);
+        let mut comments = interval(Duration::from_secs(1));
+        let comments = async {
+            loop {
+                comments.tick().await;
+                since.set(Instant::now());
+            }
+        };
+        tokio::select! {
+            never = comments => never,
+            stalled = stalled_within(Duration::from_secs(60)) => assert!(!stalled, "comments come"),
+        }
+        assert!(stalled_within(STALLED + Duration::from_secs(1)).await);
+    }
 }

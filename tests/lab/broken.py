@@ -9,13 +9,17 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Front:
-    """Listens on a port of its own. `strike` puts one of the faults in the server's place, `mend` takes it away."""
+    """Listens on a port of its own; `mend` takes a fault away.
 
-    def __init__(self, port, certificates):
+    `certificates` are those of a good and of a bad server: pairs of files, for the faults that speak TLS.
+    """
+
+    def __init__(self, port, certificates=()):
         self._target = port
         self._certificates = certificates
         self._open = []
         self._fillers = []
+        self._deaf = threading.Event()
         self._listener = None
         self._behind = self._pass_on
         self._listen(0)
@@ -44,6 +48,10 @@ class Front:
         """Connections open, but nothing ever comes back."""
         self._deafen()
         self._behind = self._swallow
+
+    def forgotten(self):
+        """As by a router that has forgotten its connections: nothing more comes on those that are open, new ones are well."""
+        self._deafen()
 
     def server_error(self):
         self._replace(self._speak(self._certificates[0], b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"))
@@ -101,27 +109,26 @@ class Front:
         self._listen(self.port)
 
     def _deafen(self):
-        """What was open stays open, and nothing is passed on any more."""
-        self._deaf = True
-
-    _deaf = False
+        """What is open stays open, and nothing is passed on any more."""
+        self._deaf.set()
+        self._deaf = threading.Event()
 
     def _pass_on(self, near):
-        self._deaf = False
+        deaf = self._deaf
         far = socket.create_connection(("127.0.0.1", self._target))
         far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open += [near, far]
-        threading.Thread(target=self._copy, args=(far, near), daemon=True).start()
-        self._copy(near, far)
+        threading.Thread(target=self._copy, args=(far, near, deaf), daemon=True).start()
+        self._copy(near, far, deaf)
 
-    def _copy(self, source, target):
+    def _copy(self, source, target, deaf):
         try:
             while data := source.recv(65536):
-                if not self._deaf:
+                if not deaf.is_set():
                     target.sendall(data)
         except OSError:
             pass
-        if not self._deaf:
+        if not deaf.is_set():
             for end in (source, target):
                 _reset(end)
 
