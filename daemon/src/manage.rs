@@ -19,9 +19,11 @@ use countersign_relay_client::RelayError;
 use pair::Step;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
+/// Longest time that joining waits for the connection.
+const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// How long the next call may be away; a person reads a phone between two of them.
 const IDLE: Duration = Duration::from_secs(5 * 60 + 30);
 
@@ -142,6 +144,13 @@ impl Session {
         let client = self.app.relay.client().ok_or_else(|| pairing::no_server(&self.app))?;
         client.join(token, &self.app.host.name).await.map_err(|error| not_joined(&error))?;
         self.app.relay.reconnect();
+        // So that what is asked next does not hear of a connection that is just being made.
+        let connected = async {
+            while !self.app.relay.is_up() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let _ = timeout(CONNECT_TIME, connected).await;
         let joined = Joined { server: config.server.clone(), host_key: self.app.host.public.fingerprint() };
         let reason = format!("at {} by {}", joined.server, self.by());
         self.record(Record { event: "joined".into(), reason: Some(reason), ..Record::default() }).await?;

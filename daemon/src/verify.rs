@@ -2,7 +2,9 @@
 
 use countersign_protocol::digest;
 use countersign_protocol::message::{Answer, CODE_DIGITS, Confirm, Decision, MessageType, Sealed};
+use countersign_protocol::sshsig::Signed;
 use countersign_protocol::{seal, signed};
+use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::clock;
@@ -17,6 +19,8 @@ pub struct Verified {
     pub bytes: Vec<u8>,
     /// Armored SSHSIG over them.
     pub signature: String,
+    /// What it was found to be signed by.
+    pub signed: Signed,
     /// Key id of the device.
     pub device: String,
     /// Fingerprint of the device's key.
@@ -68,6 +72,7 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
         decision,
         bytes: opened.body,
         signature: opened.signature,
+        signed: verified.signed,
         device: device.card.key.id(),
         fingerprint: device.card.key.fingerprint(),
     })
@@ -82,11 +87,11 @@ pub(crate) fn still_counts(app: &App, open: &OpenRequest) -> Result<(), String> 
     let Some(taken) = open.evidence() else { return Err("there is no approval".into()) };
     let paired = app.devices.for_user(&open.person);
     let device = paired.iter().find(|device| device.id() == taken.device);
-    let key = &device.ok_or("its device is no longer paired")?.card.key;
-    let verified = signed::verify_message::<Decision>(&taken.bytes, &taken.signature, key)
-        .map_err(|error| error.to_string())?;
+    if device.ok_or("its device is no longer paired")?.card.key != taken.signed.key {
+        return Err("its device has another key now".into());
+    }
     app.approvers
-        .authorize(&open.person, &verified.signed, clock::unix())
+        .authorize(&open.person, &taken.signed, clock::unix())
         .map_err(|error| format!("its key may no longer approve for this person: {error}"))
 }
 
@@ -94,6 +99,13 @@ pub(crate) fn still_counts(app: &App, open: &OpenRequest) -> Result<(), String> 
 #[must_use]
 pub fn is_code(text: &str) -> bool {
     text.len() == CODE_DIGITS && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// An approval's code as a person typed it; phones show it in two groups.
+#[must_use]
+pub fn typed_code(text: &str) -> Option<Zeroizing<String>> {
+    let digits: Zeroizing<String> = Zeroizing::new(text.split([' ', '-']).collect());
+    is_code(&digits).then_some(digits)
 }
 
 #[cfg(test)]

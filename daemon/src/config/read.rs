@@ -73,7 +73,8 @@ fn rule(mut table: Table<'_, '_>, faults: &mut Vec<Fault>) -> Rule {
         confirm: Confirm::Code,
         without_prompt: WithoutPrompt::Tap,
         wait: Duration::from_secs(60),
-        codes: Vec::new(),
+        // They exist only where root has made them, for the day on which no phone is there.
+        codes: vec![Factor::Recovery],
         offline: Vec::new(),
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
@@ -230,7 +231,7 @@ mod tests {
                 confirm: Confirm::Code,
                 without_prompt: WithoutPrompt::Tap,
                 wait: Duration::from_secs(60),
-                codes: vec![],
+                codes: vec![Factor::Recovery],
                 offline: vec![],
                 unenrolled: Unenrolled::Deny,
                 ask: Ask::User,

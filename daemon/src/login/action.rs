@@ -94,17 +94,17 @@ impl Asked {
         if typed.is_empty() {
             return Typed::Again;
         }
-        if !verify::is_code(typed) {
-            open.waste_try();
-        } else if open.try_code(typed) {
-            match open.confirm() {
+        match verify::typed_code(typed) {
+            None => open.waste_try(),
+            Some(code) if open.try_code(&code) => match open.confirm() {
                 Ok(true) => {
                     let device = open.evidence().map(|decision| decision.device);
                     return device.map_or_else(|| Typed::Over(ended(open.state())), Typed::Granted);
                 }
                 Ok(false) => {}
                 Err(why) => *self.undone.borrow_mut() = Some(why),
-            }
+            },
+            Some(_) => {}
         }
         if open.state().is_end() { Typed::Over(ended(open.state())) } else { Typed::Again }
     }

@@ -5,6 +5,8 @@ use crate::config::Factor;
 
 /// The usual prompt.
 pub(super) const APPROVE: &str = "Approve on your phone, then type its code: ";
+/// After an empty line when nobody had answered, or the server was away.
+pub(super) const ASKED_AGAIN: &str = "Asked again. Approve on your phone, then type its code: ";
 /// While a tap is waited for.
 pub(super) const TAP: &str = "Approve this on your phone.";
 /// After an empty line when the phone has approved.

@@ -172,12 +172,12 @@ impl Login {
                     State::Unreachable => offline_prompt(&self.app, rule)?,
                     // There is no code to type.
                     _ if open.confirm == Confirm::Tap => return self.wait_for_tap(open, rule, account).await,
-                    State::Posted if rang => prompts::APPROVE.to_owned(),
+                    State::Posted if rang => prompts::ASKED_AGAIN.to_owned(),
                     _ => self.settle(&open, rule).await?,
                 }
-            } else if verify::is_code(typed) {
+            } else if let Some(code) = verify::typed_code(typed) {
                 match self.settle(&open, rule).await {
-                    Ok(_) if open.state() == State::Approved => self.judge_code(&open, typed, rule).await?,
+                    Ok(_) if open.state() == State::Approved => self.judge_code(&open, &code, rule).await?,
                     other => other?,
                 }
             } else {

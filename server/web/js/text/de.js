@@ -218,6 +218,7 @@ export default {
   'pair.confirmed': '{machine} hat den Code',
   'pair.code.text': '{machine} fragt nach dem Kopplungscode, damit dieses Gerät für {user} zulassen darf.',
   'pair.code.hint': 'Tippen Sie ihn nur ein, wenn Rechner und Benutzer die gemeinten sind. Der Rechner zeigt vorher den Namen dieses Geräts.',
+  'pair.key': 'Schlüssel des Rechners',
   'pair.same-name': 'Unter dem Namen {machine} ist schon ein anderer Rechner gekoppelt, mit diesem Schlüssel. Haben Sie ihn nicht neu aufgesetzt, will vielleicht jemand für ihn gehalten werden.',
   'pair.code.say': 'Kopplungscode: {code}. Tippen Sie ihn am Terminal von {machine} ein.',
   'pair.done': 'Gekoppelt',

@@ -218,6 +218,7 @@ export default {
   'pair.confirmed': '{machine} has the code',
   'pair.code.text': '{machine} asks for the pairing code, to let this device approve for {user}.',
   'pair.code.hint': 'Type it only if the machine and the user are the ones you mean. The machine shows this device’s name before it asks.',
+  'pair.key': 'The machine’s key',
   'pair.same-name': 'Another machine is paired under the name {machine}, with this key. If you have not set it up anew, somebody may want to be taken for it.',
   'pair.code.say': 'Pairing code: {code}. Type it at the terminal of {machine}.',
   'pair.done': 'Paired',

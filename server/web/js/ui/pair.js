@@ -122,7 +122,7 @@ function codeStep(session, context, confirmed) {
       h('p', { class: 'say' }, tt('pair.code.text', { machine: h('strong', { 'data-testid': 'pairing-machine' }, outside(machine)), user: h('strong', { 'data-testid': 'pairing-user' }, outside(session.user ?? '')) })),
       digits(session.code ?? '', 3, 'pairing-code'),
       h('div', { class: 'tear' }, timeLeft(session.endsAt, { total: PAIRING_MS, wall: true, subject: t('pair.title') })),
-      h('dl', { class: 'rows' }, h('div', { class: 'row' }, h('dt', null, t('row.fingerprint')), h('dd', null, fingerprint(session.host?.fingerprint ?? '', 'pairing-fingerprint')))),
+      h('dl', { class: 'rows' }, h('div', { class: 'row' }, h('dt', null, t('pair.key')), h('dd', null, fingerprint(session.host?.fingerprint ?? '', 'pairing-fingerprint')))),
       session.sameName ? sameName(session.sameName, machine) : null,
       h('p', { class: 'hint' }, t('pair.code.hint'))),
     cancelButton(session, context),
@@ -139,11 +139,12 @@ const cancelButton = (session, context) => h('p', { class: 'more' }, h('button',
 /** @param {PairingSession} session @param {Context} context */
 function done(session, context) {
   const machine = session.host?.name ?? '';
-  const tests = context.engine.items.filter((item) => item.request.kind === 'test' && item.machine.id === session.host?.id && (shown(item) || item.answer));
+  // Whoever tries it at once stays on this page.
+  const cards = context.engine.items.filter((item) => item.phase !== 'closed' || (item.request.kind === 'test' && item.machine.id === session.host?.id && (shown(item) || item.answer)));
   return [
     heading(t('pair.done')),
     h('p', { class: 'lead', 'data-testid': 'pairing-done' }, icon('check'), h('span', null, tt('pair.done.text', { machine: h('strong', null, outside(machine)), user: h('strong', null, outside(session.user ?? '')) }))),
-    tests.length ? h('div', { class: 'cards' }, tests.map((item) => card(item, context))) : h('p', { class: 'panel centred' }, icon('bell'), t('pair.ringing')),
+    cards.length ? h('div', { class: 'cards' }, cards.map((item) => card(item, context))) : h('p', { class: 'panel centred' }, icon('bell'), t('pair.ringing')),
     h('ul', { class: 'health' }, pushLine(context)),
     installButton(context),
     single(context, true) ? h('section', { class: 'panel' }, h('h2', null, t('second.title')), h('p', null, tt('second.text', { command: typed('countersign pair USER'), machine: outside(machine) }))) : null,
