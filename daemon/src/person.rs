@@ -1,6 +1,7 @@
 //! Users of this host, as the name service knows them.
 
 use nix::unistd::{Uid, User};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -9,7 +10,12 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// Questions at once. One that hangs keeps its place until the name service answers, so that a
 /// broken directory server costs at most this many threads.
-static PLACES: Semaphore = Semaphore::const_new(8);
+const MOST: usize = 8;
+
+thread_local! {
+    /// The daemon has one thread that asks; each test has its own.
+    static PLACES: Arc<Semaphore> = Arc::new(Semaphore::new(MOST));
+}
 
 /// A user of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +65,8 @@ async fn ask(
     question: impl FnOnce() -> nix::Result<Option<User>> + Send + 'static,
 ) -> Result<Option<Person>, LookupError> {
     let answer = async {
-        let place = PLACES.acquire().await.map_err(|_| LookupError::Broken)?;
+        let places = PLACES.with(Arc::clone);
+        let place = places.acquire_owned().await.map_err(|_| LookupError::Broken)?;
         let task = tokio::task::spawn_blocking(move || {
             let answer = question();
             drop(place);

@@ -75,16 +75,23 @@ impl Stage {
         Self(Builder::new_current_thread().enable_all().start_paused(true).build().unwrap())
     }
 
-    /// Plays a story; what is wrong with what came of it, and what the daemon said.
+    /// Plays a story to its end, and adds up what it came to.
     fn play(&self, story: &Story) -> Result<Seen, String> {
+        self.act(story, async |mut world| {
+            world.finish().await;
+            world.seen
+        })
+    }
+
+    /// Plays a story; what is wrong with what came of it, and what the daemon said.
+    fn act<T>(&self, story: &Story, end: impl AsyncFnOnce(World) -> T) -> Result<T, String> {
         let said = RefCell::new(Said::default());
         let play = async {
             let mut world = World::new(story.policy.config(), &said).await;
             for one in &story.moves {
                 world.make(one).await;
             }
-            world.finish().await;
-            world.seen
+            end(world).await
         };
         catch_unwind(AssertUnwindSafe(|| LocalSet::new().block_on(&self.0, play))).map_err(|panic| {
             let why = panic.downcast_ref::<String>().cloned();

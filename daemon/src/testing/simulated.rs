@@ -58,6 +58,8 @@ pub(crate) struct Simulated {
     fates: RefCell<VecDeque<Fate>>,
     pub(crate) arrived: RefCell<Vec<Arrived>>,
     stream: RefCell<Option<UnboundedSender<Event>>>,
+    /// Streams that were opened.
+    pub(crate) streams: Cell<u32>,
     /// Decisions that it keeps for the host, with their numbers.
     kept: RefCell<Vec<(usize, Sealed)>>,
     /// Numbers of the decisions that went down the stream, and when.
@@ -185,6 +187,7 @@ impl Simulated {
         let (down, events) = unbounded_channel();
         let _ = down.send(Event::Hello(Hello { server: "simulated".into(), epoch: String::new() }));
         *self.stream.borrow_mut() = Some(down);
+        self.streams.set(self.streams.get() + 1);
         for (number, sealed) in self.kept.borrow().iter() {
             self.deliver(*number, sealed);
         }

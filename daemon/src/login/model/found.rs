@@ -50,3 +50,20 @@ fn who_hangs_up_while_the_request_is_posted_is_not_asked_about_again() {
     let slow = Move::Next(Fate::Late(1_900));
     plays([&back[..], &[slow, Move::Type(0, Typed::Nothing), Move::HangUp(0)]].concat());
 }
+
+/// It came back four times a second for as long as the server liked, and wrote two lines each time.
+#[test]
+fn a_server_that_takes_streams_and_breaks_them_is_not_hammered() {
+    let minutes = || (0..1_200).flat_map(|_| [Move::Cut, Move::Wait(500)]);
+    let streams = |moves| {
+        let story = Story { policy: USUAL, moves };
+        Stage::new().act(&story, async |world| world.relay.streams.get()).unwrap()
+    };
+    assert!(streams(minutes().collect()) < 30);
+    // Who waits is worth a try a second; and one that was well for a while is tried at once.
+    let login = Move::Begin(Program::SshdSession, false);
+    let while_waiting = [login, Move::Cut, Move::Wait(3_000)];
+    assert!((2..6).contains(&streams(while_waiting.to_vec())));
+    let well = (0..10).flat_map(|_| [Move::Wait(11_000), Move::Cut, Move::Wait(300)]);
+    assert_eq!(streams(well.collect()), 11);
+}
