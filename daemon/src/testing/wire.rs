@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -90,17 +89,11 @@ struct Shared {
     harms: Mutex<VecDeque<Harm>>,
     /// Counts up when all connections are to end.
     cut: watch::Sender<u32>,
-    /// Bytes that went to the host.
-    carried: AtomicU64,
 }
 
 impl Wire {
     pub(crate) async fn before(server: SocketAddr) -> Self {
-        let shared = Arc::new(Shared {
-            harms: Mutex::default(),
-            cut: watch::channel(0).0,
-            carried: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared { harms: Mutex::default(), cut: watch::channel(0).0 });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let wire = Arc::clone(&shared);
@@ -124,10 +117,6 @@ impl Wire {
         self.shared.harms.lock().unwrap().clear();
         self.shared.cut.send_modify(|number| *number += 1);
     }
-
-    pub(crate) fn carried(&self) -> u64 {
-        self.shared.carried.load(Ordering::Relaxed)
-    }
 }
 
 async fn connection(wire: Arc<Shared>, near: TcpStream, far: TcpStream) {
@@ -142,7 +131,7 @@ async fn connection(wire: Arc<Shared>, near: TcpStream, far: TcpStream) {
     let (far_read, far_write) = far.into_split();
     tokio::select! {
         () = carry(near_read, far_write) => {}
-        () = spoil(&wire, far_read, near_write, harm) => {}
+        () = spoil(far_read, near_write, harm) => {}
         _ = cut.changed() => {}
     }
 }
@@ -156,7 +145,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
     }
 }
 
-async fn spoil(wire: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, harm: Option<Harm>) {
+async fn spoil(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, harm: Option<Harm>) {
     let (mut chunk, mut carried, mut harm) = ([0; CHUNK], 0_usize, harm);
     while let Ok(length @ 1..) = from.read(&mut chunk).await {
         let mut bytes = chunk[..length].to_vec();
@@ -192,7 +181,6 @@ async fn spoil(wire: &Shared, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, h
             }
             harm = None;
         }
-        wire.carried.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if to.write_all(&bytes).await.is_err() {
             return;
         }
