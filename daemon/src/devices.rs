@@ -377,7 +377,7 @@ mod tests {
         assert!(first.is_err() && added.is_err());
         put_back.await.unwrap();
         let left = |devices: &Devices| devices.for_user("alice").iter().map(Device::id).collect::<Vec<_>>();
-        assert_eq!(left(&devices), [id_a.clone()]);
+        assert_eq!(left(&devices), std::slice::from_ref(&id_a));
         assert_eq!(left(&open(&path).unwrap()), [id_a]);
     }
 

@@ -354,7 +354,7 @@ mod tests {
         let devices = lab.app.devices.for_user("root");
         for wanted in &fingerprints {
             let found: Vec<_> = meant(&devices, wanted).iter().map(|d| d.card.key.fingerprint()).collect();
-            assert_eq!(found, [wanted.clone()]);
+            assert_eq!(found, std::slice::from_ref(wanted));
         }
     }
 

@@ -19,6 +19,7 @@ pub(super) enum Line {
 }
 
 /// What comes down it.
+#[cfg_attr(test, expect(clippy::large_enum_variant, reason = "the small one is of tests alone"))]
 pub(super) enum Incoming {
     Server(Events),
     #[cfg(test)]

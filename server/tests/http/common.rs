@@ -273,7 +273,7 @@ impl Caller {
 
     /// Opens a mailbox.
     pub(crate) async fn mailbox(&self) -> String {
-        let id = countersign_protocol::digest::hex(&random::bytes::<16>());
+        let id = digest::hex(&random::bytes::<16>());
         self.send(Method::PUT, &format!("/v1/mailboxes/{id}"), &()).await.unwrap();
         id
     }
