@@ -21,7 +21,7 @@ use std::time::Duration;
 use countersign_protocol::api::Post;
 use countersign_protocol::message::Sealed;
 use countersign_relay_client::{RelayClient, RelayError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use crate::clock;
@@ -33,6 +33,8 @@ pub use tell::tell;
 
 /// How long a post may take before the server counts as unreachable.
 const POST_TIME: Duration = Duration::from_secs(2);
+/// Posts under way at a time. What waits for its turn waits small: a post under way holds its messages three times.
+const AT_ONCE: usize = 64;
 /// Pause when the server asks to slow down and does not say how long.
 const SLOW_DOWN: Duration = Duration::from_secs(1);
 /// How long a notice is kept for a server that cannot be reached.
@@ -62,6 +64,8 @@ pub struct Relay {
     broken: Notify,
     /// The stream has brought something.
     heard: Notify,
+    /// Turns to post.
+    turns: Semaphore,
     /// Ids of what [`tell`] has to post, first in line first.
     due: RefCell<VecDeque<String>>,
     /// There is something due.
@@ -97,6 +101,7 @@ impl Relay {
             wanted: Notify::new(),
             broken: Notify::new(),
             heard: Notify::new(),
+            turns: Semaphore::new(AT_ONCE),
             due: RefCell::default(),
             due_now: Notify::new(),
             telling: Cell::default(),
@@ -285,16 +290,22 @@ impl Relay {
     async fn send(&self, id: &str) -> Result<bool, Unposted> {
         let unposted = |why: String| Unposted { why, pause: None };
         let line = self.line().ok_or_else(|| unposted("no server is configured".to_owned()))?;
-        let Some((post, what)) = self.message(id) else { return Ok(true) };
-        let known = post.messages.len();
-        let is_open = matches!(what, What::Request { .. });
-        let error = match timeout(POST_TIME, line.post(&post)).await {
-            Ok(Ok(posted)) if posted.unknown.len() < known || !is_open => {
-                self.outbox.borrow_mut().acknowledge(id, what, posted.listening);
-                return Ok(!is_open);
+        let posting = async {
+            let _turn = self.turns.acquire().await;
+            let (post, what) = self.message(id)?;
+            Some((post.messages.len(), what, line.post(&post).await))
+        };
+        let error = match timeout(POST_TIME, posting).await {
+            Ok(None) => return Ok(true),
+            Ok(Some((known, what, Ok(posted)))) => {
+                let is_open = matches!(what, What::Request { .. });
+                if !is_open || posted.unknown.len() < known {
+                    self.outbox.borrow_mut().acknowledge(id, what, posted.listening);
+                    return Ok(!is_open);
+                }
+                unposted("it knows none of the person's devices".to_owned())
             }
-            Ok(Ok(_)) => unposted("it knows none of the person's devices".to_owned()),
-            Ok(Err(error)) => {
+            Ok(Some((_, _, Err(error)))) => {
                 let pause = match &error {
                     RelayError::Limited { retry_after } => Some(retry_after.unwrap_or(SLOW_DOWN)),
                     _ => None,
