@@ -4,7 +4,7 @@ import os
 
 from lab.server import Server
 
-from .rows_daemon import cpu_seconds, rss_mib
+from .stats import cpu_seconds, rss_mib
 from .stage import first
 from .table import Row, limited, number, show
 

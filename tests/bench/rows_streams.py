@@ -3,7 +3,7 @@
 import resource
 import time
 
-from .rows_daemon import cpu_seconds, rss_mib
+from .stats import cpu_seconds, rss_mib
 from .rows_server import generator, server
 from .table import Row, limited, number, show
 

@@ -1,20 +1,16 @@
-"""What the daemon holds and does: idle, and while very many logins wait."""
+"""What the daemon holds while very many logins wait."""
 
 import json
-import re
 import socket
 import time
-from pathlib import Path
 
 from lab.daemon import RUN
 
+from .stats import cpu_seconds, rss_mib
 from .table import Row, limited, number, show
 
-# How long the daemon is watched doing nothing.
-IDLE = 120
-# Logins that wait, and the budgets of the most.
 WAITING = (1_000, 5_000, 10_000)
-IDLE_RSS, WAKE_UPS, WAITING_RSS = 12, 1.0, 200
+LIMIT = 200
 SERVER = """
 [limits]
 messages_per_host = 100000
@@ -25,37 +21,12 @@ pair_rate = 100000
 """
 
 
-def rss_mib(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
-
-
-def switches(pid):
-    """How often its threads have been woken so far."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/status")
-    return sum(int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", task.read_text(), re.M)[1]) for task in tasks)
-
-
-def cpu_seconds(pid):
-    """What all its threads have run so far."""
-    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
-
-
 def measure(stage):
     stack = stage.stack(server={"options": ["--config", _limits(stage)]}, wait="600s")
     watch = stage.answering(stack, watch=True)
     watch.wait_for("connected")
     pid = stack.daemon.process.pid
-    time.sleep(10)
-    before, cpu = switches(pid), cpu_seconds(pid)
-    time.sleep(IDLE)
-    woken = (switches(pid) - before) * 30 / IDLE
-    idle = rss_mib(pid)
-    rows = [
-        limited("daemon, RSS idle", idle, "MiB", IDLE_RSS),
-        limited(f"daemon, wake-ups in 30 s idle (of {IDLE} s)", woken, "", WAKE_UPS),
-        Row("daemon, CPU idle", f"{number((cpu_seconds(pid) - cpu) / IDLE * 3600)} s an hour"),
-    ]
-    return rows + _many(stack, watch, pid, idle)
+    return _many(stack, watch, pid, rss_mib(pid))
 
 
 def _limits(stage):
@@ -78,7 +49,7 @@ def _many(stack, watch, pid, idle):
         rss = rss_mib(pid)
         each = (rss - idle) * 1024 / count
         what = f"daemon, RSS with {count:,} logins waiting"
-        row = limited(what, rss, "MiB", WAITING_RSS) if count == WAITING[-1] else Row(what, show(rss, "MiB"))
+        row = limited(what, rss, "MiB", LIMIT) if count == WAITING[-1] else Row(what, show(rss, "MiB"))
         rows += [row, Row("… each", f"{number(each)} KiB, {number(cost)} µs CPU, {number(took / more * 1e6)} µs until on the phone")]
     rows += _withdrawn(sockets, watch, pid)
     return rows
