@@ -28,8 +28,6 @@ const RECONNECTED: Duration = Duration::from_secs(65);
 const ALL_SAID: Duration = Duration::from_secs(600);
 /// What a daemon that is told to stop gives its logins.
 const STOPPED: Duration = Duration::from_secs(1);
-/// How long a post may take.
-const POSTED: Duration = Duration::from_secs(2);
 /// Prompts that a patient person answers with Enter before they wonder.
 const PATIENCE: u32 = 20;
 
@@ -143,7 +141,7 @@ impl World {
             let id = &known.asked.request.id;
             let first = arrived.iter().find(|post| post.about.iter().any(|about| about.id == *id));
             // Before, the login still waits for the server to hold its request.
-            let is_held = |post: &Arrived| post.acknowledged.is_some() || post.at + POSTED < *at;
+            let is_held = |post: &Arrived| post.acknowledged.is_some();
             if is_waited_for && first.is_some_and(is_held) && self.oracle.tap_must_open(request, *at) {
                 self.due.push(known.login);
             }
