@@ -99,7 +99,9 @@ impl PublicKey {
         if line.len() > MAX_LINE {
             return Err(KeyError::Malformed("the line is too long"));
         }
-        let mut words = line.split_ascii_whitespace();
+        // Blanks as OpenSSH knows them: other white space is a part of a word.
+        let mut words =
+            line.trim_end_matches(['\n', '\r']).split([' ', '\t']).filter(|word| !word.is_empty());
         let name = words.next().ok_or(KeyError::Malformed("the line is empty"))?;
         let encoded = words.next().ok_or(KeyError::Malformed("no base64 after the type"))?;
         let blob = decode_base64(encoded).ok_or(KeyError::Malformed("its base64 is damaged"))?;

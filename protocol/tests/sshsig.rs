@@ -81,7 +81,6 @@ fn other_hashes_and_key_types_are_refused() {
 fn damaged_armor_is_refused() {
     let key = SigningKey::generate();
     let good = sshsig::sign(&key, "x", DATA).unwrap();
-    assert!(sshsig::verify(&good.replace('\n', "\r\n"), "x", DATA).is_ok());
     assert!(sshsig::verify(good.trim_end(), "x", DATA).is_ok());
     let long = format!("{good}{}", "\n".repeat(sshsig::MAX_ARMORED));
     let body: Vec<&str> = good.lines().collect();
@@ -94,6 +93,7 @@ fn damaged_armor_is_refused() {
         &good.replace("-----END", "----END"),
         &format!("x{good}"),
         &format!("{good}x"),
+        &good.replace('\n', "\r\n"),
         &good.replacen('A', "*", 1),
         &long,
         &cut,
@@ -230,6 +230,9 @@ fn faults_are_located_and_what_ssh_keygen_refuses_is_one() {
         "alice valid-after=\"19700101Z\" ",
         "alice valid-after=\"20270101Z\",valid-before=\"20260101Z\" ",
         "\"alice ",
+        // To OpenSSH this is everybody but alice.
+        "*,!\"alice\" ",
+        "\ralice ",
         "alice namespaces=\"n\",",
         ours_alone[0],
         ours_alone[1],

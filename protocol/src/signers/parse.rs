@@ -17,17 +17,25 @@ pub(super) fn lines<T>(
     let mut values = Vec::new();
     let mut faults = Vec::new();
     for (i, line) in file.lines().enumerate() {
-        let line = line.trim_matches([' ', '\t', '\r']);
+        let line = line.trim_start_matches(SPACE).trim_end_matches([' ', '\t', '\r']);
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match read(line) {
+        match inert(line).and_then(&read) {
             Ok(value) => values.push(value),
             Err(message) if faults.len() < MAX_FAULTS => faults.push(LineFault { line: i + 1, message }),
             Err(_) => break,
         }
     }
     if faults.is_empty() { Ok(values) } else { Err(faults) }
+}
+
+/// A line without what OpenSSH reads as its end, or as a blank.
+fn inert(line: &str) -> Result<&str, String> {
+    if line.contains(['\0', '\r']) {
+        return Err("a carriage return or a NUL byte is in it: save the file as plain text".into());
+    }
+    Ok(line)
 }
 
 /// `PRINCIPALS [OPTIONS] TYPE BASE64 [COMMENT]`
@@ -61,7 +69,13 @@ pub(super) fn entry(line: &str) -> Result<Entry, String> {
 fn principals(line: &str) -> Result<(&str, &str), String> {
     let (principals, rest) = match line.strip_prefix('"') {
         Some(quoted) => quoted.split_once('"').ok_or("the quote before the principals is not closed")?,
-        None => word(line),
+        // OpenSSH reads what is in quotes there as if they were not: a pattern would mean something else.
+        None => match word(line) {
+            (word, _) if word.contains('"') => {
+                return Err("a quote is in the principals: put all of them in quotes, or none".into());
+            }
+            unquoted => unquoted,
+        },
     };
     let rest = rest.trim_start_matches(SPACE);
     if principals.is_empty() || rest.is_empty() {

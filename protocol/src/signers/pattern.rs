@@ -1,16 +1,21 @@
 //! OpenSSH's pattern lists: commas, `*`, `?`, and `!` which wins over every match.
 
+/// Longest pattern in bytes. To OpenSSH a list with a longer one matches nothing.
+const MAX_PATTERN: usize = 1022;
+
 /// Whether a comma-separated list of patterns matches.
 pub(super) fn in_list(text: &str, list: &str) -> bool {
     let mut matched = false;
     for item in list.split(',') {
-        if let Some(negated) = item.strip_prefix('!') {
-            if matches(text.as_bytes(), negated.as_bytes()) {
-                return false;
-            }
-        } else if matches(text.as_bytes(), item.as_bytes()) {
-            matched = true;
+        let (negated, pattern) = match item.strip_prefix('!') {
+            Some(pattern) => (true, pattern),
+            None => (false, item),
+        };
+        let matches = matches(text.as_bytes(), pattern.as_bytes());
+        if pattern.len() > MAX_PATTERN || (negated && matches) {
+            return false;
         }
+        matched |= matches;
     }
     matched
 }
@@ -74,6 +79,12 @@ mod tests {
         ] {
             assert!(!in_list(text, list), "{text} {list}");
         }
+    }
+
+    #[test]
+    fn a_list_with_too_long_a_pattern_matches_nothing() {
+        assert!(in_list("alice", &format!("alice,{}", "*".repeat(MAX_PATTERN))));
+        assert!(!in_list("alice", &format!("alice,{}", "*".repeat(MAX_PATTERN + 1))));
     }
 
     #[test]
