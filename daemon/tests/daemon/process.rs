@@ -38,7 +38,8 @@ fn the_host_key_and_the_sockets_outlive_a_crash() {
     let daemon = place.start(&[]);
     assert_eq!(key(&place), first);
     let (status, took, said) = daemon.end();
-    assert!(status.success() && took < Duration::from_millis(1500), "{took:?} {said}");
+    // Nothing waits: far from what systemd allows, also on a busy machine.
+    assert!(status.success() && took < Duration::from_secs(15), "{took:?} {said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) const GOOD: &str = "server = \"http://127.0.0.1:1\"\n";
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test waits for what has to come, however busy the machine is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with etc, lib and run for a daemon.
 pub(crate) struct Place {
@@ -72,8 +73,10 @@ impl Place {
         for (key, value) in variables {
             command.env(key, value);
         }
-        let daemon = Daemon { child: command.spawn().unwrap(), place: self };
-        self.told("READY=1");
+        let mut daemon = Daemon { child: command.spawn().unwrap(), place: self };
+        if let Err(told) = self.hear("READY=1") {
+            panic!("READY=1 was not told, but {told:?}; it said: {}", daemon.last_words());
+        }
         daemon
     }
 
@@ -85,12 +88,29 @@ impl Place {
 
     /// Waits until systemd would have been told this.
     pub(crate) fn told(&self, wanted: &str) {
-        let mut buffer = [0; 4096];
+        if let Err(told) = self.hear(wanted) {
+            panic!("{wanted} was not told, but {told:?}");
+        }
+    }
+
+    /// The same; what it was told instead.
+    fn hear(&self, wanted: &str) -> Result<(), Vec<String>> {
+        let (mut buffer, mut told) = ([0; 4096], Vec::new());
         loop {
-            let length = self.notify.recv(&mut buffer).unwrap_or_else(|_| panic!("{wanted} was not told"));
-            if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == wanted) {
-                return;
+            let length = match self.notify.recv(&mut buffer) {
+                Ok(length) => length,
+                // A wait with a time limit is not taken up again by the kernel, whatever has disturbed it.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    told.push(error.to_string());
+                    return Err(told);
+                }
+            };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.lines().any(|line| line == wanted) {
+                return Ok(());
             }
+            told.push(text);
         }
     }
 
@@ -130,6 +150,15 @@ impl Daemon<'_> {
         self.child.wait().unwrap();
     }
 
+    /// Ends it for good: all it said.
+    fn last_words(&mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
     /// A line of `/proc/PID/status`.
     pub(crate) fn status(&self, key: &str) -> String {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -156,7 +185,11 @@ impl Peer {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        self.0.get_mut().write_all(bytes).unwrap();
+        match self.0.get_mut().write_all(bytes) {
+            // A daemon that refuses a connection says so and closes without reading: its answer is there.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.unwrap(),
+        }
     }
 
     /// The next frame's JSON; empty when the daemon has closed.

@@ -31,7 +31,7 @@ use crate::{login, relay};
 /// The one user whom every machine has.
 const USER: &str = "root";
 const CODE: &str = "482913";
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A daemon with a paired phone.
 struct Scene {
