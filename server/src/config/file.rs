@@ -1,0 +1,66 @@
+//! The file as it is written.
+
+use super::{ConfigError, Limits, LogLevel, Push, TlsFiles};
+use countersign_protocol::text::is_active;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Longest configuration file in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// What may stand in it; what is missing has its default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) origin: Option<String>,
+    pub(super) database: Option<PathBuf>,
+    pub(super) tls: Option<TlsFiles>,
+    #[serde(default)]
+    pub(super) domain: Vec<String>,
+    pub(super) acme_contact: Option<String>,
+    pub(super) acme_directory: Option<String>,
+    pub(super) acme_ca: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) behind_proxy: bool,
+    pub(super) web: Option<bool>,
+    #[serde(default)]
+    pub(super) app_origins: Vec<String>,
+    #[serde(default)]
+    pub(super) log: LogLevel,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) push: Push,
+}
+
+impl File {
+    /// Reads it.
+    pub(super) fn open(path: &Path) -> Result<Self, ConfigError> {
+        parse(&read(path)?, path)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let fail = |why: String| ConfigError(format!("{}: {why}", path.display()));
+    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+    if size > MAX_FILE {
+        return Err(fail(format!("longer than {MAX_FILE} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))
+}
+
+fn parse(source: &str, path: &Path) -> Result<File, ConfigError> {
+    toml::from_str(source).map_err(|error: toml::de::Error| {
+        // It draws the line, whatever stands there; the caret below has to stay in its place.
+        let inert = |c| match c {
+            '\n' => c,
+            '\t' => ' ',
+            c if is_active(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        };
+        let told: String = error.to_string().trim_end().chars().map(inert).collect();
+        ConfigError(format!("{}: {told}", path.display()))
+    })
+}
