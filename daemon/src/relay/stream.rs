@@ -24,6 +24,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE_WAITING: Duration = Duration::from_secs(1);
 /// A stream that ends sooner has not shown that the server is well.
 const STEADY: Duration = Duration::from_secs(10);
+/// Longest pause after such a one: the server is there, and the next login should find it.
+const LONGEST_PAUSE_SHAKY: Duration = Duration::from_secs(2);
 /// While a login waits, a stream that brings nothing for this long is dead: comments come every second.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -56,9 +58,8 @@ pub async fn run(app: Rc<App>) {
         *app.relay.link.borrow_mut() = Link::Down(why.clone());
         app.logins.link_lost();
         if was_up {
-            if clock::boot().saturating_sub(began) >= STEADY {
-                pause = FIRST_PAUSE;
-            }
+            let is_steady = clock::boot().saturating_sub(began) >= STEADY;
+            pause = if is_steady { FIRST_PAUSE } else { pause.min(LONGEST_PAUSE_SHAKY) };
             app.log.warning(&format!("the server is gone: {why}"));
         } else if pause == FIRST_PAUSE {
             app.log.warning(&format!("the server cannot be reached: {why}"));

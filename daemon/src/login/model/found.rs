@@ -59,7 +59,8 @@ fn a_server_that_takes_streams_and_breaks_them_is_not_hammered() {
         let story = Story { policy: USUAL, moves };
         Stage::new().act(&story, async |world| world.relay.streams.get()).unwrap()
     };
-    assert!(streams(minutes().collect()) < 30);
+    // Every two seconds at most: its next login should find the server all the same.
+    assert!(streams(minutes().collect()) < 400);
     // Who waits is worth a try a second; and one that was well for a while is tried at once.
     let login = Move::Begin(Program::SshdSession, false);
     let while_waiting = [login, Move::Cut, Move::Wait(3_000)];
