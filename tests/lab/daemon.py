@@ -1,6 +1,7 @@
 """countersignd, with its configuration, its sockets and its audit trail at their usual places."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -67,11 +68,17 @@ class Daemon:
     def start(self, expect_ready=True):
         argv = [paths.DAEMON, "--user", "countersign", "--config", self.config]
         argv += ["--state", self.state, "--run", self.run]
+        # An earlier one may have left its sockets.
+        before = self._bound()
         self.process = Process("countersignd", argv, self.directory / "countersignd.log")
-        wait_until(lambda: not self.process.alive() or (self.run / "pam.sock").exists(), 5, "the daemon binds its sockets")
+        wait_until(lambda: not self.process.alive() or self._bound() != before, 5, "the daemon binds its sockets")
         if expect_ready:
             assert self.process.alive(), self.process.log()
         return self
+
+    def _bound(self):
+        sockets = [self.run / "pam.sock", self.run / "self.sock"]
+        return [path.lstat().st_ino for path in sockets if os.path.lexists(path)]
 
     def reload(self):
         self.process.popen.send_signal(signal.SIGHUP)
