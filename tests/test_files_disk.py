@@ -264,6 +264,9 @@ def test_a_daemon_that_is_killed_at_any_moment_has_done_what_it_said(stack):
         if opened:
             assert left() == before - 1 and not opens(code), "it opened twice"
 
+        if number % 8 == 7:
+            # The server lets a host open so many mailboxes in ten seconds.
+            time.sleep(11 if ROUNDS > 8 else 0)
         phone = stack.approver("alice", f"phone{number}")
         phone.stop()
         revoke = manage("Revoke", user="alice", device=phone.name)
