@@ -1,6 +1,6 @@
 //! What the command prints, and how it ends.
 
-use countersign_protocol::text::escape;
+use countersign_protocol::text::{escape, escape_json};
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -67,23 +67,8 @@ impl Output {
     /// # Errors
     /// When nobody reads it.
     pub fn object(self, value: &impl Serialize) -> Outcome {
-        let mut text =
-            serde_json::to_string(value).map_err(|e| Failure::broken("cannot write the answer", e))?;
-        // JSON escapes C0 only; a terminal acts on C1, DEL and the bidirectional controls as well.
-        if text.chars().any(countersign_protocol::text::is_active) {
-            text = text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
-                if countersign_protocol::text::is_active(c) {
-                    let mut units = [0u16; 2];
-                    for unit in c.encode_utf16(&mut units) {
-                        out.push_str(&format!("\\u{unit:04x}"));
-                    }
-                } else {
-                    out.push(c);
-                }
-                out
-            });
-        }
-        self.lines(&text)
+        let text = serde_json::to_string(value).map_err(|e| Failure::broken("cannot write the answer", e))?;
+        self.lines(&escape_json(&text))
     }
 
     /// Prints either the object or the words, whichever was asked for.

@@ -39,6 +39,8 @@ struct Watched<T> {
     path: PathBuf,
     owner: Owner,
     parse: fn(&str) -> Result<T, Vec<LineFault>>,
+    /// What a fault in it means.
+    then: &'static str,
     seen: RefCell<Option<Seen<T>>>,
 }
 
@@ -56,8 +58,11 @@ impl Approvers {
     pub fn new((administrator, root): (&Path, Owner), (own, owner): (&Path, Owner), log: Log) -> Self {
         let file = |name| OwnFile { path: own.join(name), store: Store::new(&own.join(name)) };
         let own = OwnFiles { approvers: file("approvers"), revoked: file("revoked"), owner };
-        let allowed = |path: PathBuf, owner| Watched::new(path, owner, AllowedSigners::parse);
-        let revoked = |path: PathBuf, owner| Watched::new(path, owner, Revoked::parse);
+        let allowed = |path: PathBuf, owner| {
+            Watched::new(path, owner, AllowedSigners::parse, "nobody can approve by this file")
+        };
+        let revoked =
+            |path: PathBuf, owner| Watched::new(path, owner, Revoked::parse, "nobody can approve at all");
         Self {
             allowed: [
                 allowed(administrator.join("approvers"), root),
@@ -210,14 +215,20 @@ impl OwnFiles {
 }
 
 impl<T: Default> Watched<T> {
-    fn new(path: PathBuf, owner: Owner, parse: fn(&str) -> Result<T, Vec<LineFault>>) -> Self {
-        Self { path, owner, parse, seen: RefCell::new(None) }
+    fn new(
+        path: PathBuf,
+        owner: Owner,
+        parse: fn(&str) -> Result<T, Vec<LineFault>>,
+        then: &'static str,
+    ) -> Self {
+        Self { path, owner, parse, then, seen: RefCell::new(None) }
     }
 
     /// The file's content as it is now. A missing file is an empty one.
     fn content(&self, log: &Log) -> Content<T> {
-        // Before reading: a change in between is seen the next time.
-        let version = files::version(&self.path);
+        // Before reading: a change in between is seen the next time. Where it cannot be seen whether there is
+        // a file, what was known before says nothing.
+        let Ok(version) = files::version(&self.path) else { return self.read(log) };
         let mut seen = self.seen.borrow_mut();
         if let Some(seen) = seen.as_ref()
             && seen.version == version
@@ -235,13 +246,13 @@ impl<T: Default> Watched<T> {
             Ok(text) => text,
             Err(FileFault::Missing) => return Ok(Rc::new(T::default())),
             Err(fault) => {
-                log.error(&format!("{path}: {fault}; nobody can approve by this file"));
+                log.error(&format!("{path}: {fault}; {}", self.then));
                 return Err(());
             }
         };
         (self.parse)(&text).map(Rc::new).map_err(|faults| {
             for fault in faults {
-                log.error(&format!("{path}: {fault}; nobody can approve by this file"));
+                log.error(&format!("{path}: {fault}; {}", self.then));
             }
         })
     }
@@ -427,5 +438,22 @@ mod tests {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         assert!(place.may("alice", &key).is_err());
         assert!(place.approvers.add("alice", key.public_key(), "").await.is_err());
+    }
+
+    /// No file of revoked keys is one thing, not to know whether there is one another.
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_looked_into_is_not_an_empty_one() {
+        let place = Place::new();
+        let key = SigningKey::generate();
+        place.approvers.add("alice", key.public_key(), "").await.unwrap();
+        assert_eq!(place.may("alice", &key), Ok(()));
+        let etc = place.folder.path().join("etc");
+        std::fs::remove_dir(&etc).unwrap();
+        std::fs::write(&etc, "").unwrap();
+        assert!(place.may("alice", &key).unwrap_err().contains("nobody may approve"));
+        assert!(place.approvers.is_revoked(key.public_key()));
+        std::fs::remove_file(&etc).unwrap();
+        std::fs::create_dir(&etc).unwrap();
+        assert_eq!(place.may("alice", &key), Ok(()));
     }
 }

@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -31,6 +31,7 @@ pub enum Durability {
 /// The file, and the end of its chain.
 #[derive(Debug)]
 pub struct Audit {
+    path: PathBuf,
     file: Arc<File>,
     end: RefCell<End>,
     /// Whether something was written that the disk may not hold.
@@ -87,6 +88,7 @@ impl Audit {
             move_aside(&mut file, length, path)?;
         }
         let audit = Self {
+            path: path.to_owned(),
             file: Arc::new(file),
             end: RefCell::new(End { chain, length, broken: None }),
             unsynced: Cell::new(false),
@@ -100,21 +102,23 @@ impl Audit {
         Ok(audit)
     }
 
-    /// Writes a record; `version`, `seq`, `previous` and `at_ms` are set here.
+    /// Writes a record; `version`, `seq`, `previous` and `at_ms` are set here. Gives its number and
+    /// its line's digest, `17:4f…`: a log on another machine that has them shows when the file was cut
+    /// after it.
     ///
     /// # Errors
     /// When it could not be written, or could not be synced and was to be at once: then what it is
-    /// about must not happen.
-    pub async fn append(&self, record: Record, durability: Durability) -> io::Result<()> {
-        self.write(record)?;
+    /// about must not happen. Names the file.
+    pub async fn append(&self, record: Record, durability: Durability) -> io::Result<String> {
+        let written = self.write(record).map_err(|error| self.named(&error))?;
         match durability {
-            Durability::Now => self.sync().await,
+            Durability::Now => self.sync().await?,
             Durability::Later => {
                 self.unsynced.set(true);
                 self.written.notify_one();
-                Ok(())
             }
         }
+        Ok(written)
     }
 
     /// Syncs what was written, a moment after it was. Never comes back by itself.
@@ -136,12 +140,6 @@ impl Audit {
         if self.unsynced.replace(false) { self.sync().await } else { Ok(()) }
     }
 
-    /// Digest of the last line, to be kept elsewhere.
-    #[must_use]
-    pub fn head(&self) -> String {
-        self.end.borrow().chain.head().to_owned()
-    }
-
     /// As after a disk that failed.
     #[cfg(test)]
     pub(crate) fn breaks_for_tests(&self) {
@@ -156,11 +154,18 @@ impl Audit {
             // The kernel forgets what it could not write: a later sync would say nothing of it.
             self.end.borrow_mut().broken = Some(error.to_string());
         }
-        synced
+        synced.map_err(|error| self.named(&error))
     }
 
-    fn write(&self, mut record: Record) -> io::Result<()> {
+    fn named(&self, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+    }
+
+    fn write(&self, mut record: Record) -> io::Result<String> {
         let mut end = self.end.borrow_mut();
+        if end.broken.is_none() {
+            end.broken = tampered(&self.file, end.length)?;
+        }
         if let Some(why) = &end.broken {
             return Err(io::Error::other(format!("{why}; restart countersignd when that is repaired")));
         }
@@ -178,8 +183,21 @@ impl Audit {
         }
         end.chain = chain;
         end.length += line.len() as u64;
-        Ok(())
+        Ok(format!("{}:{}", end.chain.last(), end.chain.head()))
     }
+}
+
+/// What somebody else has done to the file since the last record, if anything: a record that goes into a
+/// file that is gone, or after a gap, would be written for nobody.
+fn tampered(file: &File, length: u64) -> io::Result<Option<String>> {
+    let data = file.metadata()?;
+    Ok(match (data.nlink(), data.len()) {
+        (0, _) => Some("the file was removed".into()),
+        (_, found) if found != length => {
+            Some(format!("somebody else has changed the file: {found} bytes where {length} were written"))
+        }
+        _ => None,
+    })
 }
 
 /// What the torn file's name ends in, before the time.
@@ -253,6 +271,10 @@ mod tests {
             std::fs::read_to_string(self.file()).unwrap()
         }
 
+        fn text_if_any(&self) -> Option<String> {
+            std::fs::read_to_string(self.file()).ok()
+        }
+
         fn torn(&self) -> Vec<Vec<u8>> {
             let files = std::fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
             let torn = files.filter(|path| path.to_string_lossy().contains(".torn-"));
@@ -279,7 +301,9 @@ mod tests {
         let text = place.text();
         let chain = audit::verify(Chain::new(), text.lines()).unwrap();
         assert_eq!(chain.last(), 6);
-        assert_eq!(place.open().unwrap().head(), chain.head());
+        let last = place.open().unwrap().append(event("c"), Durability::Later).await.unwrap();
+        let chain = audit::verify(chain, place.text().lines().skip(6)).unwrap();
+        assert_eq!(last, format!("7:{}", chain.head()));
         let mode = std::fs::metadata(place.file()).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(place.torn().is_empty());
@@ -344,12 +368,14 @@ mod tests {
         let audit = place.open().unwrap();
         append(&audit, "first").await;
         let full = Audit {
+            path: "/dev/full".into(),
             file: Arc::new(OpenOptions::new().append(true).open("/dev/full").unwrap()),
             end: RefCell::new(End { chain: Chain::new(), length: 0, broken: None }),
             unsynced: Cell::new(false),
             written: Notify::new(),
         };
-        assert!(full.append(event("x"), Durability::Later).await.is_err());
+        let error = full.append(event("x"), Durability::Later).await.unwrap_err();
+        assert!(error.to_string().starts_with("/dev/full: No space left"), "{error}");
         // Half a record that cannot be taken back ends it: a device has no length to set.
         assert!(
             full.append(event("x"), Durability::Later).await.unwrap_err().to_string().contains("restart")
@@ -362,6 +388,43 @@ mod tests {
         );
         append(&audit, "second").await;
         assert_eq!(audit::verify(Chain::new(), place.text().lines()).unwrap().last(), 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_into_a_file_that_somebody_has_removed_or_changed() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 4] = [
+            ("removed", |path| std::fs::remove_file(path).unwrap()),
+            ("another", |path| {
+                std::fs::rename(path, files::beside(path, ".1")).unwrap();
+                std::fs::remove_file(files::beside(path, ".1")).unwrap();
+                std::fs::write(path, "").unwrap();
+            }),
+            ("emptied", |path| File::options().write(true).open(path).unwrap().set_len(0).unwrap()),
+            ("added to", |path| {
+                File::options().append(true).open(path).unwrap().write_all(b"{}\n").unwrap();
+            }),
+        ];
+        for (name, change) in changes {
+            let place = Place::new();
+            let audit = place.open().unwrap();
+            append(&audit, "a").await;
+            change(&place.file());
+            let before = place.text_if_any();
+            for _ in 0..2 {
+                let error = audit.append(event("b"), Durability::Now).await.unwrap_err().to_string();
+                assert!(error.contains("audit.jsonl: ") && error.contains("restart"), "{name}: {error}");
+            }
+            assert_eq!(place.text_if_any(), before, "{name}");
+        }
+        // Where it was only moved, its records are where it is now.
+        let place = Place::new();
+        let audit = place.open().unwrap();
+        append(&audit, "a").await;
+        let moved = files::beside(&place.file(), ".1");
+        std::fs::rename(place.file(), &moved).unwrap();
+        append(&audit, "b").await;
+        assert_eq!(std::fs::read_to_string(moved).unwrap().lines().count(), 2);
     }
 
     #[tokio::test(start_paused = true)]

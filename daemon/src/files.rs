@@ -26,7 +26,7 @@ pub enum FileFault {
     /// It is a link, which could lead anywhere.
     #[error("it is a symbolic link; put the file itself there")]
     Link,
-    /// It is a directory, a pipe or a device.
+    /// It is a directory, a pipe, a socket or a device.
     #[error("it is not a regular file")]
     NotAFile,
     /// It is somebody else's.
@@ -61,17 +61,22 @@ pub struct Version {
     device: u64,
 }
 
-/// The version of the file that is there now; `None` when there is none or it cannot be seen.
-#[must_use]
-pub fn version(path: &Path) -> Option<Version> {
-    let data = std::fs::symlink_metadata(path).ok()?;
-    Some(Version {
+/// The version of the file that is there now; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be seen whether there is one.
+pub fn version(path: &Path) -> io::Result<Option<Version>> {
+    let data = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        data => data?,
+    };
+    Ok(Some(Version {
         modified: (data.mtime(), data.mtime_nsec()),
         changed: (data.ctime(), data.ctime_nsec()),
         size: data.size(),
         inode: data.ino(),
         device: data.dev(),
-    })
+    }))
 }
 
 /// Reads a file that belongs to root or to `owner` and that nobody else can write.
@@ -85,6 +90,7 @@ pub fn read_trusted(path: &Path, owner: Owner, max: usize) -> Result<String, Fil
         match error.raw_os_error() {
             Some(code) if code == nix::Error::ELOOP as i32 => FileFault::Link,
             Some(code) if code == nix::Error::ENOENT as i32 => FileFault::Missing,
+            Some(code) if code == nix::Error::ENXIO as i32 => FileFault::NotAFile,
             Some(code) if code == nix::Error::EACCES as i32 => FileFault::Unreadable(geteuid().as_raw()),
             _ => FileFault::Io(error),
         }

@@ -247,18 +247,20 @@ impl Session {
     }
 }
 
-/// Writes what is done by a manager's call: to the log, and to the audit so that the disk holds it.
+/// Writes what is done by a manager's call: to the audit so that the disk holds it, and to the log.
 pub(crate) async fn write_record(app: &App, mut record: Record) -> Answer<()> {
     record.host = Some(app.host.name.clone());
+    let written = app.audit.append(record.clone(), Durability::Now).await;
+    let written = written
+        .map_err(|error| Refusal::fault(format!("not done, since the audit cannot be written: {error}")))
+        .inspect_err(|Refusal(_, why)| app.log.error(&format!("{}: {why}", record.event)))?;
     let mut pairs = Vec::new();
     for (key, value) in [("user", &record.user), ("device", &record.device), ("reason", &record.reason)] {
         pairs.extend(value.as_deref().map(|value| (key, value)));
     }
+    pairs.push(("audit", &written));
     app.log.line(Level::Notice, &record.event, &pairs);
-    app.audit
-        .append(record, Durability::Now)
-        .await
-        .map_err(|error| Refusal::fault(format!("not done, since the audit cannot be written: {error}")))
+    Ok(())
 }
 
 /// Who called, for the audit.

@@ -18,7 +18,7 @@ use crate::sockets::{self, Sockets};
 use crate::{host_key, listen, privileges, service_manager};
 use countersign_protocol::keys::{Signer, SigningKey};
 use countersign_relay_client::{RelayClient, Server};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::{Uid, User, chown, geteuid};
 use std::cell::RefCell;
 use std::fs::File;
@@ -137,7 +137,17 @@ fn make_state(state: &Path, user: Option<&User>) -> io::Result<()> {
 /// Two daemons on one state would tear the audit's chain.
 fn lock(state: &Path) -> io::Result<Flock<File>> {
     let path = state.join("lock");
-    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+    // Without blocking: a pipe in the file's place must not stop the daemon.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let opened = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits())
+        .open(&path);
+    let file =
+        opened.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
         .map_err(|_| io::Error::other(format!("{}: another countersignd runs on it", path.display())))
 }
@@ -154,10 +164,14 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
 
     let audit = paths.own("audit");
     match std::fs::DirBuilder::new().mode(0o700).create(&audit) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(io::Error::new(error.kind(), format!("{}: {error}", audit.display())));
+        }
         _ => {}
     }
-    let client = config.as_deref().and_then(|config| client(config, &key, administrator, &log));
+    let client = config
+        .as_deref()
+        .and_then(|config| client(config, &key, administrator).map_err(|why| log.error(&why)).ok());
     let budget = Rc::new(Budget::open(&paths.own("budget.json"), own)?);
     Ok(App {
         approvers: Approvers::new((paths.administrator(), administrator), (&paths.state, own), log.clone()),
@@ -233,31 +247,48 @@ fn reload(loaded: &mut Loaded, paths: &Paths, administrator: Owner, log: &Log) -
     match loaded.reload(&paths.config, administrator) {
         Ok(config) => Some(config),
         Err(faults) => {
-            let then = match loaded.good {
-                Some(_) => "the policy that was read before stays in force",
-                None => "every login is refused until it is repaired and read again (SIGHUP)",
-            };
             for line in faults.lines {
                 log.error(&line);
             }
-            log.error(&format!("{} is faulty: {then}", paths.config.display()));
+            log.error(&format!("{} is faulty: {}", paths.config.display(), consequence(loaded)));
             log.drawing(&faults.drawings);
             None
         }
     }
 }
 
+/// What a fault means for logins.
+fn consequence(loaded: &Loaded) -> &'static str {
+    match loaded.good {
+        Some(_) => "the policy that was read before stays in force",
+        None => "every login is refused until it is repaired and read again (SIGHUP)",
+    }
+}
+
 fn read_again(app: &App) {
     let before = app.config().ok();
-    let read = reload(&mut app.config.borrow_mut(), &app.paths, app.administrator, &app.log);
+    let mut loaded = app.config.borrow().clone();
+    let read = reload(&mut loaded, &app.paths, app.administrator, &app.log);
+    // Also for the same names: the certificates in the file may be others.
+    let renewed = read.as_ref().filter(|config| {
+        before.as_ref().is_none_or(|before| before.server != config.server || config.server_ca.is_some())
+    });
+    match renewed.map(|config| client(config, &app.host.key, app.administrator)).transpose() {
+        Ok(Some(client)) => app.relay.set_client(Some(client)),
+        Ok(None) => {}
+        // Of what was in force, its connection is a part.
+        Err(why) => {
+            let mut kept = app.config.borrow_mut();
+            app.log.error(&format!("{why}; {}", consequence(&kept)));
+            kept.faults = vec![why];
+            return;
+        }
+    }
+    *app.config.borrow_mut() = loaded;
     let Some(config) = read else { return };
     app.log.notice("the policy was read again and is in force");
     if host_name(Some(&config)) != app.host.name {
         app.log.warning("host_name has changed: phones see the new one after a restart of countersignd");
-    }
-    // Also for the same names: the certificates in the file may be others.
-    if before.is_none_or(|before| before.server != config.server || config.server_ca.is_some()) {
-        app.relay.set_client(client(&config, &app.host.key, app.administrator, &app.log));
     }
 }
 
@@ -268,28 +299,19 @@ fn host_name(config: Option<&Config>) -> String {
     if name.is_empty() { "a host without a name".into() } else { name.into() }
 }
 
-/// The client of the server's interface; `None`, and told, when it cannot be made.
-fn client(
-    config: &Config,
-    key: &Arc<SigningKey>,
-    administrator: Owner,
-    log: &Log,
-) -> Option<Arc<RelayClient>> {
-    let made = || -> Result<RelayClient, String> {
-        let ca_pem = match &config.server_ca {
-            None => None,
-            Some(path) => {
-                let text = crate::files::read_trusted(path, administrator, MAX_CERTIFICATES)
-                    .map_err(|fault| format!("server_ca: {}: {fault}", path.display()))?;
-                Some(text.into_bytes())
-            }
-        };
-        let server = Server { origin: config.server.clone(), ca_pem };
-        let signer = Arc::clone(key) as Arc<dyn Signer>;
-        RelayClient::new_calm(server, signer).map_err(|error| error.to_string())
+/// The client of the server's interface.
+fn client(config: &Config, key: &Arc<SigningKey>, administrator: Owner) -> Result<Arc<RelayClient>, String> {
+    let ca_pem = match &config.server_ca {
+        None => None,
+        Some(path) => {
+            let text = crate::files::read_trusted(path, administrator, MAX_CERTIFICATES)
+                .map_err(|fault| format!("server_ca: {}: {fault}", path.display()))?;
+            Some(text.into_bytes())
+        }
     };
-    made()
-        .map_err(|why| log.error(&format!("no connection to {} is possible: {why}", config.server)))
-        .ok()
-        .map(Arc::new)
+    let server = Server { origin: config.server.clone(), ca_pem };
+    let signer = Arc::clone(key) as Arc<dyn Signer>;
+    let client = RelayClient::new_calm(server, signer)
+        .map_err(|error| format!("no connection to {} is possible: {error}", config.server))?;
+    Ok(Arc::new(client))
 }

@@ -181,6 +181,8 @@ impl Chain {
         record.seq = self.last.checked_add(1).ok_or(ChainFault::Last)?;
         record.previous.clone_from(&self.head);
         let line = serde_json::to_string(&record).map_err(|e| ChainFault::Malformed(e.to_string()))?;
+        // The file is looked at with other tools, too.
+        let line = text::escape_json(&line).into_owned();
         if line.len() > MAX_LINE {
             return Err(ChainFault::TooLong);
         }

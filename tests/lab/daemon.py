@@ -1,8 +1,10 @@
 """countersignd, with its configuration, its sockets and its audit trail at their usual places."""
 
 import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -67,11 +69,24 @@ class Daemon:
     def start(self, expect_ready=True):
         argv = [paths.DAEMON, "--user", "countersign", "--config", self.config]
         argv += ["--state", self.state, "--run", self.run]
+        # An earlier one may have left its sockets.
+        before = self._socket()
         self.process = Process("countersignd", argv, self.directory / "countersignd.log")
-        wait_until(lambda: not self.process.alive() or (self.run / "pam.sock").exists(), 5, "the daemon binds its sockets")
+        wait_until(lambda: not self.process.alive() or self._listens(before), 5, "the daemon listens")
         if expect_ready:
             assert self.process.alive(), self.process.log()
         return self
+
+    def _socket(self):
+        """The socket that is bound last, as a number; None where there is none."""
+        path = self.run / "self.sock"
+        return path.lstat().st_ino if os.path.lexists(path) else None
+
+    def _listens(self, before):
+        if self._socket() in (None, before):
+            return False
+        with socket.socket(socket.AF_UNIX) as caller:
+            return caller.connect_ex(str(self.run / "self.sock")) == 0
 
     def reload(self):
         self.process.popen.send_signal(signal.SIGHUP)

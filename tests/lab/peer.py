@@ -85,6 +85,10 @@ class Peer:
         self.send(call)
         return self.receive(seconds)
 
+    def is_answered(self):
+        """Whether there is something to receive."""
+        return b"\0" in self._rest or bool(self._readable(0))
+
     def step(self, call, seconds=5):
         """What the daemon wants the module to do next."""
         return self.call(call, seconds)["parameters"]

@@ -17,13 +17,17 @@ class Syslog:
         self._socket.bind(path)
         os.chmod(path, 0o666)
         self._lines = []
+        # The same, as the bytes that came.
+        self.raw = []
         # Where the present test began.
         self.since = 0
         threading.Thread(target=self._collect, daemon=True).start()
 
     def _collect(self):
         while True:
-            self._lines.append(self._socket.recv(65536).decode(errors="replace").rstrip("\n\0"))
+            entry = self._socket.recv(65536)
+            self.raw.append(entry)
+            self._lines.append(entry.decode(errors="replace").rstrip("\n\0"))
 
     def lines(self, text="", after=0):
         """The entries that hold the text."""

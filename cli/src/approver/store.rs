@@ -10,7 +10,7 @@ use countersign_protocol::api::SignedCard;
 use countersign_protocol::card::{self, VerifiedCard};
 use countersign_protocol::keys::{KeyError, PublicKey, SealKey, Signer, SigningKey};
 use countersign_protocol::message::{Card, MAX_DEVICE_NAME, VERSION};
-use countersign_protocol::text::clip;
+use countersign_protocol::text::{clip, escape_json};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -326,7 +326,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn log(&self, event: &serde_json::Value) -> Outcome {
-        self.home.append(file::HISTORY, format!("{event}\n").as_bytes())
+        self.home.append(file::HISTORY, format!("{}\n", escape_json(&event.to_string())).as_bytes())
     }
 }
 

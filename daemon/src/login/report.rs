@@ -63,7 +63,8 @@ pub(super) async fn write(
     };
     evidence(&mut record, request, decision.as_ref());
     let typed = ending.outcome == Outcome::Granted && ending.factor == Some("recovery");
-    app.audit.append(record.clone(), if typed { Durability::Now } else { Durability::Later }).await?;
+    let durability = if typed { Durability::Now } else { Durability::Later };
+    let written = app.audit.append(record.clone(), durability).await?;
 
     let seconds = format!("{:.1}s", took.as_secs_f64());
     let mut pairs = vec![("login", id), ("user", &facts.user), ("service", &facts.service), ("stage", stage)];
@@ -76,7 +77,7 @@ pub(super) async fn write(
         ("device", &record.device),
     ];
     pairs.extend(optional.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))));
-    pairs.extend([("after", seconds.as_str()), ("reason", reason.as_str())]);
+    pairs.extend([("after", seconds.as_str()), ("reason", reason.as_str()), ("audit", written.as_str())]);
     let level = if ending.outcome == Outcome::Granted { Level::Info } else { Level::Notice };
     let observed = if login.observed { " (observed only)" } else { "" };
     app.log.line(level, &format!("{outcome}{observed}"), &pairs);
@@ -112,10 +113,13 @@ pub(super) async fn action(
         ..Record::default()
     };
     evidence(&mut record, Some(request), decision.as_ref());
+    let device = record.device.clone();
+    let written = app.audit.append(record, Durability::Now).await?;
     let mut pairs = vec![("user", request.person.as_str()), ("outcome", outcome), ("reason", reason)];
-    pairs.extend(record.device.as_deref().map(|device| ("device", device)));
+    pairs.extend(device.as_deref().map(|device| ("device", device)));
+    pairs.push(("audit", &written));
     app.log.line(Level::Notice, event, &pairs);
-    app.audit.append(record, Durability::Now).await
+    Ok(())
 }
 
 /// Writes down a decision that came after the end: the login is over, but a denial says that
@@ -126,9 +130,6 @@ pub(super) async fn late(app: &App, request: &OpenRequest, decision: &Verified) 
         Answer::Deny => "denied",
         Answer::Report => "reported",
     };
-    let pairs =
-        [("user", request.user.as_str()), ("request", &request.id), ("device", &decision.fingerprint)];
-    app.log.line(Level::Warning, &format!("{answer} after the login was over"), &pairs);
     let mut record = Record {
         event: "late-decision".to_owned(),
         user: Some(request.user.clone()),
@@ -140,7 +141,15 @@ pub(super) async fn late(app: &App, request: &OpenRequest, decision: &Verified) 
         ..Record::default()
     };
     evidence(&mut record, Some(request), Some(decision));
-    if let Err(error) = app.audit.append(record, Durability::Later).await {
+    let written = app.audit.append(record, Durability::Later).await;
+    let pairs = [
+        ("user", request.user.as_str()),
+        ("request", &request.id),
+        ("device", &decision.fingerprint),
+        ("audit", written.as_deref().unwrap_or("unwritten")),
+    ];
+    app.log.line(Level::Warning, &format!("{answer} after the login was over"), &pairs);
+    if let Err(error) = written {
         app.log.error(&format!("the audit cannot be written: {error}"));
     }
 }

@@ -105,7 +105,7 @@ fn audit(lab: &Lab, content: &[u8]) -> std::io::Result<()> {
     let opened = Audit::open(&path, lab.owner, &lab.log);
     let written = opened.and_then(|audit| {
         let record = Record { event: "x".into(), ..Record::default() };
-        lab.runtime.block_on(audit.append(record, Durability::Later))
+        lab.runtime.block_on(audit.append(record, Durability::Later)).map(drop)
     });
     let kept = std::fs::read(&path).expect("own file");
     let torn = lab.place.take(".torn-");

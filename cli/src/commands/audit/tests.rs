@@ -1,3 +1,5 @@
+mod tampering;
+
 use super::*;
 use crate::approver::testing::{Dir, request};
 use crate::output::Output;
