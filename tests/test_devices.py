@@ -407,6 +407,22 @@ def test_the_remaining_devices_hear_of_a_revoked_one(stack):
     assert bobs.all("device") == []
 
 
+def test_an_approval_is_taken_back_before_its_code_is_typed(stack):
+    phone = stack.approver("alice")
+    run = sudo()
+    request = phone.next_request()
+    code = phone.approve(request)
+    phone.send(f"d {request['id']}")
+    phone.wait_for("decided", id=request["id"], decision="deny")
+    assert phone.wait_closed(request)["outcome"] == "denied"
+    run.answer_code(code)
+    run.expect("Denied on the phone")
+    assert "ran" not in run.lines()
+    record = next(record for record in stack.daemon.audit() if record["event"] == "login")
+    assert (record["outcome"], json.loads(record["decision"])["decision"]) == ("denied", "deny")
+    audit_is_valid(stack)
+
+
 def test_a_device_that_was_off_hears_what_overwritten_news_said_and_only_once(stack):
     """The server keeps the newest notice only."""
     phone = stack.approver("alice", "phone")
@@ -419,7 +435,8 @@ def test_a_device_that_was_off_hears_what_overwritten_news_said_and_only_once(st
 
     phone.events.clear()
     phone.start()
-    phone.wait_for("device", text='The device "old-phone" may no longer approve for alice at lab.')
+    # Who went is told before who came.
+    wait_until(lambda: len(phone.all("device")) == 2, 10, f"both news; it saw:\n{phone.said()}")
     news = [(event["change"]["what"], event["change"]["name"]) for event in phone.all("device")]
     assert news == [("removed", "old-phone"), ("paired", "tablet")]
     phone.stop()

@@ -175,7 +175,7 @@ impl Inbox {
 
     /// The decisions that their hosts have not closed, to be stored.
     pub fn decided(&self) -> impl Iterator<Item = Decided> {
-        self.items.iter().filter_map(|item| match &item.phase {
+        self.items.iter().filter_map(|item| match item.standing.as_ref().unwrap_or(&item.phase) {
             Phase::Decided { answer, code, sealed, .. } => Some(Decided {
                 verified: item.verified.clone(),
                 answer: *answer,
@@ -233,8 +233,9 @@ impl Inbox {
     /// The person answers a request by name.
     pub fn answer(&mut self, key: &Key, answer: Answer) {
         match self.items.iter_mut().find(|i| i.verified.key() == *key) {
-            Some(item) if item.phase == Phase::Asking => {
-                item.phase = Phase::Signing(answer);
+            Some(item) if item.takes(answer) => {
+                let before = std::mem::replace(&mut item.phase, Phase::Signing(answer));
+                item.standing = (before != Phase::Asking).then_some(before);
                 self.notices.clear();
                 self.orders.push_back(Order::Sign(key.clone(), answer));
             }
@@ -251,14 +252,15 @@ impl Inbox {
         let send = Order::Send(key.clone(), item.verified.server.clone(), sealed.clone());
         let again_at = now.ms + SEND_AGAIN_MS[0];
         item.phase = Phase::Decided { answer, code, sealed, delivered: false, sent: 1, again_at };
+        item.standing = None;
         self.orders.push_back(send);
         self.events.push_back(Event::Decided(key.clone()));
     }
 
-    /// The decision could not be signed; the person may answer again.
+    /// The decision could not be signed; the person may answer again, and an approval stands.
     pub fn not_signed(&mut self, key: &Key, why: &str) {
         if let Some(item) = self.items.iter_mut().find(|i| i.verified.key() == *key) {
-            item.phase = Phase::Asking;
+            item.phase = item.standing.take().unwrap_or(Phase::Asking);
             self.notice(format!("not signed: {why}"));
         }
     }

@@ -62,7 +62,7 @@ fn a_decision_is_taken_up_by_the_next_run_while_its_request_lives() {
     assert_eq!(sends(&mut next), 1);
     // The relay brings the request again: it stays decided.
     next.arrive(verified(request("a")), at(21_000));
-    next.answer(&key("a"), Answer::Deny);
+    next.answer(&key("a"), Answer::Approve);
     assert_eq!(next.decided().collect::<Vec<_>>(), decided);
 
     let mut late = Inbox::new(BTreeMap::new(), Devices::default());
@@ -71,6 +71,33 @@ fn a_decision_is_taken_up_by_the_next_run_while_its_request_lives() {
     let mut closed = Inbox::new(BTreeMap::from([(key("a"), u64::MAX)]), Devices::default());
     closed.restore(decided[0].clone(), at(20_000));
     assert!(closed.items().is_empty());
+}
+
+#[test]
+fn an_approval_is_taken_back_once_the_no_is_signed() {
+    let mut inbox = filled(&["a"]);
+    inbox.answer(&key("a"), Answer::Approve);
+    inbox.signed(&key("a"), sealed("a"), Some(Zeroizing::new("123456".into())), at(0));
+    let approved: Vec<_> = inbox.decided().collect();
+    inbox.take_orders();
+    // Until then it stands, also for the next run; and a key that does not sign takes nothing back.
+    inbox.answer(&key("a"), Answer::Deny);
+    assert_eq!(inbox.take_orders(), [Order::Sign(key("a"), Answer::Deny)]);
+    assert_eq!(inbox.decided().collect::<Vec<_>>(), approved);
+    inbox.not_signed(&key("a"), "the key is gone");
+    assert_eq!(inbox.decided().collect::<Vec<_>>(), approved);
+
+    inbox.answer(&key("a"), Answer::Report);
+    inbox.signed(&key("a"), sealed("b"), None, at(1000));
+    assert_eq!(sends(&mut inbox), 1);
+    let decided: Vec<_> = inbox.decided().collect();
+    assert_eq!((decided.len(), decided[0].answer, &decided[0].code), (1, Answer::Report, &None));
+    // A no is not taken back.
+    for answer in [Answer::Approve, Answer::Deny] {
+        inbox.answer(&key("a"), answer);
+    }
+    assert_eq!(sends(&mut inbox), 0);
+    assert_eq!(inbox.decided().collect::<Vec<_>>(), decided);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the inbox holds, tells and wants done.
 
-use countersign_protocol::message::{Answer, ClosedOutcome, DeviceEvent, Notice, Request, Sealed};
+use countersign_protocol::message::{Answer, ClosedOutcome, DeviceEvent, Kind, Notice, Request, Sealed};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -80,6 +80,8 @@ pub struct Item {
     pub verified: Verified,
     /// How far it is.
     pub phase: Phase,
+    /// The approval that is being taken back; it stands until that is signed.
+    pub standing: Option<Phase>,
     /// Its end by the monotonic clock.
     pub ends_at: u64,
     /// Seconds that the host's clock is ahead of ours, if it is worth a word.
@@ -98,8 +100,22 @@ impl Item {
         Self {
             verified,
             phase: Phase::Asking,
+            standing: None,
             ends_at: now.ms + left * 1000,
             clock_apart: (ahead.unsigned_abs() > CLOCKS_APART).then_some(ahead),
+        }
+    }
+
+    /// Whether the person may give this answer now. An approval may be taken back, which the host honours
+    /// while nobody is in; a test ring opens nothing.
+    #[must_use]
+    pub fn takes(&self, answer: Answer) -> bool {
+        match self.phase {
+            Phase::Asking => true,
+            Phase::Decided { answer: Answer::Approve, .. } => {
+                answer != Answer::Approve && self.verified.request.kind != Kind::Test
+            }
+            _ => false,
         }
     }
 

@@ -89,7 +89,7 @@ pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer
     let decided = store.decided()?;
     let device = Arc::new(device);
     let start = Instant::now();
-    let kept = decided.iter().map(|d| d.verified.key()).collect();
+    let kept = decided.iter().map(|d| (d.verified.key(), d.answer)).collect();
     let desktop = notify.then(|| Desktop::start(inputs.clone(), start));
     let mut watch = Watch {
         store,
@@ -126,7 +126,7 @@ struct Watch {
     auto: Option<Answer>,
     start: Instant,
     /// The decisions that are on the disk.
-    kept: Vec<Key>,
+    kept: Vec<(Key, Answer)>,
     /// Hosts that have said something of devices that is not on the disk.
     unkept: BTreeSet<String>,
     /// What the person sees now.
@@ -279,9 +279,9 @@ impl Watch {
     /// Puts the open decisions on the disk before they are sent.
     fn keep_decided(&mut self) {
         let decided: Vec<_> = self.inbox.decided().collect();
-        let keys: Vec<Key> = decided.iter().map(|d| d.verified.key()).collect();
-        if keys != self.kept {
-            self.kept = keys;
+        let answers: Vec<_> = decided.iter().map(|d| (d.verified.key(), d.answer)).collect();
+        if answers != self.kept {
+            self.kept = answers;
             // The decision itself does not depend on it.
             if let Err(failure) = self.store.keep_decided(&decided) {
                 self.inbox.notice(failure.message);

@@ -269,6 +269,9 @@ fn foot(inbox: &Inbox, width: usize) -> Vec<Line> {
             };
             page.groups(Style::Strong, &[approve, "[d deny]", "[r it was not me]", "[q quit]"]);
         }
+        None if inbox.selected().is_some_and(|item| item.takes(Answer::Deny)) => {
+            page.groups(Style::Faint, &["[d deny]", "[r it was not me]", "[q quit]"]);
+        }
         None => page.wrapped(Style::Faint, "[q quit]"),
     }
     page.lines

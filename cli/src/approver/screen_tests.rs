@@ -130,7 +130,7 @@ service   sshd
 terminal  ssh
 asked at  T+0
 
-[q quit]
+[d deny]  [r it was not me]  [q quit]
 "
     );
 }
