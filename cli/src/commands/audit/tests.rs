@@ -34,6 +34,11 @@ impl Log {
 
     /// A login of alice that `device` decided.
     fn login(&mut self, device: &SigningKey) {
+        self.login_ended(device, "granted", "device");
+    }
+
+    /// A login of alice that `device` approved, and how it ended.
+    fn login_ended(&mut self, device: &SigningKey, outcome: &str, factor: &str) {
         let mut request = request("00112233445566778899aabbccddeeff");
         request.host.key = self.host.public_key().to_line();
         request.reply_key = Base64::encode_string(&SealKey::generate().public());
@@ -52,7 +57,8 @@ impl Log {
             event: "login".into(),
             user: Some("alice".into()),
             service: Some("sshd".into()),
-            outcome: Some("granted".into()),
+            outcome: Some(outcome.into()),
+            factor: Some(factor.into()).filter(|_| outcome == "granted"),
             approver: Some("alice".into()),
             device: Some(device.public_key().fingerprint()),
             request: Some(String::from_utf8(request.bytes).unwrap()),
@@ -219,6 +225,44 @@ fn a_device_that_was_revoked_later_was_good_before_and_not_after() {
         log.login(&old);
         assert!(log.verify().unwrap_err().contains("line 4:"));
     }
+}
+
+/// It was revoked while its code was typed: the login was refused, and nobody has touched the log.
+#[test]
+fn what_a_device_had_approved_before_its_end_is_evidence_where_it_opened_nothing() {
+    let old = SigningKey::generate();
+    let log = || {
+        let mut log = Log::new();
+        log.about_device("paired", old.public_key());
+        log.about_device("revoked", old.public_key());
+        log
+    };
+    for (outcome, factor) in [("denied", ""), ("expired", ""), ("withdrawn", ""), ("granted", "recovery")] {
+        let mut log = log();
+        log.login_ended(&old, outcome, factor);
+        assert_eq!(log.verify(), Ok(()), "{outcome} {factor}");
+    }
+    let mut opened = log();
+    opened.login(&old);
+    assert!(opened.verify().unwrap_err().contains("no approvers file lists"));
+    let mut stranger = log();
+    stranger.login_ended(&SigningKey::generate(), "denied", "");
+    assert!(stranger.verify().unwrap_err().contains("no approvers file lists"));
+}
+
+#[test]
+fn a_device_whose_removal_failed_is_good_as_before() {
+    let (old, stranger) = (SigningKey::generate(), SigningKey::generate());
+    let mut log = Log::new();
+    log.about_device("paired", old.public_key());
+    log.about_device("revoked", old.public_key());
+    log.about_device("revoke-failed", old.public_key());
+    log.login(&old);
+    assert_eq!(log.verify(), Ok(()));
+    // Who never was paired does not become so by a removal that failed.
+    log.about_device("revoke-failed", stranger.public_key());
+    log.login(&stranger);
+    assert!(log.verify().unwrap_err().contains("no approvers file lists"));
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(super) struct Checked {
 pub(super) fn check(file: &Path, host_key: Option<&Path>, approver_files: &[PathBuf]) -> Outcome<Checked> {
     let signers = approvers(approver_files)?.into_iter().map(|(_, signers)| signers).collect();
     let host_key = host_key.map(read_key).transpose()?;
-    let mut verifier = Verifier { signers, host_key, paired: HashSet::new(), decisions: 0 };
+    let mut verifier =
+        Verifier { signers, host_key, paired: HashSet::new(), former: HashSet::new(), decisions: 0 };
     let mut lines = Lines::open(file)?;
     let mut chain = Chain::new();
     let mut number = 0u64;
@@ -81,6 +82,8 @@ struct Verifier {
     /// Users and devices that the log itself shows as paired at this point. A device that was
     /// revoked later is in no approvers file, and its old decisions were good all the same.
     paired: HashSet<(String, String)>,
+    /// Those that it shows as removed. A request that they had approved before has ended without them.
+    former: HashSet<(String, String)>,
     decisions: u64,
 }
 
@@ -96,6 +99,11 @@ impl Verifier {
                 }
                 "revoked" | "unpaired" => {
                     self.paired.remove(&pair);
+                    self.former.insert(pair);
+                }
+                // It was written down, and then could not be done.
+                "revoke-failed" if self.former.remove(&pair) => {
+                    self.paired.insert(pair);
                 }
                 _ => (),
             }
@@ -116,27 +124,36 @@ impl Verifier {
                 return Err("a decision without a request".into());
             }
             let removal = record.removal_evidence().map_err(|e| e.to_string())?;
-            return removal.map_or(Ok(()), |removal| self.check_signer(record, "removal", &removal.signed));
+            return removal
+                .map_or(Ok(()), |removal| self.check_signer(record, "removal", &removal.signed, false));
         };
         let evidence = record.evidence(host_key).map_err(|e| e.to_string())?;
         if let Some(removal) = &evidence.removal {
-            self.check_signer(record, "removal", &removal.signed)?;
+            self.check_signer(record, "removal", &removal.signed, false)?;
         }
         if let Some(decision) = &evidence.decision {
-            self.check_signer(record, "decision", &decision.signed)?;
+            self.check_signer(record, "decision", &decision.signed, !opened_by_decision(record))?;
         }
         Ok(())
     }
 
-    /// Whether the signer's key was one of the person's then.
-    fn check_signer(&mut self, record: &Record, what: &str, signed: &Signed) -> Result<(), String> {
+    /// Whether the signer's key was one of the person's then, or had been before where that is enough.
+    fn check_signer(
+        &mut self,
+        record: &Record,
+        what: &str,
+        signed: &Signed,
+        or_before: bool,
+    ) -> Result<(), String> {
         let who = record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default();
         let at = record.at_ms / 1000;
         let listed = self.signers.iter().any(|signers| {
             signers.authorize(who, namespace::DECISION, signed, at, &Revoked::default()).is_ok()
         });
         let device = signed.key.fingerprint();
-        if !listed && !self.paired.contains(&(who.to_owned(), device.clone())) {
+        let pair = (who.to_owned(), device.clone());
+        let known = self.paired.contains(&pair) || (or_before && self.former.contains(&pair));
+        if !listed && !known {
             return Err(format!(
                 "its {what} is by {device}, which no approvers file lists for {}: \
                  give the file of then with --approvers",
@@ -145,5 +162,14 @@ impl Verifier {
         }
         self.decisions += 1;
         Ok(())
+    }
+}
+
+/// Whether the decision in a record is what let somebody in. Otherwise it is only what had been said, perhaps by a
+/// device that was removed before its code was typed; what opened, if anything did, was typed.
+fn opened_by_decision(record: &Record) -> bool {
+    match record.outcome.as_deref() {
+        Some("granted") | None => record.factor.as_deref() != Some("recovery"),
+        Some(_) => false,
     }
 }
