@@ -19,7 +19,25 @@ pub struct Approvers {
     allowed: [Watched<AllowedSigners>; 2],
     revoked: [Watched<Revoked>; 2],
     own: OwnFiles,
+    /// Users and ids of the keys whose end is written down and not yet done.
+    ending: RefCell<Vec<(String, String)>>,
     log: Log,
+}
+
+/// While it lives, a key decides nothing for a user.
+pub(crate) struct Held<'a> {
+    approvers: &'a Approvers,
+    user: String,
+    key: String,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut ending = self.approvers.ending.borrow_mut();
+        if let Some(at) = ending.iter().position(|(user, key)| *user == self.user && *key == self.key) {
+            ending.swap_remove(at);
+        }
+    }
 }
 
 /// The pair that the daemon writes.
@@ -70,8 +88,17 @@ impl Approvers {
             ],
             revoked: [revoked(administrator.join("revoked"), root), revoked(own.revoked.path.clone(), owner)],
             own,
+            ending: RefCell::default(),
             log,
         }
+    }
+
+    /// Lets a key decide nothing for a user from now on: its end is about to be written down, and nothing that it
+    /// decides may stand in the audit after that.
+    pub(crate) fn hold(&self, user: &str, key: &PublicKey) -> Held<'_> {
+        let (user, key) = (user.to_owned(), key.id());
+        self.ending.borrow_mut().push((user.clone(), key.clone()));
+        Held { approvers: self, user, key }
     }
 
     /// Whether this signature's key may decide for this user now.
@@ -88,6 +115,10 @@ impl Approvers {
         }
         if revoked.iter().any(|revoked| revoked.contains(&signed.key)) {
             return Err("the key is revoked".into());
+        }
+        let id = signed.key.id();
+        if self.ending.borrow().iter().any(|(whose, key)| whose == user && *key == id) {
+            return Err("the key is being revoked".into());
         }
         let mut refusal = String::from("there are no approvers");
         for file in &self.allowed {
@@ -316,6 +347,22 @@ mod tests {
         // Not even pairing it again brings it back.
         place.approvers.add("alice", key.public_key(), "phone").await.unwrap();
         assert!(place.may("alice", &key).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_being_revoked_decides_nothing_for_that_user() {
+        let place = Place::new();
+        let key = SigningKey::generate();
+        for user in ["alice", "bob"] {
+            place.approvers.add(user, key.public_key(), "phone").await.unwrap();
+        }
+        let held = [(); 2].map(|()| place.approvers.hold("alice", key.public_key()));
+        for one in held {
+            assert!(place.may("alice", &key).unwrap_err().contains("being revoked"));
+            assert_eq!(place.may("bob", &key), Ok(()));
+            drop(one);
+        }
+        assert_eq!(place.may("alice", &key), Ok(()));
     }
 
     #[tokio::test]

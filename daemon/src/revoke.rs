@@ -10,6 +10,7 @@ use crate::notices;
 use countersign_protocol::audit::Record;
 use countersign_protocol::message::DeviceChange;
 use countersign_protocol::signed::SignedMessage;
+use std::io;
 use std::rc::Rc;
 
 /// Whether a key approves for somebody else, too. A card is no secret: who has paired another's device
@@ -28,12 +29,14 @@ pub(crate) async fn revoke(
     removal: Option<&SignedMessage>,
 ) -> Answer<Vec<Device>> {
     let id = device.id();
-    for user in app.devices.all().into_iter().filter(|other| other.id() == id).map(|other| other.user) {
-        let reason = format!("\"{}\" by {by}", device.card.card.name);
-        write_record(app, record("revoked", &user, device, reason, removal)).await?;
-    }
-    app.approvers.revoke(&device.card.key).await.map_err(Refusal::fault)?;
-    let removed = app.devices.remove(&id).await.map_err(Refusal::fault)?;
+    let users: Vec<String> =
+        app.devices.all().into_iter().filter(|other| other.id() == id).map(|other| other.user).collect();
+    let reason = format!("\"{}\" by {by}", device.card.card.name);
+    let removed = written_down(app, "revoked", (&users, device), &reason, removal, async {
+        app.approvers.revoke(&device.card.key).await?;
+        app.devices.remove(&id).await
+    })
+    .await?;
     tell(app, &removed);
     if let Some(client) = app.relay.client() {
         // The server only forgets to whom it may send; the key has ended already.
@@ -62,12 +65,46 @@ pub(crate) async fn take_away(
     }
     let name = &device.card.card.name;
     let reason = format!("\"{name}\" by {by}; its key still approves for somebody else");
-    write_record(app, record("unpaired", user, device, reason, removal)).await?;
-    app.approvers.remove(user, &device.card.key).await.map_err(Refusal::fault)?;
-    // Without an entry here a key decides nothing, whatever the administrator's file lists.
-    let removed = app.devices.remove_from(user, &device.id()).await.map_err(Refusal::fault)?;
+    let users = [user.to_owned()];
+    let removed = written_down(app, "unpaired", (&users, device), &reason, removal, async {
+        app.approvers.remove(user, &device.card.key).await?;
+        // Without an entry here a key decides nothing, whatever the administrator's file lists.
+        app.devices.remove_from(user, &device.id()).await
+    })
+    .await?;
     tell(app, &removed);
     Ok(removed)
+}
+
+/// Writes down for each of these users that a device ends, and then has it done. Meanwhile it decides nothing more for
+/// them. What was written down and could not be done is taken back in the audit, since the device may go on.
+async fn written_down<T>(
+    app: &App,
+    event: &str,
+    (users, device): (&[String], &Device),
+    reason: &str,
+    removal: Option<&SignedMessage>,
+    done: impl Future<Output = io::Result<T>>,
+) -> Answer<T> {
+    let _held: Vec<_> = users.iter().map(|user| app.approvers.hold(user, &device.card.key)).collect();
+    let mut written = 0;
+    let result = async {
+        for user in users {
+            write_record(app, record(event, user, device, reason.to_owned(), removal)).await?;
+            written += 1;
+        }
+        done.await.map_err(Refusal::fault)
+    }
+    .await;
+    if let Err(Refusal(_, why)) = &result {
+        for user in users.iter().take(written) {
+            let failed = record("revoke-failed", user, device, why.clone(), None);
+            if let Err(Refusal(_, why)) = write_record(app, failed).await {
+                app.log.error(&format!("that the end of a device of {user} has failed: {why}"));
+            }
+        }
+    }
+    result
 }
 
 fn tell(app: &App, removed: &[Device]) {

@@ -328,6 +328,10 @@ async fn what_this_host_could_not_do_is_tried_again() {
     std::fs::create_dir(&list).unwrap();
     scene.receive(&sealed).await;
     assert_eq!(scene.lab.app.devices.all().len(), 2);
+    // It was written down before.
+    let last = scene.lab.audit().pop().unwrap();
+    assert_eq!((last.event.as_str(), last.user.as_deref()), ("revoke-failed", Some("alice")));
+    assert_eq!(last.device, Some(scene.tablet.key.public_key().fingerprint()));
     std::fs::remove_dir(&list).unwrap();
     std::fs::rename(&aside, &list).unwrap();
     scene.receive(&sealed).await;
@@ -336,6 +340,32 @@ async fn what_this_host_could_not_do_is_tried_again() {
     let before = scene.events();
     scene.receive(&sealed).await;
     assert_eq!(scene.events(), before, "and once");
+}
+
+/// Its end is in the audit before it is done: a login that was let in between would make the audit contradict itself.
+#[tokio::test]
+async fn what_a_device_approved_counts_no_more_once_its_end_is_written_down() {
+    let scene = Scene::new().await;
+    let app = &scene.lab.app;
+    let request = scene.lab.request("alice", Confirm::Tap, Duration::from_secs(60));
+    let decision =
+        verify::decision(app, &request, &scene.phone.answer(&scene.lab, &request, Answer::Approve));
+    assert!(request.decide(decision.unwrap()));
+    let device = app.devices.for_user("alice").remove(0);
+    let (mut at_once, local) = (None, LocalSet::new());
+    local
+        .run_until(async {
+            tokio::join!(
+                async { assert!(revoke::revoke(app, &device, "root", None).await.is_ok()) },
+                // Its turn comes when the record waits for the disk.
+                async { at_once = Some((scene.events(), verify::still_counts(app, &request))) }
+            )
+        })
+        .await;
+    let (events, counts) = at_once.unwrap();
+    assert_eq!(events, ["revoked"]);
+    assert!(counts.unwrap_err().contains("being revoked"));
+    assert!(verify::still_counts(app, &request).is_err());
 }
 
 /// What cannot be written down is not done.
