@@ -274,7 +274,10 @@ impl Login {
         // Where the first one has only rung, the second has to ring, too: a phone that is asleep puts away
         // what was replaced, and would show nothing.
         let ring = !self.app.relay.is_heard(&open.id);
-        open.happens(Event::Replace);
+        if !open.happens(Event::Replace) {
+            // It has ended by itself, perhaps by a person's no: nobody is asked once more.
+            return self.wait_for_decision(open).await;
+        }
         drop(open);
         let open = self.open(account, &person, Confirm::Tap, rule, ring).await?;
         if open.state() == State::Unreachable {

@@ -50,6 +50,29 @@ async fn an_application_that_cannot_ask_gets_another_request() {
     .await;
 }
 
+/// Whoever has said no is not asked the same once more.
+#[tokio::test]
+async fn an_application_that_cannot_ask_hears_of_a_no_and_nobody_is_rung_again() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        for (answer, text, closed) in [
+            (Answer::Deny, prompts::DENIED, ClosedOutcome::Denied),
+            (Answer::Report, prompts::REPORTED, ClosedOutcome::Reported),
+        ] {
+            let mut peer = scene.login(sshd());
+            peer.prompt().await;
+            let asked = scene.asked().await;
+            scene.answer(&asked, answer).await;
+            assert_eq!(scene.closed().await, closed);
+            peer.cannot_ask().await;
+            let verdict = peer.verdict().await;
+            assert_eq!((verdict.outcome, verdict.text.as_deref()), (Outcome::Denied, Some(text)));
+            scene.push.is_quiet().await;
+        }
+    })
+    .await;
+}
+
 /// The second request and whether it rings, and the first one's end, in whatever order they come.
 async fn second_and_end(scene: &mut Scene) -> (Box<Asked>, bool, Closed) {
     let (mut second, mut end) = (None, None);
