@@ -13,7 +13,7 @@ use super::state::State;
 use super::story::{Login, Told};
 
 /// Most prompts in one login, whatever is typed.
-const MOST_PROMPTS: u32 = 16;
+pub(super) const MOST_PROMPTS: u32 = 16;
 /// How long a person may look at the reason of a refusal.
 const READING_TIME: Duration = Duration::from_secs(30);
 
@@ -34,10 +34,11 @@ impl Login {
     }
 
     pub(super) async fn ask(&mut self, open: &Open, text: String) -> Told<Answered> {
-        self.prompts += 1;
-        if self.prompts > MOST_PROMPTS {
-            return Err(Ending::of(State::Failed));
+        if self.prompts == MOST_PROMPTS {
+            // Wrong codes have ended it long before.
+            return Err(Ending::no_code(self.prompts));
         }
+        self.prompts += 1;
         let answer = self.step(Step::Ask { text, deadline_ms: deadline_ms(open) }, open).await?;
         Ok(match answer {
             Continue { cannot_ask: true, .. } => Answered::CannotAsk,
