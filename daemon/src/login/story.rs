@@ -145,7 +145,7 @@ impl Login {
             _ => prompts::APPROVE.to_owned(),
         };
         loop {
-            let answer = match self.ask(&open, prompt).await? {
+            let answer = match self.ask(&open, prompt, rule).await? {
                 Answered::Text(answer) => answer,
                 // A tap would ring for somebody who has just given up; and who was prompted before can be.
                 Answered::CannotAsk if self.facts.has_terminal() || self.prompts > 1 => {
@@ -222,14 +222,11 @@ impl Login {
     /// Also good after the request's time: whoever has to look for their codes needs longer. A person's
     /// no stands.
     async fn judge_recovery(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        let is_late = |open: &Open| open.state() == State::Expired;
-        if open.state().is_end() && !is_late(open) {
+        if open.state().is_end() && open.state() != State::Expired {
             return Err(Ending::of(open.state()));
         }
         match self.app.recovery.check(&open.person, typed).await {
-            Ok(Checked::Used { left }) if open.happens(Event::Factor) || is_late(open) => {
-                Err(Ending::recovered(left))
-            }
+            Ok(Checked::Used { left }) if open.happens(Event::Factor) => Err(Ending::recovered(left)),
             Ok(Checked::Used { .. }) => Err(Ending::of(open.state())),
             Ok(Checked::Blocked { .. }) => Err(Ending::blocked()),
             Ok(Checked::Wrong | Checked::NotACode) => {
@@ -301,7 +298,7 @@ impl Login {
         } else {
             Step::Say { style: Style::Info, text: prompts::TAP.to_owned(), deadline_ms }
         };
-        self.step(step, &open).await?;
+        self.step(step, &open, rule).await?;
         self.wait_for_decision(open).await
     }
 
