@@ -298,6 +298,7 @@ fn revoked_keys_count_for_nothing_here_and_there() {
     for bad in [
         key.public_key().fingerprint(),
         "junk".into(),
+        " \r\n".into(),
         "ssh-ed25519 AAAAC3Nz".into(),
         "ssh-rsa AAAAC3NzaC1lZDI1NTE5".into(),
     ] {
