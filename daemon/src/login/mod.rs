@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connection::Connection;
+use crate::log::Level;
 use crate::{clock, verify};
 use facts::Facts;
 use pace::Pace;
@@ -101,7 +102,7 @@ impl Logins {
     /// A sealed decision came from the server.
     pub async fn decision(&self, app: &App, sealed: &Sealed) {
         let Ok(envelope) = seal::peek(sealed) else {
-            return app.log.warning("the server sent a decision that is not readable");
+            return app.log.server(Level::Warning, "the server sent a decision that is not readable");
         };
         let Some(request) = self.requests.borrow().get(&envelope.id).cloned() else {
             return; // Over long ago, or before this start: nothing is open.
@@ -110,7 +111,8 @@ impl Logins {
             Ok(decision) => decision,
             Err(why) => {
                 let (id, from) = (&request.id, &envelope.from);
-                return app.log.warning(&format!("a decision about {id} from {from} is not believed: {why}"));
+                let text = format!("a decision about {id} from {from} is not believed: {why}");
+                return app.log.server(Level::Warning, &text);
             }
         };
         if request.state().is_end() {

@@ -14,6 +14,7 @@ use super::Link;
 use super::line::Line;
 use super::rival::{self, Rival};
 use crate::app::App;
+use crate::log::Level;
 use crate::{clock, removal};
 
 /// First pause after a failed connection.
@@ -60,9 +61,9 @@ pub async fn run(app: Rc<App>) {
         if was_up {
             let is_steady = clock::boot().saturating_sub(began) >= STEADY;
             pause = if is_steady { FIRST_PAUSE } else { pause.min(LONGEST_PAUSE_SHAKY) };
-            app.log.warning(&format!("the server is gone: {why}"));
+            app.log.server(Level::Warning, &format!("the server is gone: {why}"));
         } else if pause == FIRST_PAUSE {
-            app.log.warning(&format!("the server cannot be reached: {why}"));
+            app.log.server(Level::Warning, &format!("the server cannot be reached: {why}"));
         }
         let waiting = app.logins.waiting() > 0;
         pause = pause.min(if waiting { LONGEST_PAUSE_WAITING } else { LONGEST_PAUSE });
@@ -116,7 +117,7 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
         match event {
             Ok(Event::Hello(hello)) => {
                 if !was_up && !quietly {
-                    app.log.notice(&format!("connected to server version {}", hello.server));
+                    app.log.server(Level::Notice, &format!("connected to server version {}", hello.server));
                 }
                 was_up = true;
                 *app.relay.link.borrow_mut() = Link::Up;
