@@ -203,8 +203,19 @@ impl Session {
             ..Record::default()
         })
         .await?;
-        let codes = self.app.recovery.new_codes(&person.name, count).await.map_err(Refusal::fault)?;
-        Ok(Codes { codes })
+        match self.app.recovery.new_codes(&person.name, count).await {
+            Ok(codes) => Ok(Codes { codes }),
+            Err(error) => {
+                self.record(Record {
+                    event: "recovery-codes-failed".into(),
+                    user: Some(person.name),
+                    reason: Some(format!("no new ones were made, the old ones hold: {error}")),
+                    ..Record::default()
+                })
+                .await?;
+                Err(Refusal::fault(error))
+            }
+        }
     }
 
     async fn codes_left(&self, user: &str) -> Answer<CodesLeft> {
@@ -358,6 +369,24 @@ mod tests {
             let found: Vec<_> = meant(&devices, wanted).iter().map(|d| d.card.key.fingerprint()).collect();
             assert_eq!(found, std::slice::from_ref(wanted));
         }
+    }
+
+    /// The record of new codes says that the old ones end, and is written before they do.
+    #[tokio::test]
+    async fn that_no_new_codes_could_be_made_is_written_down() {
+        let lab = Lab::new();
+        let old = lab.app.recovery.new_codes("root", 2).await.unwrap();
+        let file = lab.app.paths.own("recovery.json");
+        std::fs::rename(&file, lab.app.paths.own("aside")).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+        let session = Session { app, caller, connection, step: Step::None };
+        assert!(session.new_codes("root", 3).await.is_err());
+        let events: Vec<_> = lab.audit().into_iter().map(|record| record.event).collect();
+        assert_eq!(events, ["recovery-codes", "recovery-codes-failed"]);
+        assert_eq!(lab.app.recovery.left("root"), u32::try_from(old.len()).unwrap());
     }
 
     #[test]
