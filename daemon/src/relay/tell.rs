@@ -4,17 +4,19 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::Relay;
 use crate::app::App;
 use crate::clock;
+use crate::log::Level;
 
 /// Longest pause that the server may ask for between two messages.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Posts what is due, one after the other. What fails because the server is gone is said again after
-/// a reconnect, what it takes later is tried again later.
+/// a reconnect, what it takes later is tried again later, and what it refuses a few times more.
 pub async fn tell(app: Rc<App>) {
     loop {
         app.relay.due_now.notified().await;
@@ -34,7 +36,16 @@ pub async fn tell(app: Rc<App>) {
                         sleep(pause.min(LONGEST_PAUSE)).await;
                     }
                     None if app.relay.is_up() => {
-                        app.log.warning(&format!("message {id} cannot be posted: {}", unposted.why));
+                        let pause = app.relay.outbox.borrow_mut().refused(&id);
+                        let then = match pause {
+                            Some(pause) => format!("again in {} s", pause.as_secs()),
+                            None => "again after the next connection".to_owned(),
+                        };
+                        let text = format!("message {id} cannot be posted, {then}: {}", unposted.why);
+                        app.log.server(Level::Warning, &text);
+                        if let Some(pause) = pause {
+                            say_after(&app, id, pause);
+                        }
                     }
                     None => {}
                 },
@@ -43,6 +54,17 @@ pub async fn tell(app: Rc<App>) {
         app.relay.telling.set(false);
         app.relay.told.notify_waiters();
     }
+}
+
+/// Has a message posted after a pause, unless the server has it by then.
+fn say_after(app: &Rc<App>, id: String, pause: Duration) {
+    let app = Rc::clone(app);
+    spawn_local(async move {
+        sleep(pause).await;
+        if app.relay.outbox.borrow().is_unsaid(&id, clock::boot()) {
+            app.relay.say(&id);
+        }
+    });
 }
 
 impl Relay {
