@@ -28,11 +28,6 @@ impl Revoked {
     pub fn contains(&self, key: &PublicKey) -> bool {
         self.blobs.contains(key.blob())
     }
-
-    /// Adds the keys of another list.
-    pub fn merge(&mut self, other: Self) {
-        self.blobs.extend(other.blobs);
-    }
 }
 
 /// Lines of a carriage return alone. To ssh-keygen they are damaged keys, for which it refuses every key.
