@@ -59,14 +59,16 @@ fn config(document: &DeTable<'_>, faults: &mut Vec<Fault>) -> Option<Config> {
     let app = top.get("app").and_then(|value| taken(origin(&value), faults));
     let host_name = top.get("host_name").and_then(|value| taken(host_name(&value), faults));
     let default = top.get("default").and_then(|value| taken(value.table("[default]"), faults));
-    let default = rule(default.unwrap_or_else(|| Table::new(&EMPTY, "[default]")), faults);
-    top.finish(faults);
+    let default = default.unwrap_or_else(|| Table::new(&EMPTY, "[default]"));
+    let (default, keys) = rule(default, &top.known(), faults);
+    top.finish(Some(("under [default]", &keys)), faults);
     Some(Config { server: server?, server_ca, app, host_name, default })
 }
 
 static EMPTY: std::sync::LazyLock<DeTable<'static>> = std::sync::LazyLock::new(DeTable::new);
 
-fn rule(mut table: Table<'_, '_>, faults: &mut Vec<Fault>) -> Rule {
+/// A rule, and the keys that it may have. `top` are those of the whole.
+fn rule(mut table: Table<'_, '_>, top: &[&str], faults: &mut Vec<Fault>) -> (Rule, Vec<&'static str>) {
     let mut rule = Rule {
         name: "default".into(),
         then: Then::Approve,
@@ -96,8 +98,9 @@ fn rule(mut table: Table<'_, '_>, faults: &mut Vec<Fault>) -> Rule {
             None => {}
         }
     }
-    table.finish(faults);
-    rule
+    let keys = table.known();
+    table.finish(Some(("above [default]", top)), faults);
+    (rule, keys)
 }
 
 fn set<T>(place: &mut T, value: Option<Result<T, Fault>>, faults: &mut Vec<Fault>) {
@@ -187,7 +190,7 @@ fn unenrolled(value: &Value<'_, '_>) -> Result<Unenrolled, Fault> {
             let until =
                 table.get("skip_until").ok_or_else(|| value.fault(HOW)).and_then(|until| midnight(&until));
             let mut unknown = Vec::new();
-            table.finish(&mut unknown);
+            table.finish(None, &mut unknown);
             match unknown.pop() {
                 Some(fault) => Err(fault),
                 None => until.map(Unenrolled::SkipUntil),
@@ -284,6 +287,21 @@ mod tests {
                 "c:6:1: \"ofline\" is no key of [default]; did you mean \"offline\"?",
                 "c:7:7: \"ask\" has to be a text in quotes, not a number",
                 "c:8:3: \"rule\" is no key of the configuration; there is server, server_ca, app, host_name, default",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_key_of_another_table_is_told_where_it_belongs() {
+        let source =
+            format!("{SERVER}confirm = \"tap\"\n[default]\nserver_ca = \"/etc/ca.pem\"\nserverca = 1\n");
+        assert_eq!(
+            faults(&source),
+            [
+                "c:2:1: \"confirm\" is no key of the configuration; it belongs under [default]",
+                "c:4:1: \"server_ca\" is no key of [default]; it belongs above [default]",
+                "c:5:1: \"serverca\" is no key of [default]; there is then, confirm, without_prompt, wait, \
+                 unenrolled, ask, codes, offline",
             ]
         );
     }

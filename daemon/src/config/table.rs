@@ -33,10 +33,20 @@ impl<'a, 'i> Table<'a, 'i> {
         Some(Value { key, value: value.get_ref(), span: value.span() })
     }
 
-    /// A fault for every key that nobody asked for.
-    pub(super) fn finish(self, faults: &mut Vec<Fault>) {
+    /// The keys that were asked for.
+    pub(super) fn known(&self) -> Vec<&'static str> {
+        self.known.clone()
+    }
+
+    /// A fault for every key that nobody asked for. `elsewhere` is where else there are keys, and which.
+    pub(super) fn finish(self, elsewhere: Option<(&str, &[&str])>, faults: &mut Vec<Fault>) {
         for name in self.table.keys().filter(|name| !self.known.contains(&name.get_ref().as_ref())) {
-            let hint = hint(name.get_ref(), &self.known);
+            let hint = match elsewhere {
+                Some((place, keys)) if keys.contains(&name.get_ref().as_ref()) => {
+                    format!("; it belongs {place}")
+                }
+                _ => hint(name.get_ref(), &self.known),
+            };
             faults.push(Fault::at(
                 name.span(),
                 format!("\"{}\" is no key of {}{hint}", name.get_ref(), self.name),
