@@ -208,13 +208,16 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let ending = login.story().await;
 
     let written = report::write(&app, &id, &login, &ending, clock::boot().saturating_sub(began)).await;
-    if let Some(request) = &login.request {
-        open::settle(&app, request, written.is_ok());
-    }
+    let request = login.request.clone();
+    let settle = |written| request.iter().for_each(|request| open::settle(&app, request, written));
+    let is_written = written.is_ok();
     // What cannot be written down does not happen.
     let ending = match written {
         Ok(()) => ending,
-        Err(error) => ending::Ending::fault(format!("the audit cannot be written: {error}")),
+        Err(error) => {
+            settle(false);
+            ending::Ending::fault(format!("the audit cannot be written: {error}"))
+        }
     };
     if ending.outcome == Outcome::Fault {
         app.log.error(&format!("login {id}: {}", ending.reason));
@@ -230,4 +233,9 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let verdict = Step::Verdict(Verdict { outcome, text, token });
     // A caller that is gone needs no verdict.
     let _ = login.connection.reply(verdict).await;
+    // Afterwards, since nobody waits for it; whoever else waits goes first.
+    tokio::task::yield_now().await;
+    if is_written {
+        settle(true);
+    }
 }
