@@ -81,8 +81,13 @@ impl Login {
         let account = self.account().await?;
         let person = rules::whom(rule, &self.facts, &account);
         let devices = self.app.devices.for_user(&person);
-        let new = devices.is_empty() && !self.app.devices.had_any(&person);
-        if new && account.uid.is_some() && skips(rule) {
+        let had_any = |name: &str| {
+            !self.app.devices.for_user(name).is_empty() || self.app.devices.had_any(name)
+        };
+        // An enrolled account is not entered unasked because its caller has no device. And at each login, so that
+        // a date that has passed is known.
+        let new = account.uid.is_some() && !had_any(&person) && !had_any(&account.name);
+        if skips(&self.app, rule).await && new {
             return Err(Ending::ignored("the person has no device yet, and the rule lets that pass for now"));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
