@@ -131,7 +131,7 @@ impl Session {
             host_key: app.host.public.fingerprint(),
             server: app.config().map(|config| config.server.clone()).unwrap_or_default(),
             connected,
-            trouble: (!connected).then(|| app.relay.trouble()),
+            trouble: (!connected).then(|| app.relay.trouble().full),
             waiting: app.logins.waiting(),
             devices: u32::try_from(app.devices.all().len()).unwrap_or(u32::MAX),
             config_faults,

@@ -137,12 +137,9 @@ impl Outbox {
         (entry.refused <= MOST_AGAIN).then_some(pause)
     }
 
-    /// Whether something is over, or is news, and the server does not hold it yet.
+    /// Whether the server does not hold it yet, and it is still worth saying.
     pub(super) fn is_unsaid(&self, id: &str, now: Duration) -> bool {
-        let unsaid = |entry: &Entry| {
-            !matches!(entry.what, What::Request { .. }) && !entry.acknowledged && entry.until > now
-        };
-        self.entries.get(id).is_some_and(unsaid)
+        self.entries.get(id).is_some_and(|entry| !entry.acknowledged && entry.until > now)
     }
 
     /// Ids of what has to be posted again once the server is back: open requests always, the rest until
@@ -232,7 +229,7 @@ mod tests {
         assert!(!outbox.is_unsaid("a", Duration::ZERO));
         outbox.put("open", entry(false), Duration::ZERO);
         assert_eq!(outbox.refused("open"), None, "somebody waits, and has a say");
-        assert!(!outbox.is_unsaid("open", Duration::ZERO) && !outbox.is_unsaid("unknown", Duration::ZERO));
+        assert!(outbox.is_unsaid("open", Duration::ZERO) && !outbox.is_unsaid("unknown", Duration::ZERO));
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::log::Level;
 /// Longest pause that the server may ask for between two messages.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Pause after a message that the server did not want yet, so that many of them do not hammer it.
+const BETWEEN_REFUSALS: Duration = Duration::from_millis(50);
+
 /// Posts what is due, one after the other. What fails because the server is gone is said again after
 /// a reconnect, what it takes later is tried again later, and what it refuses a few times more.
 pub async fn tell(app: Rc<App>) {
@@ -29,11 +32,11 @@ pub async fn tell(app: Rc<App>) {
                 Err(unposted) => match unposted.pause {
                     Some(pause) => {
                         if !std::mem::replace(&mut slowed, true) {
-                            app.log.warning(&format!("phones hear of requests later: {}", unposted.why));
+                            app.log.warning(&format!("phones hear of requests later: {}", unposted.why.full));
                         }
-                        // Behind the others: what one phone has no room for must not hold them up.
-                        app.relay.say(&id);
-                        sleep(pause.min(LONGEST_PAUSE)).await;
+                        // What one phone has no room for must not hold up the others.
+                        say_after(&app, id, pause.min(LONGEST_PAUSE));
+                        sleep(BETWEEN_REFUSALS).await;
                     }
                     None if app.relay.is_up() => {
                         let pause = app.relay.outbox.borrow_mut().refused(&id);
@@ -41,7 +44,7 @@ pub async fn tell(app: Rc<App>) {
                             Some(pause) => format!("again in {} s", pause.as_secs()),
                             None => "again after the next connection".to_owned(),
                         };
-                        let text = format!("message {id} cannot be posted, {then}: {}", unposted.why);
+                        let text = format!("message {id} cannot be posted, {then}: {}", unposted.why.full);
                         app.log.server(Level::Warning, &text);
                         if let Some(pause) = pause {
                             say_after(&app, id, pause);
