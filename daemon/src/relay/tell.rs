@@ -32,7 +32,8 @@ pub async fn tell(app: Rc<App>) {
                 Err(unposted) => match unposted.pause {
                     Some(pause) => {
                         if !std::mem::replace(&mut slowed, true) {
-                            app.log.warning(&format!("phones hear of requests later: {}", unposted.why.full));
+                            let text = format!("phones hear of requests later: {}", unposted.why.full);
+                            app.log.server(Level::Warning, &text);
                         }
                         // What one phone has no room for must not hold up the others.
                         say_after(&app, id, pause.min(LONGEST_PAUSE));
