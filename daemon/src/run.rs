@@ -17,7 +17,7 @@ use crate::removal::Refusals;
 use crate::sockets::{self, Sockets};
 use crate::{host_key, listen, privileges, service_manager};
 use countersign_protocol::keys::{Signer, SigningKey};
-use countersign_relay_client::{RelayClient, Server};
+use countersign_relay_client::{RelayClient, RelayError, Server};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::{Uid, User, chown, geteuid};
 use std::cell::RefCell;
@@ -314,7 +314,10 @@ fn client(config: &Config, key: &Arc<SigningKey>, administrator: Owner) -> Resul
     };
     let server = Server { origin: config.server.clone(), ca_pem };
     let signer = Arc::clone(key) as Arc<dyn Signer>;
-    let client = RelayClient::new_calm(server, signer)
-        .map_err(|error| format!("no connection to {} is possible: {error}", config.server))?;
+    let client =
+        RelayClient::new_calm(server, signer).map_err(|error| match (&error, &config.server_ca) {
+            (RelayError::Ca(_), Some(path)) => format!("server_ca: {}: {error}", path.display()),
+            _ => format!("no connection to {} is possible: {error}", config.server),
+        })?;
     Ok(Arc::new(client))
 }
