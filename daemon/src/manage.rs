@@ -231,15 +231,15 @@ impl Session {
         }
     }
 
-    /// The user, if this caller may ask about that one. Whether somebody else exists is not told.
+    /// The user, if this caller may ask about that one. Whether somebody else exists is not told, nor asked.
     async fn permitted(&self, user: &str) -> Answer<Person> {
         if self.caller.root_socket {
             return known(user).await;
         }
         let own = self.caller_itself().await?;
-        match known(user).await {
-            Ok(person) if person.uid == own.uid => Ok(person),
-            _ => Err(Refusal(error::NOT_PERMITTED, "only root may ask about somebody else".into())),
+        match own.is_called(user) {
+            true => Ok(own),
+            false => Err(Refusal(error::NOT_PERMITTED, "only root may ask about somebody else".into())),
         }
     }
 
@@ -387,6 +387,25 @@ mod tests {
         let events: Vec<_> = lab.audit().into_iter().map(|record| record.event).collect();
         assert_eq!(events, ["recovery-codes", "recovery-codes-failed"]);
         assert_eq!(lab.app.recovery.left("root"), u32::try_from(old.len()).unwrap());
+    }
+
+    /// Names that a user makes up are not looked up: with a name service that hangs they would keep root's logins
+    /// from theirs.
+    #[tokio::test]
+    async fn a_user_asks_about_nobody_else_and_no_name_is_looked_up_for_that() {
+        let lab = Lab::new();
+        let _hangs = person::hang(true);
+        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: false };
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+        let session = Session { app, caller, connection, step: Step::None };
+        for own in ["root", "ROOT"] {
+            assert_eq!(session.permitted(own).await.ok().map(|person| person.uid), Some(0));
+        }
+        for other in ["", "root ", "nobody", "no-such-user"] {
+            let Err(Refusal(name, _)) = session.permitted(other).await else { panic!("{other:?}") };
+            assert_eq!(name, error::NOT_PERMITTED);
+        }
     }
 
     #[test]
