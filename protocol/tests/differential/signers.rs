@@ -167,7 +167,7 @@ fn approvers_files_mean_the_same_here_and_to_ssh_keygen() {
         }
         tally.note(match (&ours, theirs) {
             (Ours::Good, true) => {
-                assert!(is_found(&lab), "ssh-keygen finds nobody: {}", seen());
+                assert!(has_empty_pattern(&file) || is_found(&lab), "ssh-keygen finds nobody: {}", seen());
                 "good"
             }
             (Ours::Good, false) => panic!("accepted here alone: {}", seen()),
@@ -197,4 +197,10 @@ fn approvers_files_mean_the_same_here_and_to_ssh_keygen() {
 fn is_found(lab: &Lab) -> bool {
     let args = ["-Y", "find-principals", "-f", "allowed", "-s", "signature", TIME];
     lab.ssh_keygen(&args, b"").status.success()
+}
+
+/// Where ssh-keygen stops looking for principals that it may print, though not for those that it verifies.
+fn has_empty_pattern(file: &str) -> bool {
+    let starts = |line: &str| line.trim_start_matches([' ', '\t', '"']).starts_with(',');
+    file.contains(",,") || file.lines().any(starts)
 }
