@@ -6,10 +6,10 @@ use crate::caller::Caller;
 use crate::clock;
 use countersign_protocol::text::escape;
 use nix::sys::stat::fstat;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -47,6 +47,8 @@ pub struct Log {
     caused: Rc<RefCell<HashMap<u32, (Duration, u32)>>>,
     /// What the server has caused lately.
     server: Rc<RefCell<Bucket>>,
+    /// Lines left out since the log was full.
+    unread: Rc<Cell<u64>>,
     /// False when standard error ends in the same journal as syslog.
     stderr_too: bool,
 }
@@ -67,6 +69,7 @@ impl Log {
             path: path.into(),
             caused: Rc::default(),
             server: Rc::default(),
+            unread: Rc::default(),
             stderr_too,
         };
         log.connect();
@@ -129,9 +132,23 @@ impl Log {
 
     /// One line: a text, then `key=value` pairs. Values with spaces or quotes stand in quotes.
     pub fn line(&self, level: Level, text: &str, pairs: &[(&str, &str)]) {
+        let unread = self.unread.get();
+        if unread > 0 {
+            let text = format!("{unread} lines were left out because the log was not read");
+            if !matches!(self.send(Level::Warning, &text), Sent::Full) {
+                self.unread.set(0);
+            }
+        }
         let line = render(text, pairs);
-        let logged = self.send(level, &line) || (self.connect() && self.send(level, &line));
-        if self.stderr_too || !logged {
+        let mut sent = self.send(level, &line);
+        if sent == Sent::Gone && self.connect() {
+            sent = self.send(level, &line);
+        }
+        if sent == Sent::Full {
+            self.unread.set(self.unread.get().saturating_add(1));
+        }
+        // Never in place of a log that is full: under systemd standard error has the same reader, and waits for it.
+        if self.stderr_too || sent == Sent::Gone {
             tell(&format!("countersignd: {line}"));
         }
     }
@@ -145,16 +162,24 @@ impl Log {
         }
     }
 
-    fn send(&self, level: Level, line: &str) -> bool {
+    fn send(&self, level: Level, line: &str) -> Sent {
         let mut syslog = self.syslog.borrow_mut();
-        let Some(logger) = syslog.as_mut() else { return false };
+        let Some(logger) = syslog.as_mut() else { return Sent::Gone };
         let sent = match level {
             Level::Error => logger.err(line),
             Level::Warning => logger.warning(line),
             Level::Notice => logger.notice(line),
             Level::Info => logger.info(line),
         };
-        sent.is_ok()
+        match sent {
+            Ok(()) => Sent::Taken,
+            Err(syslog::Error::Write(error) | syslog::Error::Io(error))
+                if error.kind() == io::ErrorKind::WouldBlock =>
+            {
+                Sent::Full
+            }
+            Err(_) => Sent::Gone,
+        }
     }
 
     /// Never blocks: a log that is not read must not stop logins.
@@ -174,6 +199,17 @@ impl Log {
             connected.ok().map(|socket| Logger::new(LoggerBackend::Unix(socket), formatter));
         self.syslog.borrow().is_some()
     }
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// It is in the log.
+    Taken,
+    /// The log is not read, and holds no more.
+    Full,
+    /// There is no log.
+    Gone,
 }
 
 /// Lines that may be written at once, of which one comes back every now and then.
@@ -298,6 +334,29 @@ mod tests {
         assert_eq!(taken(start + ONE_MORE * 5 / 2), 1);
         assert_eq!(taken(start + ONE_MORE * 3), 1, "what had begun to come back is not lost");
         assert_eq!(taken(start + ONE_MORE * 1000), MOST_OF_THE_SERVER as usize);
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_stops_nobody_and_says_later_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        let log = Log::to(&path, false);
+        // More than a socket's queue holds.
+        (0..2_000).for_each(|_| log.warning("x"));
+        assert!(log.unread.get() > 0);
+        syslog.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 256];
+        while syslog.recv(&mut buffer).is_ok() {}
+        let left_out = log.unread.get();
+        log.warning("y");
+        let length = syslog.recv(&mut buffer).unwrap();
+        let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(
+            said.ends_with(&format!("{left_out} lines were left out because the log was not read")),
+            "{said}"
+        );
+        assert_eq!(log.unread.get(), 0);
     }
 
     #[test]
