@@ -40,7 +40,7 @@ pub enum RelayError {
     },
     /// TLS failed.
     #[error(
-        "no trusted connection to {origin}: {detail}; check its certificate, the configured CA and the clock"
+        "no trusted connection to {origin}: {detail}; check its certificate, the CA that it is held against (server_ca, --server-ca) and the clock"
     )]
     Tls {
         /// The server.
