@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from lab import tls
 from lab.disk import Disk
-from lab.members import GONE, USER, Failed, Members, Packaged
+from lab.members import GONE, PATIENCE, USER, Failed, Members, Packaged
 from lab.pebble import Pebble
 from lab.process import free_port, wait_until
 from lab.spoil import WAYS, spoilt, untouched
@@ -301,6 +301,23 @@ def test_another_program_that_looks_at_the_database_takes_nothing_from_it(server
     known.check("after a look and a crash")
 
 
+def test_root_makes_tokens_beside_and_before_a_server_of_another_user(server):
+    def roots_token():
+        return subprocess.run(server.argv("token"), capture_output=True, text=True, timeout=PATIENCE)
+
+    known = members(server)
+    server.start()
+    known.tokens.append(roots_token().stdout.split()[-1])
+    server.stop()
+    known.tokens.append(roots_token().stdout.split()[-1])
+    server.start()
+    known.spend()
+    server.stop()
+    with spoilt(server.database, "somebody else's"):
+        done = roots_token()
+        assert done.returncode == 3 and f"database {server.database}: it belongs to user " in done.stderr
+
+
 def test_on_a_full_or_read_only_disk_what_is_acknowledged_is_kept(server):
     known = members(server)
     server.start()
@@ -367,7 +384,7 @@ def test_a_server_that_is_killed_at_any_moment_has_done_what_it_said(server):
         killer.join()
         server.kill()
         server.start()
-        known.check(f"round {number}")
+        known.check(f"round {number}", latest=10)
     known.spend()
     known.check("all tokens are spent")
     print(f"{answered} answers in {ROUNDS} rounds, {len(known.hosts)} hosts")

@@ -213,9 +213,9 @@ class Members:
     def all(self):
         return [self.mint, self.join, self.register, self.renew, self.subscribe, self.unlink]
 
-    def check(self, what=""):
-        """Whatever was acknowledged is there; what was removed is not. The server has to run."""
-        for host in self.hosts:
+    def check(self, what="", latest=0):
+        """Whatever was acknowledged is there, for all hosts or the latest; what was removed is not. The server has to run."""
+        for host in self.hosts[-latest:]:
             found = {}
             for card in self.call(host, "GET", "/v1/devices")["devices"]:
                 found[key_id(json.loads(card["card"])["key"])] = card
