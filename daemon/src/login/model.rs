@@ -8,6 +8,7 @@
 
 mod acts;
 mod cast;
+mod cuts;
 
 mod forgery;
 mod found;
