@@ -49,6 +49,9 @@ pub enum FileFault {
     /// It is somebody else's.
     #[error("it belongs to user {0}; chown it to root, or to the user as whom this runs")]
     Owner(u32),
+    /// It is somebody else's, and may be nobody's but root's.
+    #[error("it belongs to user {0}, and has to be root's: chown root FILE")]
+    NotRoots(u32),
     /// Others may write it.
     #[error("its mode {0:04o} lets group or others write; chmod go-w FILE")]
     Mode(u32),
@@ -100,7 +103,7 @@ pub fn open(path: &Path, owner: Owner, links: Links, options: &mut OpenOptions) 
     let file = open_regular(path, links, options)?;
     let data = file.metadata()?;
     if data.uid() != 0 && data.uid() != owner.0 {
-        return Err(FileFault::Owner(data.uid()));
+        return Err(if owner.0 == 0 { FileFault::NotRoots } else { FileFault::Owner }(data.uid()));
     }
     if data.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(FileFault::Mode(data.mode() & 0o7777));
@@ -244,7 +247,7 @@ mod tests {
         let path = folder.path().join("file");
         replace(&path, b"content").unwrap();
         chown(&path, Some(12345), None).unwrap();
-        assert!(matches!(read_trusted(&path, Owner(0), 10), Err(FileFault::Owner(12345))));
+        assert!(matches!(read_trusted(&path, Owner(0), 10), Err(FileFault::NotRoots(12345))));
         assert!(read_trusted(&path, Owner(12345), 10).is_ok());
         // Root's file is good for everybody.
         chown(&path, Some(0), None).unwrap();
