@@ -155,7 +155,8 @@ async fn serve_one(app: Rc<App>, welcome: Welcome) {
         let _ = connection.complain(BUSY, TOO_MANY).await;
         return;
     }
-    if let Err(why) = first_call(&app, caller, is_stranger, connection).await {
+    // In a box, so that thousands who wait to be looked up hold no room for a login.
+    if let Err(why) = Box::pin(first_call(&app, caller, is_stranger, connection)).await {
         app.log.caller_warning(&caller, &format!("user {} sent no usable call: {why}", caller.uid));
     }
 }
