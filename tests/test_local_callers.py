@@ -161,4 +161,7 @@ def test_a_user_who_is_no_more_may_ask_nothing(parts):
     assert 54321 not in [entry.pw_uid for entry in pwd.getpwall()]
     for call in (manage("Devices"), manage("Devices", user="alice"), manage("CodesLeft", user="54321")):
         assert ask(call, 54321)["error"].startswith("org.countersign.Manage.Not")
-    assert ask(login(user="alice"), 54321)["parameters"]["outcome"] == "denied"
+    # Not even a refusal that is written down.
+    records = len(parts.daemon.audit())
+    assert ask(login(user="alice"), 54321)["error"] == "org.countersign.Login.BadCall"
+    assert len(parts.daemon.audit()) == records
