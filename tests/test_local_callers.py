@@ -162,6 +162,7 @@ def test_a_user_who_is_no_more_may_ask_nothing(parts):
     for call in (manage("Devices"), manage("Devices", user="alice"), manage("CodesLeft", user="54321")):
         assert ask(call, 54321)["error"].startswith("org.countersign.Manage.Not")
     # Not even a refusal that is written down.
-    records = len(parts.daemon.audit())
+    stack, _ = parts
+    records = len(stack.daemon.audit())
     assert ask(login(user="alice"), 54321)["error"] == "org.countersign.Login.BadCall"
-    assert len(parts.daemon.audit()) == records
+    assert len(stack.daemon.audit()) == records
