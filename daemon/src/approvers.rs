@@ -178,18 +178,25 @@ impl Approvers {
         self.own.change(&self.own.approvers, change).await
     }
 
-    /// Ends a key for good, for every user and in the administrator's file too.
+    /// Ends a key for good, for every user and in the administrator's file too. Its own lines are then for
+    /// [`Self::forget`].
     ///
     /// # Errors
-    /// When a file is full or could not be written.
+    /// When the file is full or could not be written.
     pub async fn revoke(&self, key: &PublicKey) -> io::Result<()> {
         let line = key.to_line() + "\n";
         let change = |text: &str| match text.split_inclusive('\n').any(|present| present == line) {
             true => text.to_owned(),
             false => text.to_owned() + &line,
         };
-        self.own.change(&self.own.revoked, change).await?;
-        // Only for tidiness: the line above is what ends the key.
+        self.own.change(&self.own.revoked, change).await
+    }
+
+    /// Takes all own lines of a key away that has ended. Only for tidiness.
+    ///
+    /// # Errors
+    /// When the file could not be written.
+    pub async fn forget(&self, key: &PublicKey) -> io::Result<()> {
         self.own.change(&self.own.approvers, |text| without(text, key, |_| true)).await
     }
 
