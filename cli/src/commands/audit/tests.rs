@@ -296,7 +296,7 @@ fn what_is_no_file_of_a_key_is_neither_waited_for_nor_read_without_end() {
     for name in ["pipe", "folder", "huge", "no text", "link", "/dev/zero"] {
         let bad = path(name);
         for (host_key, approvers) in [(Some(bad.as_path()), &good), (None, &bad)] {
-            let failure = verify(&file, host_key, &[approvers.clone()], None, QUIET).unwrap_err();
+            let failure = verify(&file, host_key, std::slice::from_ref(approvers), None, QUIET).unwrap_err();
             assert_eq!(failure.exit, Exit::Broken, "{name}: {}", failure.message);
             assert!(failure.message.starts_with(&bad.display().to_string()), "{}", failure.message);
         }
