@@ -87,7 +87,7 @@ def _their_process(server):
     said = server.requests
     time.sleep(PATIENCE)
     held.stop()
-    return f"not withdrawn in {PATIENCE} s" if server.requests == said else "withdrawn"
+    return f"stays > {PATIENCE} s" if server.requests == said else "withdrawn"
 
 
 def _drawn(stack):
