@@ -3,6 +3,7 @@
 //! One pair is the administrator's and only read, the other is written here alone. A faulty
 //! approvers file lets nobody approve; a faulty file of revoked keys lets nobody approve at all.
 
+use crate::clock;
 use crate::files::{self, FileFault, Owner, Store, Version};
 use crate::log::Log;
 use countersign_protocol::keys::PublicKey;
@@ -13,6 +14,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The approvers and the revoked keys as the files say them now.
 pub struct Approvers {
@@ -52,6 +54,9 @@ struct OwnFile {
     store: Store,
 }
 
+/// How long the same fault of a file is not said again.
+const SAID_FOR: Duration = Duration::from_secs(60);
+
 /// A file that is read again whenever it has changed.
 struct Watched<T> {
     path: PathBuf,
@@ -60,6 +65,8 @@ struct Watched<T> {
     /// What a fault in it means.
     then: &'static str,
     seen: RefCell<Option<Seen<T>>>,
+    /// What was said last to be wrong, and when.
+    said: RefCell<Option<(String, Duration)>>,
 }
 
 /// What was in a file: its content, or that it must not be used.
@@ -68,6 +75,26 @@ type Content<T> = Result<Rc<T>, ()>;
 struct Seen<T> {
     version: Option<Version>,
     content: Content<T>,
+}
+
+/// What is wrong with the administrator's approvers and revoked keys, a line each.
+#[must_use]
+pub fn faults(folder: &Path, owner: Owner) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut look = |name: &str, parse: &dyn Fn(&str) -> Option<Vec<LineFault>>| {
+        let path = folder.join(name);
+        match files::read_trusted(&path, owner, MAX_FILE) {
+            Err(FileFault::Missing) => {}
+            Err(fault) => faults.push(format!("{}: {fault}", path.display())),
+            Ok(text) => {
+                let found = parse(&text).unwrap_or_default();
+                faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", path.display())));
+            }
+        }
+    };
+    look("approvers", &|text| AllowedSigners::parse(text).err());
+    look("revoked", &|text| Revoked::parse(text).err());
+    faults
 }
 
 impl Approvers {
@@ -259,7 +286,7 @@ impl<T: Default> Watched<T> {
         parse: fn(&str) -> Result<T, Vec<LineFault>>,
         then: &'static str,
     ) -> Self {
-        Self { path, owner, parse, then, seen: RefCell::new(None) }
+        Self { path, owner, parse, then, seen: RefCell::new(None), said: RefCell::new(None) }
     }
 
     /// The file's content as it is now. A missing file is an empty one.
@@ -278,6 +305,16 @@ impl<T: Default> Watched<T> {
         content
     }
 
+    /// Says what is wrong; the same again once a minute at most, since each decision that comes looks again.
+    fn say(&self, log: &Log, text: String) {
+        let now = clock::boot();
+        let mut said = self.said.borrow_mut();
+        if !said.as_ref().is_some_and(|(before, at)| *before == text && now < *at + SAID_FOR) {
+            log.error(&text);
+            *said = Some((text, now));
+        }
+    }
+
     /// What is in the file, and whether that stays so for as long as the file is the same.
     fn read(&self, log: &Log) -> (Content<T>, bool) {
         let path = self.path.display();
@@ -285,7 +322,7 @@ impl<T: Default> Watched<T> {
             Ok(text) => text,
             Err(FileFault::Missing) => return (Ok(Rc::new(T::default())), true),
             Err(fault) => {
-                log.error(&format!("{path}: {fault}; {}", self.then));
+                self.say(log, format!("{path}: {fault}; {}", self.then));
                 // Out of descriptors or memory, or a folder's mode: over while the file stays as it is.
                 return (Err(()), !matches!(fault, FileFault::Io(_) | FileFault::Unreadable(_)));
             }

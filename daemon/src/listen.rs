@@ -145,7 +145,12 @@ async fn welcome(app: &App, places: &Rc<Places>, stream: UnixStream, root_socket
 
 async fn serve_one(app: Rc<App>, welcome: Welcome) {
     let Welcome { caller, mut connection, mut place, places } = welcome;
-    let is_stranger = !caller.root_socket && !places.knows(caller.uid).await;
+    let known = if caller.root_socket { Some(true) } else { places.knows(caller.uid).await };
+    let Some(is_known) = known else {
+        let _ = connection.complain(BUSY, "the name service does not answer in time; try again").await;
+        return;
+    };
+    let is_stranger = !is_known;
     if is_stranger && !place.share() {
         let text = format!(
             "user {}, who has no account, and others like that have too many connections",

@@ -1,10 +1,10 @@
-//! Room for connections. Root's programs always have some: others share at most half of what this process can
-//! open, a user has few of these, and numbers that are no user's have few together, since anybody may have
+//! Room for connections. Root's programs always have some: others share all but 4,096, or half where fewer can
+//! be open, a user has few of these, and numbers that are no user's have few together, since anybody may have
 //! thousands of them (`/etc/subuid`).
 
 use crate::caller::Caller;
 use crate::person;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -18,6 +18,9 @@ pub const MAX_CONNECTIONS: u32 = 16_384;
 pub const MAX_OF_USERS: u32 = 12_288;
 /// Descriptors for the daemon's own files, look-ups and the server, where there are so many.
 const OWN: u32 = 64;
+/// Callers of whom the name service is asked at a time; the others are told to come again, so that they do not
+/// fill the users' places while it is slow.
+const MOST_ASKING: u32 = 64;
 /// Users who are remembered not to be strangers.
 const MAX_KNOWN: usize = 4_096;
 
@@ -27,6 +30,7 @@ pub struct Places {
     most_of_users: u32,
     taken: RefCell<Taken>,
     known: RefCell<HashSet<u32>>,
+    asking: Cell<u32>,
 }
 
 #[derive(Default)]
@@ -51,7 +55,13 @@ impl Places {
         let descriptors = u32::try_from(descriptors).unwrap_or(u32::MAX);
         let most = descriptors.saturating_sub(OWN.min(descriptors / 2)).min(MAX_CONNECTIONS);
         let most_of_users = (most / 2).max(most.saturating_sub(MAX_CONNECTIONS - MAX_OF_USERS));
-        Self { most, most_of_users, taken: RefCell::default(), known: RefCell::default() }
+        Self {
+            most,
+            most_of_users,
+            taken: RefCell::default(),
+            known: RefCell::default(),
+            asking: Cell::new(0),
+        }
     }
 
     /// A place, unless the caller has too many already, or all have.
@@ -76,20 +86,42 @@ impl Places {
         Some(Place { places: Rc::clone(self), uid, is_strangers: false })
     }
 
-    /// Whether the name service knows the caller. One of whom it does not say so in time counts as unknown.
-    pub async fn knows(&self, uid: u32) -> bool {
+    /// Whether the name service knows the caller; `None` where it does not say so in time, or too many others
+    /// are asked about.
+    pub async fn knows(&self, uid: u32) -> Option<bool> {
         if self.known.borrow().contains(&uid) {
-            return true;
+            return Some(true);
         }
-        if !matches!(person::by_uid(uid).await, Ok(Some(_))) {
-            return false;
+        if self.asking.get() >= MOST_ASKING {
+            return None;
         }
-        let mut known = self.known.borrow_mut();
-        if known.len() >= MAX_KNOWN {
-            known.clear();
+        let asking = Asking::new(&self.asking);
+        let is_known = person::exists(uid).await.ok();
+        drop(asking);
+        if is_known == Some(true) {
+            let mut known = self.known.borrow_mut();
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(uid);
         }
-        known.insert(uid);
-        true
+        is_known
+    }
+}
+
+/// A caller of whom the name service is asked.
+struct Asking<'a>(&'a Cell<u32>);
+
+impl<'a> Asking<'a> {
+    fn new(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 
@@ -183,9 +215,18 @@ mod tests {
     #[tokio::test]
     async fn who_is_known_is_asked_for_once() {
         let places = Places::new(PLENTY);
-        assert!(!places.knows(4_000_000_000).await && places.knows(0).await);
-        let _hangs = person::hang(false);
-        assert!(places.knows(0).await);
-        assert!(!places.knows(1).await, "who is not known in time is a stranger");
+        assert_eq!((places.knows(4_000_000_000).await, places.knows(0).await), (Some(false), Some(true)));
+        let _hangs = person::hang_strangers();
+        assert_eq!((places.knows(0).await, places.knows(1).await), (Some(true), None));
+        assert_eq!(places.asking.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn so_many_are_asked_about_at_a_time() {
+        let places = Places::new(PLENTY);
+        places.asking.set(MOST_ASKING);
+        assert_eq!(places.knows(0).await, None);
+        places.asking.set(0);
+        assert_eq!(places.knows(0).await, Some(true));
     }
 }

@@ -1,7 +1,7 @@
 //! Start, reload and end.
 
 use crate::app::{App, HostIdentity, Paths};
-use crate::approvers::Approvers;
+use crate::approvers::{self, Approvers};
 use crate::args::{self, Args, Command, HELP};
 use crate::audit::Audit;
 use crate::budget::Budget;
@@ -75,6 +75,8 @@ fn check(args: &Args) -> ExitCode {
         }
         Err(faults) => faults.drawings,
     };
+    let folder = args.paths.config.parent().unwrap_or(Path::new("/"));
+    let faults: Vec<String> = faults.into_iter().chain(approvers::faults(folder, administrator)).collect();
     for fault in &faults {
         eprintln!("{fault}");
     }
@@ -287,11 +289,16 @@ fn read_again(app: &App) {
         Ok(Some(client)) => app.relay.set_client(Some(client)),
         Ok(None) => {}
         // Of what was in force, its connection is a part.
-        Err(why) => {
+        Err(why) if app.config.borrow().good.is_some() => {
             let mut kept = app.config.borrow_mut();
             app.log.error(&format!("{why}; {}", consequence(&kept)));
             kept.faults = vec![why];
             return;
+        }
+        // As at a start: without a connection what is typed at the prompt opens all the same.
+        Err(why) => {
+            app.log.error(&why);
+            app.relay.set_client(None);
         }
     }
     *app.config.borrow_mut() = loaded;

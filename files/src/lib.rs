@@ -47,10 +47,16 @@ pub enum FileFault {
     #[error("it is not a regular file")]
     NotAFile,
     /// It is somebody else's.
-    #[error("it belongs to user {0}; chown it to root, or to the user as whom this runs")]
+    #[error(
+        "it belongs to user {0}, and has to be root's or the user's as whom this runs: chown root FILE, chgrp it to \
+         that user's group, chmod 640 FILE"
+    )]
     Owner(u32),
     /// It is somebody else's, and may be nobody's but root's.
-    #[error("it belongs to user {0}, and has to be root's: chown root FILE")]
+    #[error(
+        "it belongs to user {0}, and has to be root's: chown root FILE, chgrp it to the group of the user as whom \
+         this runs, chmod 640 FILE"
+    )]
     NotRoots(u32),
     /// Others may write it.
     #[error("its mode {0:04o} lets group or others write; chmod go-w FILE")]
