@@ -83,7 +83,8 @@ def test_the_chain_verifies_and_a_changed_record_is_found(granted, tmp_path):
 def test_a_cut_is_found_by_the_line_that_the_system_log_has(syslog, granted, tmp_path):
     """Whoever keeps those lines elsewhere has each record's number and digest."""
     # Earlier tests have lines there, too.
-    mark = syslog.wait_for("]: granted login=")[-1].split("audit=")[1].split()[0]
+    login = [record["login"] for record in granted.daemon.audit() if record.get("decision")][-1]
+    mark = syslog.wait_for(f"]: granted login={login} ")[0].split("audit=")[1].split()[0]
     log = next((STATE / "audit").glob("*.jsonl"))
     records = log.read_text().splitlines(keepends=True)
     cut = tmp_path / "cut.jsonl"

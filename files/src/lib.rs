@@ -107,14 +107,19 @@ pub fn open_regular(path: &Path, links: Links, options: &mut OpenOptions) -> Res
 /// [`FileFault`] says what is wrong with the file.
 pub fn open(path: &Path, owner: Owner, links: Links, options: &mut OpenOptions) -> Result<File, FileFault> {
     let file = open_regular(path, links, options)?;
-    let data = file.metadata()?;
-    if data.uid() != 0 && data.uid() != owner.0 {
-        return Err(if owner.0 == 0 { FileFault::NotRoots } else { FileFault::Owner }(data.uid()));
+    let uid = file.metadata()?.uid();
+    if uid != 0 && uid != owner.0 {
+        return Err(if owner.0 == 0 { FileFault::NotRoots } else { FileFault::Owner }(uid));
     }
-    if data.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(FileFault::Mode(data.mode() & 0o7777));
-    }
+    refuse_writable(&file)?;
     Ok(file)
+}
+
+fn refuse_writable(file: &File) -> Result<(), FileFault> {
+    match file.metadata()?.mode() {
+        mode if mode & WRITABLE_BY_OTHERS != 0 => Err(FileFault::Mode(mode & 0o7777)),
+        _ => Ok(()),
+    }
 }
 
 /// Reads such a file of at most so many bytes.
@@ -122,7 +127,21 @@ pub fn open(path: &Path, owner: Owner, links: Links, options: &mut OpenOptions) 
 /// # Errors
 /// [`FileFault`] says what is wrong with the file.
 pub fn read_bytes(path: &Path, owner: Owner, links: Links, max: usize) -> Result<Vec<u8>, FileFault> {
-    let file = open(path, owner, links, OpenOptions::new().read(true))?;
+    read_opened(open(path, owner, links, OpenOptions::new().read(true))?, max)
+}
+
+/// Reads a file whosever it is, for whose owner it says nothing that would not be theirs to say: a certificate
+/// and its key, which some other program's user may have fetched. Nobody else may write it.
+///
+/// # Errors
+/// [`FileFault`] says what is wrong with the file.
+pub fn read_whosever(path: &Path, links: Links, max: usize) -> Result<Vec<u8>, FileFault> {
+    let file = open_regular(path, links, OpenOptions::new().read(true))?;
+    refuse_writable(&file)?;
+    read_opened(file, max)
+}
+
+fn read_opened(file: File, max: usize) -> Result<Vec<u8>, FileFault> {
     // At once: a vector that grows leaves copies of secrets behind.
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(max).min(max);
     let mut bytes = Vec::with_capacity(length + 1);
@@ -255,6 +274,10 @@ mod tests {
         chown(&path, Some(12345), None).unwrap();
         assert!(matches!(read_trusted(&path, Owner(0), 10), Err(FileFault::NotRoots(12345))));
         assert!(read_trusted(&path, Owner(12345), 10).is_ok());
+        assert_eq!(read_whosever(&path, Links::Refused, 10).unwrap(), b"content");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o660)).unwrap();
+        assert!(matches!(read_whosever(&path, Links::Refused, 10), Err(FileFault::Mode(0o660))));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         // Root's file is good for everybody.
         chown(&path, Some(0), None).unwrap();
         assert!(read_trusted(&path, Owner(12345), 10).is_ok());
