@@ -38,6 +38,7 @@ def on_terminal(*words):
 
 def ours(syslog, mark):
     """Our entries in the log since then; each is one datagram, as it came."""
+    syslog.catch_up()
     entries = [raw for raw in syslog.raw[mark:] if b"countersign" in raw]
     for raw in entries:
         # libpam ends the entries that it writes with a NUL.
@@ -47,6 +48,8 @@ def ours(syslog, mark):
 
 def everywhere(stack, syslog, mark):
     """Every place on the host where a login, a pairing or a removal leaves its words."""
+    # The record stands before the line does, and the line before it is read here.
+    wait_until(lambda: b"PWNED" in ours(syslog, mark), 5, "the line in the system log")
     inert.check(ours(syslog, mark), "the system log")
     inert.check(stack.daemon.process.log_path.read_bytes(), "the daemon's standard error")
     inert.check((STATE / "audit" / "audit.jsonl").read_bytes(), "the audit file")

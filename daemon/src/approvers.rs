@@ -57,6 +57,14 @@ struct OwnFile {
 /// How long the same fault of a file is not said again.
 const SAID_FOR: Duration = Duration::from_secs(60);
 
+/// A line about a file as it was then.
+struct Said {
+    text: String,
+    /// `None` where that could not be seen.
+    version: Option<Version>,
+    at: Duration,
+}
+
 /// A file that is read again whenever it has changed.
 struct Watched<T> {
     path: PathBuf,
@@ -66,7 +74,7 @@ struct Watched<T> {
     then: &'static str,
     seen: RefCell<Option<Seen<T>>>,
     /// What was said last to be wrong, and when.
-    said: RefCell<Option<(String, Duration)>>,
+    said: RefCell<Option<Said>>,
 }
 
 /// What was in a file: its content, or that it must not be used.
@@ -293,36 +301,38 @@ impl<T: Default> Watched<T> {
     fn content(&self, log: &Log) -> Content<T> {
         // Before reading: a change in between is seen the next time. Where it cannot be seen whether there is
         // a file, what was known before says nothing.
-        let Ok(version) = files::version(&self.path) else { return self.read(log).0 };
+        let Ok(version) = files::version(&self.path) else { return self.read(log, None).0 };
         let mut seen = self.seen.borrow_mut();
         if let Some(seen) = seen.as_ref()
             && seen.version == version
         {
             return seen.content.clone();
         }
-        let (content, lasts) = self.read(log);
+        let (content, lasts) = self.read(log, version);
         *seen = lasts.then(|| Seen { version, content: content.clone() });
         content
     }
 
-    /// Says what is wrong; the same again once a minute at most, since each decision that comes looks again.
-    fn say(&self, log: &Log, text: String) {
-        let now = clock::boot();
+    /// Says what is wrong; the same of the same file once a minute at most, since each decision that comes looks
+    /// again.
+    fn say(&self, log: &Log, text: String, version: Option<Version>) {
+        let at = clock::boot();
         let mut said = self.said.borrow_mut();
-        if !said.as_ref().is_some_and(|(before, at)| *before == text && now < *at + SAID_FOR) {
+        let is_same = |said: &Said| said.text == text && said.version == version && at < said.at + SAID_FOR;
+        if !said.as_ref().is_some_and(is_same) {
             log.error(&text);
-            *said = Some((text, now));
+            *said = Some(Said { text, version, at });
         }
     }
 
     /// What is in the file, and whether that stays so for as long as the file is the same.
-    fn read(&self, log: &Log) -> (Content<T>, bool) {
+    fn read(&self, log: &Log, version: Option<Version>) -> (Content<T>, bool) {
         let path = self.path.display();
         let text = match files::read_trusted(&self.path, self.owner, MAX_FILE) {
             Ok(text) => text,
             Err(FileFault::Missing) => return (Ok(Rc::new(T::default())), true),
             Err(fault) => {
-                self.say(log, format!("{path}: {fault}; {}", self.then));
+                self.say(log, format!("{path}: {fault}; {}", self.then), version);
                 // Out of descriptors or memory, or a folder's mode: over while the file stays as it is.
                 return (Err(()), !matches!(fault, FileFault::Io(_) | FileFault::Unreadable(_)));
             }
