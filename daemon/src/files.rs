@@ -29,6 +29,12 @@ pub enum FileFault {
     /// It is a directory, a pipe, a socket or a device.
     #[error("it is not a regular file")]
     NotAFile,
+    /// It is a file where a folder has to be.
+    #[error("it is not a folder")]
+    NotAFolder,
+    /// It has too many entries.
+    #[error("it has more than {0} entries")]
+    TooMany(usize),
     /// It is somebody else's.
     #[error("it belongs to user {0}; it has to be root's: chown root FILE")]
     Owner(u32),
@@ -77,6 +83,38 @@ pub fn version(path: &Path) -> io::Result<Option<Version>> {
         inode: data.ino(),
         device: data.dev(),
     }))
+}
+
+/// Names of what is in a folder that belongs to root or to `owner` and that nobody else can write. Names that
+/// are no text are left out.
+///
+/// # Errors
+/// [`FileFault`] says what is wrong with the folder.
+pub fn list_trusted(folder: &Path, owner: Owner, max: usize) -> Result<Vec<String>, FileFault> {
+    let data = match std::fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FileFault::Missing),
+        data => data?,
+    };
+    if data.is_symlink() {
+        return Err(FileFault::Link);
+    }
+    if !data.is_dir() {
+        return Err(FileFault::NotAFolder);
+    }
+    if data.uid() != 0 && data.uid() != owner.0 {
+        return Err(FileFault::Owner(data.uid()));
+    }
+    if data.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(FileFault::Mode(data.mode() & 0o7777));
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        if names.len() == max {
+            return Err(FileFault::TooMany(max));
+        }
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 /// Reads a file that belongs to root or to `owner` and that nobody else can write.

@@ -4,13 +4,20 @@
 //! does so for a file that has to be root's.
 
 mod fault;
+mod hours;
 mod load;
+mod network;
+mod patterns;
 mod read;
+mod rule;
 mod table;
+mod when;
 
 pub use fault::Fault;
 pub use load::{Loaded, load};
 pub use read::read;
+pub use rule::{Ask, Factor, Rule, Then, Unenrolled, WithoutPrompt};
+pub use when::{Groups, Membership, Situation, Unmet, When};
 
 pub use countersign_protocol::message::Confirm;
 use std::path::PathBuf;
@@ -36,86 +43,9 @@ pub struct Config {
     pub app: Option<String>,
     /// What phones call this host; without it the system's host name.
     pub host_name: Option<String>,
+    /// The first one whose conditions a login meets decides.
+    pub rules: Vec<Rule>,
     /// What holds where no other rule matches.
     pub default: Rule,
 }
 
-/// What happens to a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// For logs and the audit.
-    pub name: String,
-    /// What to do.
-    pub then: Then,
-    /// What the person does beside approving.
-    pub confirm: Confirm,
-    /// What to do where nothing can be asked at the terminal.
-    pub without_prompt: WithoutPrompt,
-    /// How long to wait; ask [`Rule::wait_for`].
-    pub wait: Duration,
-    /// Factors that may be typed at any time.
-    pub codes: Vec<Factor>,
-    /// Factors that may be typed in addition when the server is unreachable.
-    pub offline: Vec<Factor>,
-    /// What happens to a user without any device.
-    pub unenrolled: Unenrolled,
-    /// Whose phone is asked when somebody becomes another user.
-    pub ask: Ask,
-}
-
-/// What a rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Ask.
-    Approve,
-    /// Ask, but let PAM go on whatever comes of it.
-    Observe,
-    /// Ask nobody, let PAM go on.
-    Skip,
-    /// Refuse.
-    Deny,
-}
-
-/// What to do where nothing can be asked: the session stage, sshd's `password` method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WithoutPrompt {
-    /// An approval is enough.
-    Tap,
-    /// Refuse.
-    Refuse,
-}
-
-/// What happens to a user without any device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unenrolled {
-    /// Refused.
-    Deny,
-    /// Not asked until that moment (seconds since 1970), refused from then on.
-    SkipUntil(u64),
-}
-
-/// Whose phone is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
-    /// The user who is logged in as.
-    User,
-    /// For su and sudo to root the one who typed the command.
-    Caller,
-}
-
-/// What may be typed in place of the phone's six digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Factor {
-    /// A recovery code.
-    Recovery,
-}
-
-impl Rule {
-    /// How long this service may wait: up to ten minutes for sudo, su and polkit; all others may
-    /// be under a login grace time and wait at most two minutes.
-    #[must_use]
-    pub fn wait_for(&self, service: &str) -> Duration {
-        let patient = matches!(service, "sudo" | "sudo-i" | "su" | "su-l" | "polkit-1");
-        self.wait.min(if patient { MAX_WAIT } else { MAX_WAIT_IN_GRACE })
-    }
-}

@@ -33,6 +33,11 @@ impl<'a, 'i> Table<'a, 'i> {
         Some(Value { key, value: value.get_ref(), span: value.span() })
     }
 
+    /// Whether the key is there, known or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.keys().any(|name| name.get_ref() == key)
+    }
+
     /// A fault for every key that nobody asked for.
     pub(super) fn finish(self, faults: &mut Vec<Fault>) {
         for name in self.table.keys().filter(|name| !self.known.contains(&name.get_ref().as_ref())) {
@@ -56,6 +61,21 @@ impl<'a, 'i> Value<'a, 'i> {
         self.value.as_str().ok_or_else(|| {
             self.fault(format!("\"{}\" has to be a text in quotes, not {}", self.key, kind(self.value)))
         })
+    }
+
+    /// True or false.
+    pub(super) fn flag(&self) -> Result<bool, Fault> {
+        self.value.as_bool().ok_or_else(|| {
+            self.fault(format!("\"{}\" has to be true or false, not {}", self.key, kind(self.value)))
+        })
+    }
+
+    /// The items of a list, or the value itself where it is none.
+    pub(super) fn items(&self) -> impl Iterator<Item = Self> {
+        let (key, array) = (self.key, self.value.as_array());
+        let alone = array.is_none().then(|| Self { key, value: self.value, span: self.span.clone() });
+        let items = array.into_iter().flat_map(|array| array.iter());
+        items.map(move |item| Self { key, value: item.get_ref(), span: item.span() }).chain(alone)
     }
 
     /// One of some words.

@@ -1,0 +1,88 @@
+//! What a rule does with the logins that meet its conditions.
+
+use std::time::Duration;
+
+use super::when::When;
+use super::{Confirm, MAX_WAIT, MAX_WAIT_IN_GRACE};
+
+/// What happens to a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// For logs and the audit.
+    pub name: String,
+    /// Which logins it is for; the default is for all that no other rule is for.
+    pub when: When,
+    /// What to do.
+    pub then: Then,
+    /// What the person does beside approving.
+    pub confirm: Confirm,
+    /// What to do where nothing can be asked at the terminal.
+    pub without_prompt: WithoutPrompt,
+    /// How long to wait; ask [`Rule::wait_for`].
+    pub wait: Duration,
+    /// Factors that may be typed at any time.
+    pub codes: Vec<Factor>,
+    /// Factors that may be typed in addition when the server is unreachable.
+    pub offline: Vec<Factor>,
+    /// What happens to a user without any device.
+    pub unenrolled: Unenrolled,
+    /// Whose phone is asked when somebody becomes another user.
+    pub ask: Ask,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Ask.
+    Approve,
+    /// Ask, but let PAM go on whatever comes of it.
+    Observe,
+    /// Ask nobody, let PAM go on.
+    Skip,
+    /// Refuse.
+    Deny,
+}
+
+/// What to do where nothing can be asked: the session stage, sshd's `password` method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutPrompt {
+    /// An approval is enough.
+    Tap,
+    /// Refuse.
+    Refuse,
+}
+
+/// What happens to a user without any device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unenrolled {
+    /// Refused.
+    Deny,
+    /// Not asked until that moment (seconds since 1970), refused from then on.
+    SkipUntil(u64),
+}
+
+/// Whose phone is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// The user who is logged in as.
+    User,
+    /// For su and sudo to root the one who typed the command.
+    Caller,
+}
+
+/// What may be typed in place of the phone's six digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Factor {
+    /// A recovery code.
+    Recovery,
+}
+
+impl Rule {
+    /// How long this service may wait: up to ten minutes for sudo, su and polkit; all others may
+    /// be under a login grace time and wait at most two minutes.
+    #[must_use]
+    pub fn wait_for(&self, service: &str) -> Duration {
+        let patient = matches!(service, "sudo" | "sudo-i" | "su" | "su-l" | "polkit-1");
+        self.wait.min(if patient { MAX_WAIT } else { MAX_WAIT_IN_GRACE })
+    }
+}
