@@ -3,7 +3,6 @@
 use crate::approvers::Approvers;
 use crate::audit::Audit;
 use crate::budget::Budget;
-use crate::config::{Config, Loaded};
 use crate::devices::Devices;
 use crate::files::Owner;
 use crate::log::Log;
@@ -12,6 +11,7 @@ use crate::notices::Notices;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
+use countersign_policy::{Config, Loaded};
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

@@ -20,6 +20,9 @@ pub struct Connection {
     stream: UnixStream,
     /// What was read and is not yet a frame. Holds typed codes, so it is wiped.
     pending: Zeroizing<Vec<u8>>,
+    /// So many bytes of `pending` have been looked through, and no frame ends there: a peer that sends
+    /// byte by byte costs no more than one that does not.
+    searched: usize,
     /// When the frame in `pending` has to be whole.
     due: Option<Instant>,
 }
@@ -48,7 +51,7 @@ impl Connection {
     /// Takes over an accepted socket.
     #[must_use]
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, pending: Zeroizing::new(Vec::new()), due: None }
+        Self { stream, pending: Zeroizing::new(Vec::new()), searched: 0, due: None }
     }
 
     /// The next message; `None` when the peer has closed. Dropping the future loses nothing.
@@ -143,7 +146,10 @@ impl Connection {
 
     /// Cuts the first frame off what was read.
     fn take_frame(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, ConnectionError> {
-        let Some(end) = self.pending.iter().position(|byte| *byte == frame::END) else {
+        let new = self.pending.get(self.searched..).unwrap_or_default();
+        let end = new.iter().position(|byte| *byte == frame::END).map(|place| self.searched + place);
+        let Some(end) = end else {
+            self.searched = self.pending.len();
             return if self.pending.len() > MAX_FRAME { Err(FrameError::TooLong.into()) } else { Ok(None) };
         };
         if end > MAX_FRAME {
@@ -153,6 +159,7 @@ impl Connection {
         let rest = Zeroizing::new(self.pending.get(end + 1..).unwrap_or_default().to_vec());
         let mut json = std::mem::replace(&mut self.pending, rest);
         json.truncate(end);
+        self.searched = 0;
         self.due = (!self.pending.is_empty()).then(|| Instant::now() + FRAME_TIME);
         Ok(Some(json))
     }

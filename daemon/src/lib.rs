@@ -13,7 +13,6 @@ pub mod audit;
 pub mod budget;
 pub mod caller;
 pub mod clock;
-pub mod config;
 pub mod connection;
 pub mod devices;
 pub mod files;

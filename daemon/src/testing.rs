@@ -32,7 +32,6 @@ use crate::app::{App, HostIdentity, Paths};
 use crate::approvers::Approvers;
 use crate::audit::Audit;
 use crate::budget::Budget;
-use crate::config::Loaded;
 use crate::devices::Devices;
 use crate::files::Owner;
 use crate::log::Log;
@@ -44,6 +43,7 @@ use crate::person::Person;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
+use countersign_policy::Loaded;
 
 /// A daemon without sockets and without a server.
 pub(crate) struct Lab {

@@ -1,6 +1,7 @@
 //! The connection to countersignd: checks before trust, frames, deadlines, and a watch on what may
 //! call the login off meanwhile.
 
+use crate::story::opens;
 use countersign_protocol::frame::{self, END, FrameError, MAX_FRAME, Reply};
 use countersign_protocol::login::{Call, FIRST_REPLY_MS, Step};
 use nix::errno::Errno;
@@ -150,7 +151,7 @@ impl Daemon for Connection {
             Limit::AfterSending(wait) => Instant::now() + wait,
         };
         match self.send(call, deadline) {
-            Err(Lost::Ended) => return Err(self.last_word(deadline)),
+            Err(Lost::Ended) => return self.last_word(deadline),
             sent => sent?,
         }
         let step = self.receive(deadline)?;
@@ -193,12 +194,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Why the daemon has closed before it was asked: that there are too many connections, mostly. Only a
-    /// refusal can be that.
-    fn last_word(&self, deadline: Instant) -> Lost {
+    /// Why the daemon has closed before it was asked: that there are too many connections, or that a person was
+    /// refused who took too long to acknowledge it. Only a refusal can be that.
+    fn last_word(&self, deadline: Instant) -> Result<Step, Lost> {
         match self.receive(deadline) {
-            Err(refused @ Lost::Error { .. }) => refused,
-            _ => Lost::Ended,
+            Err(refused @ Lost::Error { .. }) => Err(refused),
+            Ok(Step::Verdict(verdict)) if !opens(verdict.outcome) => Ok(Step::Verdict(verdict)),
+            _ => Err(Lost::Ended),
         }
     }
 
@@ -342,17 +344,31 @@ mod tests {
     fn a_daemon_that_closes_unasked_is_heard_when_it_refuses_and_only_then() {
         let refused = br#"{"error":"org.countersign.Busy","parameters":{"message":"too many at once"}}"#;
         let granted = br#"{"parameters":{"step":"verdict","outcome":"granted"}}"#;
-        for (said, is_heard) in [(&refused[..], true), (granted, false), (b"", false)] {
-            let (own, mut daemon) = UnixStream::pair().unwrap();
-            daemon.write_all(said).unwrap();
-            daemon.write_all(&[END]).unwrap();
-            drop(daemon);
-            let limit = Limit::AfterSending(Duration::from_secs(1));
-            let mut connection = Connection { socket: own.into(), watch: Watch::new(None).unwrap(), limit };
-            let lost = connection.call(&Call::Continue(Continue::default())).unwrap_err();
+        let ignored = br#"{"parameters":{"step":"verdict","outcome":"ignored"}}"#;
+        let prompt = br#"{"parameters":{"step":"ask","text":"Code: ","deadline_ms":5}}"#;
+        for (said, is_heard) in
+            [(&refused[..], true), (granted, false), (ignored, false), (prompt, false), (b"", false)]
+        {
+            let lost = closed_after(said).unwrap_err();
             assert_eq!(matches!(lost, Lost::Error { .. }), is_heard, "{lost}");
             assert!(is_heard || matches!(lost, Lost::Ended), "{lost}");
         }
+        // To a person who did not press Enter for so long that the daemon went on without it.
+        let denied = br#"{"parameters":{"step":"verdict","outcome":"denied","text":"Denied on the phone."}}"#;
+        let text = Some("Denied on the phone.".to_owned());
+        let verdict = Verdict { outcome: Outcome::Denied, text, token: None };
+        assert_eq!(closed_after(denied).unwrap(), Step::Verdict(verdict));
+    }
+
+    /// What a call brings to a daemon that has said this and closed.
+    fn closed_after(said: &[u8]) -> Result<Step, Lost> {
+        let (own, mut daemon) = UnixStream::pair().unwrap();
+        daemon.write_all(said).unwrap();
+        daemon.write_all(&[END]).unwrap();
+        drop(daemon);
+        let limit = Limit::AfterSending(Duration::from_secs(1));
+        let mut connection = Connection { socket: own.into(), watch: Watch::new(None).unwrap(), limit };
+        connection.call(&Call::Continue(Continue::default()))
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn story<H: Host>(
 }
 
 /// Whether an outcome lets a login go on.
-fn opens(outcome: Outcome) -> bool {
+pub(crate) fn opens(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Granted | Outcome::Ignored)
 }
 

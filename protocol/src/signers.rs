@@ -137,7 +137,8 @@ impl AllowedSigners {
             return Err(Refusal::RevokedAuthority);
         }
         let mut first = None;
-        for entry in self.entries.iter().filter(|entry| crate::pattern::in_list(principal, &entry.principals)) {
+        for entry in self.entries.iter().filter(|entry| crate::pattern::in_list(principal, &entry.principals))
+        {
             match entry.accepts(principal, namespace, signed, at) {
                 Ok(()) => return Ok(()),
                 Err(Refusal::NotListed) => {}

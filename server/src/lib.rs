@@ -17,6 +17,7 @@ mod limits;
 mod mailboxes;
 mod messages;
 mod metrics;
+mod pem;
 mod poll;
 mod problem;
 mod push;

@@ -1,11 +1,10 @@
 //! TLS from certificate files, which are read again on SIGHUP.
 
 use crate::config::TlsFiles;
+use crate::pem;
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,15 +24,8 @@ impl TlsError {
 
 /// Reads the files.
 pub(crate) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let at_certificate = |error: rustls::pki_types::pem::Error| TlsError::new(&files.certificate, error);
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
-        .map_err(at_certificate)?
-        .collect::<Result<_, _>>()
-        .map_err(at_certificate)?;
-    if chain.is_empty() {
-        return Err(TlsError::new(&files.certificate, "no certificate is in it; PEM is expected"));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| TlsError::new(&files.key, error))?;
+    let chain = pem::read_chain(&files.certificate).map_err(|why| TlsError::new(&files.certificate, why))?;
+    let key = pem::read_key(&files.key).map_err(|why| TlsError::new(&files.key, why))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::new(&files.certificate, error))?

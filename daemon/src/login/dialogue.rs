@@ -9,11 +9,17 @@ use super::ending::Ending;
 use super::open::Open;
 use super::prompts;
 use super::request::OpenRequest;
+use super::rules::may_type;
 use super::state::State;
 use super::story::{Login, Told};
+use crate::clock;
+use countersign_policy::{Factor, Rule};
 
 /// Most prompts in one login, whatever is typed.
-const MOST_PROMPTS: u32 = 16;
+pub(super) const MOST_PROMPTS: u32 = 16;
+/// How long phones wait to hear of an end while a recovery code may still be looked for: as long as sshd waits by
+/// its own default. What is typed later opens all the same.
+pub(super) const SEARCH_TIME: Duration = Duration::from_secs(120);
 /// How long a person may look at the reason of a refusal.
 const READING_TIME: Duration = Duration::from_secs(30);
 
@@ -33,12 +39,13 @@ impl Login {
         }
     }
 
-    pub(super) async fn ask(&mut self, open: &Open, text: String) -> Told<Answered> {
-        self.prompts += 1;
-        if self.prompts > MOST_PROMPTS {
-            return Err(Ending::of(State::Failed));
+    pub(super) async fn ask(&mut self, open: &Open, text: String, rule: &Rule) -> Told<Answered> {
+        if self.prompts == MOST_PROMPTS {
+            // Wrong codes have ended it long before.
+            return Err(Ending::no_code(self.prompts));
         }
-        let answer = self.step(Step::Ask { text, deadline_ms: deadline_ms(open) }, open).await?;
+        self.prompts += 1;
+        let answer = self.step(Step::Ask { text, deadline_ms: deadline_ms(open) }, open, rule).await?;
         Ok(match answer {
             Continue { cannot_ask: true, .. } => Answered::CannotAsk,
             Continue { answer, .. } => Answered::Text(answer.unwrap_or_default()),
@@ -46,12 +53,15 @@ impl Login {
     }
 
     /// Replies with a step and waits for the next call; meanwhile ends are told to the phones.
-    pub(super) async fn step(&mut self, step: Step, open: &Open) -> Told<Continue> {
-        // It may have ended while a call was out, and a person may take their time now.
-        open.tell_end();
+    pub(super) async fn step(&mut self, step: Step, open: &Open, rule: &Rule) -> Told<Continue> {
         self.connection.reply(step).await.map_err(|_| Ending::withdrawn(open))?;
         loop {
             let seen = open.state();
+            let undecided = self.undecided(open, rule);
+            // It may have ended while a call was out, too, and a person may take their time now.
+            if undecided.is_none() {
+                open.tell_end();
+            }
             tokio::select! {
                 call = self.connection.recv::<Call>() => return match call {
                     Ok(Some(Call::Continue(next))) => Ok(next),
@@ -59,10 +69,21 @@ impl Login {
                     Ok(Some(Call::Begin(_))) => Err(Ending::fault("the caller began twice")),
                     Err(error) => Err(Ending::fault(format!("the caller: {error}"))),
                 },
-                () = open.changed_from(seen), if !seen.is_end() => open.tell_end(),
+                () = open.changed_from(seen), if !seen.is_end() => {}
+                () = tokio::time::sleep(undecided.unwrap_or_default()), if undecided.is_some() => {}
                 () = self.app.logins.stopped() => return Err(Ending::stopping()),
             }
         }
+    }
+
+    /// How much longer phones are not told that the time was over: whoever was not answered may have a recovery
+    /// code, and phones hear once how a request ended.
+    fn undecided(&self, open: &Open, rule: &Rule) -> Option<Duration> {
+        let left = (open.deadline + SEARCH_TIME).saturating_sub(clock::boot());
+        let may_open = open.state() == State::Expired
+            && may_type(Factor::Recovery, open, rule)
+            && self.app.recovery.left(&open.person) > 0;
+        (may_open && !left.is_zero()).then_some(left)
     }
 
     /// Tells an application that shows nothing but prompts why it was refused.

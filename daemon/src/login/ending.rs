@@ -108,6 +108,11 @@ impl Ending {
         Self::new(Outcome::Withdrawn, None, "gone while its request was posted")
     }
 
+    /// A person was asked again and again, and typed nothing.
+    pub(super) fn no_code(prompts: u32) -> Self {
+        Self::new(Outcome::Denied, Some(prompts::NO_CODE), format!("no code was typed at {prompts} prompts"))
+    }
+
     /// What the end of a request means for its login; refused unless it is one of the others.
     pub(super) fn of(state: State) -> Self {
         match state {

@@ -1,7 +1,7 @@
 //! Every text that a person sees at the terminal: plain ASCII, one line, what happened and what to
 //! do next.
 
-use crate::config::Factor;
+use countersign_policy::Factor;
 
 /// The usual prompt.
 pub(super) const APPROVE: &str = "Approve on your phone, then type its code: ";
@@ -19,6 +19,8 @@ pub(super) const REPORTED: &str = "Denied on the phone, and reported as not bein
 pub(super) const DENIED_BY_POLICY: &str = "This login is not allowed here.";
 /// Too many wrong codes.
 pub(super) const FAILED: &str = "Too many wrong codes. Start again for a new one.";
+/// Too many empty lines.
+pub(super) const NO_CODE: &str = "No code was typed. Start again when you have it.";
 /// Nobody decided, and ringing again is over.
 pub(super) const EXPIRED: &str = "Nobody approved in time.";
 /// Nobody decided; the person may have the phone rung again.
@@ -92,6 +94,7 @@ mod tests {
             REPORTED,
             DENIED_BY_POLICY,
             FAILED,
+            NO_CODE,
             EXPIRED,
             EXPIRED_ASK,
             MISCONFIGURED,

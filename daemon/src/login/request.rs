@@ -136,7 +136,6 @@ impl OpenRequest {
     pub fn happens(&self, event: Event) -> bool {
         if event != Event::Deadline && self.left().is_zero() {
             self.happens(Event::Deadline);
-            return false;
         }
         match next(self.state.get(), event) {
             Some(state) => {

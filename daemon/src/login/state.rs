@@ -22,7 +22,7 @@ pub enum State {
     Denied,
     /// A person said that it was not them. An end.
     Reported,
-    /// The time was over. An end.
+    /// The time was over. An end, but for a factor: whoever has to look for their codes needs longer.
     Expired,
     /// Wrong codes were typed too often. An end.
     Failed,
@@ -60,7 +60,7 @@ pub enum Event {
 }
 
 impl State {
-    /// Whether nothing can happen any more.
+    /// Whether it is over. Nothing more can happen, but that a factor is typed after the time.
     #[must_use]
     pub fn is_end(self) -> bool {
         !matches!(self, Self::New | Self::Posted | Self::Unreachable | Self::Approved)
@@ -83,7 +83,7 @@ pub fn next(state: State, event: Event) -> Option<State> {
         (S::New | S::Posted | S::Unreachable | S::Approved, E::Deny) => S::Denied,
         (S::New | S::Posted | S::Unreachable | S::Approved, E::Report) => S::Reported,
         (S::Approved, E::Confirmed) => S::Granted,
-        (S::New | S::Posted | S::Unreachable | S::Approved, E::Factor) => S::Otherwise,
+        (S::New | S::Posted | S::Unreachable | S::Approved | S::Expired, E::Factor) => S::Otherwise,
         (S::New | S::Posted | S::Unreachable | S::Approved, E::TooManyTries) => S::Failed,
         (S::New | S::Posted | S::Unreachable | S::Approved, E::Deadline) => S::Expired,
         (S::New | S::Posted | S::Unreachable | S::Approved, E::HangUp) => S::Withdrawn,
@@ -125,10 +125,14 @@ mod tests {
     ];
 
     #[test]
-    fn an_end_is_an_end() {
+    fn an_end_is_an_end_but_for_a_factor_after_the_time() {
         for state in STATES.into_iter().filter(|s| s.is_end()) {
             for event in EVENTS {
-                assert_eq!(next(state, event), None, "{state:?} {event:?}");
+                let after = match (state, event) {
+                    (State::Expired, Event::Factor) => Some(State::Otherwise),
+                    _ => None,
+                };
+                assert_eq!(next(state, event), after, "{state:?} {event:?}");
             }
         }
     }

@@ -14,11 +14,11 @@ use super::request::OpenRequest;
 use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
 use super::state::{Event, State};
 use crate::app::App;
-use crate::config::{Factor, Rule, Then, WithoutPrompt};
 use crate::connection::Connection;
 use crate::person;
 use crate::recovery::{self, Checked};
 use crate::verify;
+use countersign_policy::{Factor, Rule, Then, WithoutPrompt};
 
 /// How often an unreachable server is tried again by pressing Enter.
 const MOST_RETRIES: u32 = 3;
@@ -145,7 +145,7 @@ impl Login {
             _ => prompts::APPROVE.to_owned(),
         };
         loop {
-            let answer = match self.ask(&open, prompt).await? {
+            let answer = match self.ask(&open, prompt, rule).await? {
                 Answered::Text(answer) => answer,
                 // A tap would ring for somebody who has just given up; and who was prompted before can be.
                 Answered::CannotAsk if self.facts.has_terminal() || self.prompts > 1 => {
@@ -222,14 +222,11 @@ impl Login {
     /// Also good after the request's time: whoever has to look for their codes needs longer. A person's
     /// no stands.
     async fn judge_recovery(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        let is_late = |open: &Open| open.state() == State::Expired;
-        if open.state().is_end() && !is_late(open) {
+        if open.state().is_end() && open.state() != State::Expired {
             return Err(Ending::of(open.state()));
         }
         match self.app.recovery.check(&open.person, typed).await {
-            Ok(Checked::Used { left }) if open.happens(Event::Factor) || is_late(open) => {
-                Err(Ending::recovered(left))
-            }
+            Ok(Checked::Used { left }) if open.happens(Event::Factor) => Err(Ending::recovered(left)),
             Ok(Checked::Used { .. }) => Err(Ending::of(open.state())),
             Ok(Checked::Blocked { .. }) => Err(Ending::blocked()),
             Ok(Checked::Wrong | Checked::NotACode) => {
@@ -274,7 +271,10 @@ impl Login {
         // Where the first one has only rung, the second has to ring, too: a phone that is asleep puts away
         // what was replaced, and would show nothing.
         let ring = !self.app.relay.is_heard(&open.id);
-        open.happens(Event::Replace);
+        if !open.happens(Event::Replace) {
+            // It has ended by itself, perhaps by a person's no: nobody is asked once more.
+            return self.wait_for_decision(open).await;
+        }
         drop(open);
         let open = self.open(account, &person, Confirm::Tap, rule, ring).await?;
         if open.state() == State::Unreachable {
@@ -298,7 +298,7 @@ impl Login {
         } else {
             Step::Say { style: Style::Info, text: prompts::TAP.to_owned(), deadline_ms }
         };
-        self.step(step, &open).await?;
+        self.step(step, &open, rule).await?;
         self.wait_for_decision(open).await
     }
 

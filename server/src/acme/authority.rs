@@ -4,6 +4,7 @@ use super::AcmeError;
 use super::resolver::Resolver;
 use super::store::Store;
 use crate::config::Acme;
+use crate::pem;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{self, Request};
 use countersign_protocol::text;
@@ -126,7 +127,14 @@ impl Authority {
     async fn account(&self, store: &Store) -> Result<Account, Failure> {
         let builder = || Account::builder_with_http(Box::new(self.http.clone()));
         let kept = store.account().map_err(Failure::Refused)?;
-        if let Some(credentials) = kept.and_then(|json| serde_json::from_slice(&json).ok()) {
+        let credentials = kept.and_then(|json| match serde_json::from_slice(&json) {
+            Ok(credentials) => Some(credentials),
+            Err(_) => {
+                tracing::warn!("{}: it is damaged; a new account is made", store.account_path());
+                None
+            }
+        });
+        if let Some(credentials) = credentials {
             let account = builder().from_credentials(credentials).await?;
             match account.update_contacts(&self.contacts()).await {
                 Ok(()) => return Ok(account),
@@ -245,12 +253,9 @@ impl Http {
             .timeout(CALL);
         if let Some(path) = roots {
             let at = |why: String| AcmeError::File(path.to_owned(), why);
-            let pem = std::fs::read(path).map_err(|error| at(error.to_string()))?;
-            let roots = Certificate::from_pem_bundle(&pem).map_err(|error| at(error.to_string()))?;
-            if roots.is_empty() {
-                return Err(at("no certificate is in it; PEM is expected".to_owned()));
-            }
-            builder = builder.tls_certs_only(roots);
+            let roots = pem::read_roots(path).map_err(at)?;
+            let roots = roots.iter().map(|root| Certificate::from_der(root)).collect::<Result<Vec<_>, _>>();
+            builder = builder.tls_certs_only(roots.map_err(|error| at(error.to_string()))?);
         }
         let client = builder.build().map_err(|error| rustls::Error::General(deepest(&error)))?;
         Ok(Self(client))

@@ -1,8 +1,7 @@
 //! A certificate with its key, and when it has to be renewed.
 
+use crate::pem;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,10 +20,8 @@ pub(super) struct Certificate {
 impl Certificate {
     /// Reads a key and its chain, both PEM.
     pub(super) fn parse(pem: &[u8]) -> Result<Self, String> {
-        let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("its key: {error}"))?;
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("its chain: {error}"))?;
+        let key = pem::key(pem)?;
+        let chain = pem::chain(pem)?;
         let leaf = chain.first().ok_or("it holds no certificate")?;
         let leaf = x509_cert::Certificate::from_der(leaf).map_err(|error| format!("its chain: {error}"))?;
         let validity = leaf.tbs_certificate().validity();

@@ -50,10 +50,13 @@ impl Keeper {
         match store.certificate() {
             Ok(Some(pem)) => match Certificate::parse(&pem) {
                 Ok(kept) => resolver.deploy(kept),
-                Err(why) => tracing::warn!("the kept certificate for {names} is not usable: {why}"),
+                Err(why) => {
+                    let file = store.certificate_path();
+                    tracing::warn!("{file}: {why}; another certificate for {names} is asked for");
+                }
             },
             Ok(None) => {}
-            Err(error) => tracing::warn!("the kept certificate cannot be read: {error}"),
+            Err(why) => tracing::warn!("{why}; another certificate for {names} is asked for"),
         }
         let authority = Authority::new(acme, Arc::clone(&resolver))?;
         Ok(Arc::new(Self { authority, store, resolver, names, wake: Notify::new() }))

@@ -2,19 +2,22 @@
 
 use super::AcmeError;
 use crate::config::Acme;
+use crate::store::keeper;
+use countersign_files::{FileFault, Links, Owner, read_bytes, replace};
 use countersign_protocol::digest;
 use sha2::{Digest, Sha256};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Display, Path, PathBuf};
 
 /// Longest file that is read.
-const MAX_FILE: u64 = 256 * 1024;
+const MAX_FILE: usize = 256 * 1024;
 
 pub(super) struct Store {
     certificate: PathBuf,
     account: PathBuf,
+    owner: Owner,
 }
 
 impl Store {
@@ -22,24 +25,36 @@ impl Store {
     /// other names or another authority start anew.
     pub(super) fn open(state: &Path, acme: &Acme) -> Result<Self, AcmeError> {
         let dir = state.join("acme");
-        let made = match DirBuilder::new().mode(0o700).create(&dir) {
+        let owner = keeper(&dir);
+        let at = |error: io::Error| AcmeError::File(dir.clone(), error.to_string());
+        match DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::set_permissions(&dir, Permissions::from_mode(0o700))
+                let data = fs::symlink_metadata(&dir).map_err(at)?;
+                if !data.is_dir() {
+                    return Err(AcmeError::File(
+                        dir,
+                        "it has to be a directory; move away what is there".into(),
+                    ));
+                }
+                if data.uid() != 0 && data.uid() != owner.0 {
+                    return Err(AcmeError::File(dir, FileFault::Owner(data.uid()).to_string()));
+                }
+                fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(at)?;
             }
-            made => made,
-        };
-        made.map_err(|error| AcmeError::File(dir.clone(), error.to_string()))?;
+            made => made.map_err(at)?,
+        }
         let account = named(&[&acme.directory]);
         let mut parts = vec![acme.directory.as_str()];
         parts.extend(acme.domains.iter().map(String::as_str));
         Ok(Self {
             certificate: dir.join(format!("certificate-{}.pem", named(&parts))),
             account: dir.join(format!("account-{account}.json")),
+            owner,
         })
     }
 
     pub(super) fn certificate(&self) -> Result<Option<Vec<u8>>, String> {
-        read(&self.certificate)
+        self.read(&self.certificate)
     }
 
     pub(super) fn keep_certificate(&self, pem: &[u8]) -> Result<(), String> {
@@ -47,7 +62,7 @@ impl Store {
     }
 
     pub(super) fn account(&self) -> Result<Option<Vec<u8>>, String> {
-        read(&self.account)
+        self.read(&self.account)
     }
 
     pub(super) fn keep_account(&self, json: &[u8]) -> Result<(), String> {
@@ -57,6 +72,23 @@ impl Store {
     pub(super) fn forget_account(&self) {
         // If it cannot be removed, it cannot be written either, and that is said.
         let _ = fs::remove_file(&self.account);
+    }
+
+    /// Where they are, for messages.
+    pub(super) fn certificate_path(&self) -> Display<'_> {
+        self.certificate.display()
+    }
+
+    pub(super) fn account_path(&self) -> Display<'_> {
+        self.account.display()
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, String> {
+        match read_bytes(path, self.owner, Links::Refused, MAX_FILE) {
+            Ok(content) => Ok(Some(content)),
+            Err(FileFault::Missing) => Ok(None),
+            Err(fault) => Err(format!("{}: {fault}", path.display())),
+        }
     }
 }
 
@@ -69,26 +101,9 @@ fn named(parts: &[&str]) -> String {
     digest::hex(&hash.finalize()).chars().take(16).collect()
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let at = |error: io::Error| format!("{}: {error}", path.display());
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at(error)),
-    };
-    let mut content = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut content).map_err(at)?;
-    Ok(Some(content))
-}
-
 /// Replaces the file as a whole: whoever reads sees the old one or the new one.
 fn write(path: &Path, content: &[u8]) -> Result<(), String> {
-    let at = |error: io::Error| format!("{}: {error}", path.display());
-    let new = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(at)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(at)?;
-    fs::rename(&new, path).map_err(at)
+    replace(path, content).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The file as it is written.
 
 use super::{ConfigError, Limits, LogLevel, Push, TlsFiles};
+use countersign_files::{Owner, read_trusted};
 use countersign_protocol::text::is_active;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Longest configuration file in bytes.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: usize = 64 * 1024;
 
 /// What may stand in it; what is missing has its default.
 #[derive(Debug, Default, Deserialize)]
@@ -38,17 +39,10 @@ pub(super) struct File {
 impl File {
     /// Reads it.
     pub(super) fn open(path: &Path) -> Result<Self, ConfigError> {
-        parse(&read(path)?, path)
+        let text = read_trusted(path, Owner::own(), MAX_FILE)
+            .map_err(|fault| ConfigError(format!("{}: {fault}", path.display())))?;
+        parse(&text, path)
     }
-}
-
-fn read(path: &Path) -> Result<String, ConfigError> {
-    let fail = |why: String| ConfigError(format!("{}: {why}", path.display()));
-    let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
-    if size > MAX_FILE {
-        return Err(fail(format!("longer than {MAX_FILE} bytes")));
-    }
-    std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))
 }
 
 fn parse(source: &str, path: &Path) -> Result<File, ConfigError> {

@@ -23,6 +23,7 @@ use crate::config;
 use crate::directory::Peer;
 use crate::envelope::Frame;
 use crate::messages::{Key, Version};
+use crate::pem;
 use address::PublicOnly;
 use p256::SecretKey;
 use queue::{Message, Queue};
@@ -32,9 +33,7 @@ use results::Answer;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -175,7 +174,9 @@ impl Push {
 
 fn client(settings: &config::Push) -> Result<Client, PushError> {
     let extra = match &settings.ca {
-        Some(file) => read_ca(file)?,
+        Some(file) => {
+            pem::read_roots(file).map_err(|why| PushError::Ca(format!("{}: {why}", file.display())))?
+        }
         None => Vec::new(),
     };
     let builder = Client::builder()
@@ -217,15 +218,4 @@ fn tls(extra: Vec<CertificateDer<'static>>) -> Result<ClientConfig, PushError> {
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn read_ca(file: &Path) -> Result<Vec<CertificateDer<'static>>, PushError> {
-    let at = |why: String| PushError::Ca(format!("{}: {why}", file.display()));
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| at(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(at("no certificate is in it; PEM is expected".to_owned()));
-    }
-    Ok(certificates)
 }

@@ -4,9 +4,10 @@ mod migrations;
 pub(crate) mod push;
 pub(crate) mod tables;
 
+use countersign_files::{FileFault, Links, Owner, beside};
 use rusqlite::{Connection, ErrorCode};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long a statement waits for another program's lock.
 const BUSY: Duration = Duration::from_secs(5);
+/// What SQLite puts beside a database.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// Calls that wait for the database at most; more wait in their own request.
 const QUEUE: usize = 256;
 
@@ -54,12 +57,54 @@ impl StoreError {
     }
 }
 
-/// Opens the database, made with mode 0600 if it does not exist, and brings its schema up to date.
-pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
-    // SQLite would make it readable for everybody.
-    if let Err(error) = OpenOptions::new().append(true).create(true).mode(0o600).open(path) {
-        return Err(StoreError::new(path, format!("it cannot be opened for writing: {error}")));
+/// Who may own what is kept at a path, beside root: the user that this runs as. Root's `token` command
+/// works on the database of the server's user, whose directory it is.
+pub(crate) fn keeper(path: &Path) -> Owner {
+    let own = Owner::own();
+    let directory = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
+    match std::fs::metadata(directory) {
+        Ok(data) if own == Owner(0) => Owner(data.uid()),
+        _ => own,
     }
+}
+
+/// Makes the database's file with mode 0600 if there is none, and looks at what SQLite will open: it
+/// would wait for ever for what is a pipe. Only for a process that has no connection to it yet: to
+/// close any of these files takes from SQLite the locks that tell others that it is at work.
+fn prepare(path: &Path) -> Result<(), StoreError> {
+    open_for_writing(path, path).map_err(|why| StoreError::new(path, why))?;
+    for suffix in BESIDE {
+        let file = beside(path, suffix);
+        match countersign_files::open(&file, keeper(path), Links::Refused, OpenOptions::new().read(true)) {
+            Ok(_) | Err(FileFault::Missing) => {}
+            Err(fault) => return Err(StoreError::new(path, format!("{}: {fault}", file.display()))),
+        }
+    }
+    Ok(())
+}
+
+/// Opens a file of ours, which is made if it does not exist.
+fn open_for_writing(path: &Path, database: &Path) -> Result<File, String> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    countersign_files::open(path, keeper(database), Links::Refused, &mut options).map_err(|fault| match fault
+    {
+        FileFault::Unreadable(user) => {
+            format!("user {user}, as whom this runs, may not write it; check who owns it and its directory")
+        }
+        FileFault::Missing => "its directory does not exist; make it, or name another file".to_owned(),
+        FileFault::Io(error) => format!("it cannot be opened for writing: {error}"),
+        fault => fault.to_string(),
+    })
+}
+
+/// Opens the database, made if it does not exist, and brings its schema up to date. Once in a process.
+pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
+    prepare(path)?;
+    open(path)
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
     let sqlite = |error: rusqlite::Error| StoreError::sqlite(path, &error);
     let mut conn = Connection::open(path).map_err(sqlite)?;
     conn.busy_timeout(BUSY).map_err(sqlite)?;
@@ -119,7 +164,7 @@ impl Store {
                 format!("it is damaged ({first}); restore it from a backup, or move it away"),
             ));
         }
-        let mut conn = connect(path)?;
+        let mut conn = open(path)?;
         // A database that cannot be written is noticed now, not at the first host that joins.
         conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(|error| StoreError::sqlite(path, &error))?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
@@ -158,16 +203,9 @@ impl Store {
 
 /// Two servers on one database would each hold half of the messages.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
-    let lock_path = PathBuf::from(name);
+    let lock_path = beside(path, "-lock");
     let fail = |why: String| StoreError::new(path, format!("its lock file {}: {why}", lock_path.display()));
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&lock_path)
-        .map_err(|error| fail(error.to_string()))?;
+    let file = open_for_writing(&lock_path, path).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -4,6 +4,7 @@
 use super::headers::{HSTS, PAGE};
 use super::{FILES, PAIR};
 use axum::http::header;
+use countersign_files::{FileFault, Links, open_regular};
 use countersign_protocol::digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -178,12 +179,14 @@ fn earlier(root: &Path) -> Result<Manifest, ExportError> {
 
 /// A file's content; what is longer than anything of ours is cut, so it compares as foreign.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
+    let file = match open_regular(path, Links::Followed, fs::OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(FileFault::Missing) => return Ok(None),
+        Err(fault) => return Err(at(path)(io::Error::other(fault))),
+    };
     let mut content = Vec::new();
-    match fs::File::open(path).and_then(|file| file.take(MAX_MANIFEST).read_to_end(&mut content)) {
-        Ok(_) => Ok(Some(content)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at(path)(error)),
-    }
+    file.take(MAX_MANIFEST).read_to_end(&mut content).map_err(at(path))?;
+    Ok(Some(content))
 }
 
 fn hash(content: &[u8]) -> String {

@@ -3,8 +3,8 @@
 use super::Stage;
 use super::moves::{By, How, Move, Policy, Story, Typed};
 use super::world::Program;
-use crate::config::{Confirm, WithoutPrompt};
 use crate::testing::simulated::Fate;
+use countersign_policy::{Confirm, WithoutPrompt};
 use countersign_protocol::message::Answer;
 
 const USUAL: Policy = Policy {
@@ -67,4 +67,19 @@ fn a_server_that_takes_streams_and_breaks_them_is_not_hammered() {
     assert!((2..6).contains(&streams(while_waiting.to_vec())));
     let well = (0..10).flat_map(|_| [Move::Wait(11_000), Move::Cut, Move::Wait(300)]);
     assert_eq!(streams(well.collect()), 11);
+}
+
+/// Phones were told that nobody had answered, and somebody was let in by a recovery code a moment later. Who looks for
+/// it for minutes is let in, too; phones have heard of the end by then.
+#[test]
+fn a_recovery_code_after_the_time_opens_and_phones_hear_of_it() {
+    let begin = Move::Begin(Program::Sshd, false);
+    for waits in [1, 2, 6] {
+        let looks = vec![Move::Wait(25_000); waits];
+        let story = [&[begin.clone()][..], &looks, &[Move::Type(0, Typed::Recovery(0))]].concat();
+        let seen = Stage::new().play(&Story { policy: USUAL, moves: story });
+        let seen = format!("{:?}", seen.unwrap_or_else(|why| panic!("{why}")));
+        assert!(seen.contains("granted recovery"), "{seen}");
+        assert_eq!(seen.contains("recovery told"), waits < 6, "{seen}");
+    }
 }

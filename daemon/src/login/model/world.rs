@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use countersign_protocol::audit::{self, Chain, Record};
+use countersign_protocol::digest;
 use countersign_protocol::keys::Signer;
 use countersign_protocol::login::{Begin, Outcome, Stage, VERSION};
 use countersign_protocol::message::{ClosedOutcome, MessageType};
@@ -14,13 +15,13 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
 use super::cast::{ALICE, CAST, HOLDERS, HOST, Holder, ROOT, number};
-use super::oracle::Oracle;
+use super::oracle::{Known, Oracle};
 use super::peer::{At, MOMENT, Peer};
 use super::seen::Seen;
-use crate::config::{Config, Loaded, Then};
 use crate::testing::simulated::{Arrived, Fate, Simulated};
 use crate::testing::{Heard, Lab, Said};
 use crate::{clock, files, relay};
+use countersign_policy::{Config, Factor, Loaded, Then};
 
 /// Longest wait for the next try to connect while nobody waits, and a little.
 const RECONNECTED: Duration = Duration::from_secs(65);
@@ -28,6 +29,8 @@ const RECONNECTED: Duration = Duration::from_secs(65);
 const ALL_SAID: Duration = Duration::from_secs(600);
 /// What a daemon that is told to stop gives its logins.
 const STOPPED: Duration = Duration::from_secs(1);
+/// How long after its time phones wait to hear of a request for which a recovery code may still be looked for, at least.
+const SEARCHED: Duration = Duration::from_secs(110);
 /// Prompts that a patient person answers with Enter before they wonder.
 const PATIENCE: u32 = 20;
 
@@ -388,8 +391,24 @@ impl World {
             assert!(outcomes.windows(2).all(|two| two[0] == two[1]));
             let granted = known.approval.is_some_and(|said| self.oracle.said[said].has_granted);
             assert_eq!(outcomes[0] == ClosedOutcome::Approved, granted, "phones were told {:?}", outcomes[0]);
+            if self.is_recovered(known) {
+                assert_eq!(outcomes[0], ClosedOutcome::Otherwise, "a recovery code has opened");
+                self.seen.note("recovery told");
+            }
             self.seen.note("end told");
         }
+    }
+
+    /// Whether a recovery code that may be typed at any time has opened this request soon enough after its time.
+    fn is_recovered(&self, known: &Known) -> bool {
+        let Some(record) = self.records.get(&known.login) else { return false };
+        let is_its = record.request.as_deref().map(|bytes| digest::sha256_hex(bytes.as_bytes()))
+            == Some(known.asked.digest.clone());
+        let ended = self.oracle.logins[known.login].ended;
+        is_its
+            && record.factor.as_deref() == Some("recovery")
+            && self.oracle.rule.codes.contains(&Factor::Recovery)
+            && ended.is_some_and(|ended| ended < known.deadline.0 + SEARCHED)
     }
 
     /// After its end nothing rings for a login; and nothing rings twice that the server has taken.

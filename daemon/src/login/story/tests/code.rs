@@ -1,6 +1,7 @@
 //! Logins that ask for the phone's code.
 
 use super::*;
+use crate::login::dialogue::MOST_PROMPTS;
 use crate::login::prompts;
 use crate::login::state::{Event, State};
 use countersign_protocol::keys::Signer;
@@ -91,6 +92,29 @@ async fn an_empty_line_waits_and_says_what_came() {
         assert_eq!(scene.closed().await, ClosedOutcome::Denied);
         peer.answer("").await;
         assert_eq!(peer.outcome().await, Outcome::Denied);
+    })
+    .await;
+}
+
+/// Who is asked too often is told that, and not of wrong codes that nobody has typed.
+#[tokio::test]
+async fn empty_lines_have_an_end_of_their_own() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let asked = scene.asked().await;
+        scene.answer(&asked, Answer::Approve).await;
+        for _ in 1..MOST_PROMPTS {
+            peer.answer("").await;
+            assert_eq!(peer.prompt().await, prompts::APPROVED);
+        }
+        peer.answer("").await;
+        let verdict = peer.verdict().await;
+        assert_eq!((verdict.outcome, verdict.text.as_deref()), (Outcome::Denied, Some(prompts::NO_CODE)));
+        assert_eq!(scene.closed().await, ClosedOutcome::Withdrawn);
+        let record = scene.lab.audit().pop().unwrap();
+        assert_eq!(record.reason.as_deref(), Some("no code was typed at 16 prompts"));
     })
     .await;
 }

@@ -39,12 +39,50 @@ async fn a_recovery_code_is_good_after_the_phones_time() {
         let codes = codes(&scene).await;
         let mut peer = scene.login(sshd());
         peer.prompt().await;
-        scene.asked().await;
-        assert_eq!(scene.closed().await, ClosedOutcome::Expired);
+        let asked = scene.asked().await;
+        peer.answer("0000-0000-0000-0000").await;
+        assert!(peer.prompt().await.contains("not the code"));
+        // Phones know the time; they hear how it ended once that is known.
+        sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(scene.state(&asked), State::Expired);
+        scene.push.is_quiet().await;
         peer.answer("0000-0000-0000-0000").await;
         assert_eq!(peer.prompt().await, prompts::EXPIRED_ASK);
         peer.answer(&codes[0]).await;
         assert_eq!(peer.outcome().await, Outcome::Granted);
+        assert_eq!(scene.closed().await, ClosedOutcome::Otherwise);
+        let record = scene.lab.audit().pop().unwrap();
+        assert_eq!(
+            (record.outcome.as_deref(), record.factor.as_deref()),
+            (Some("granted"), Some("recovery"))
+        );
+        scene.push.is_quiet().await;
+    })
+    .await;
+}
+
+/// What cannot be written down has not let anybody in, and who types nothing more was not answered.
+#[tokio::test]
+async fn phones_hear_of_an_end_after_their_time_what_truly_happened() {
+    play(async {
+        for (broken, closed) in [(true, ClosedOutcome::Failed), (false, ClosedOutcome::Expired)] {
+            let mut scene = Scene::new(short).await;
+            let codes = codes(&scene).await;
+            let mut peer = scene.login(sshd());
+            peer.prompt().await;
+            let asked = scene.asked().await;
+            sleep(Duration::from_millis(1_100)).await;
+            assert_eq!(scene.state(&asked), State::Expired);
+            if broken {
+                scene.lab.app.audit.breaks_for_tests();
+                peer.answer(&codes[0]).await;
+                assert_eq!(peer.outcome().await, Outcome::Fault);
+            } else {
+                peer.hang_up().await;
+            }
+            assert_eq!(scene.closed().await, closed);
+            scene.push.is_quiet().await;
+        }
     })
     .await;
 }

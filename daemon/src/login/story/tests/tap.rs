@@ -1,8 +1,8 @@
 //! Logins where a tap is enough.
 
 use super::*;
-use crate::config::{Then, WithoutPrompt};
 use crate::login::prompts;
+use countersign_policy::{Then, WithoutPrompt};
 use countersign_protocol::message::{Closed, Confirm};
 
 #[tokio::test]
@@ -46,6 +46,29 @@ async fn an_application_that_cannot_ask_gets_another_request() {
         assert_eq!(scene.state(&second), State::Posted);
         scene.answer(&second, Answer::Approve).await;
         assert_eq!(peer.outcome().await, Outcome::Granted);
+    })
+    .await;
+}
+
+/// Whoever has said no is not asked the same once more.
+#[tokio::test]
+async fn an_application_that_cannot_ask_hears_of_a_no_and_nobody_is_rung_again() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        for (answer, text, closed) in [
+            (Answer::Deny, prompts::DENIED, ClosedOutcome::Denied),
+            (Answer::Report, prompts::REPORTED, ClosedOutcome::Reported),
+        ] {
+            let mut peer = scene.login(sshd());
+            peer.prompt().await;
+            let asked = scene.asked().await;
+            scene.answer(&asked, answer).await;
+            assert_eq!(scene.closed().await, closed);
+            peer.cannot_ask().await;
+            let verdict = peer.verdict().await;
+            assert_eq!((verdict.outcome, verdict.text.as_deref()), (Outcome::Denied, Some(text)));
+            scene.push.is_quiet().await;
+        }
     })
     .await;
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::read;
-use crate::config::{Ask, Confirm, Factor, Rule, Then, Unenrolled, When, WithoutPrompt};
+use crate::{Ask, Confirm, Factor, Rule, Then, Unenrolled, When, WithoutPrompt};
 
 const SERVER: &str = "server = \"https://push.example.com\"\n";
 
@@ -53,7 +53,7 @@ fn every_key_is_read() {
 
 #[test]
 fn the_example_is_valid_and_says_the_defaults() {
-    let example = include_str!("../../../countersign.example.toml");
+    let example = include_str!("../../countersign.example.toml");
     let config = read(example).unwrap();
     assert_eq!(config.default.then, Then::Approve);
     assert_eq!(config.default.codes, [Factor::Recovery]);
@@ -62,7 +62,7 @@ fn the_example_is_valid_and_says_the_defaults() {
 #[test]
 fn all_faults_of_a_file_are_told_each_with_its_place() {
     let source = "servr = \"https://x\"\n[default]\nthen = \"aprove\"\n  wait = \"never\"\ncodes = [\"recovery\", \
-                  \"totp\", \"recovery\"]\nofline = []\nask = 1\n[[rule]]\nname = \"x\"\n";
+                  \"totp\", \"recovery\"]\nofline = []\nask = 1\n[[rule]]\nname = \"x\"\nwen = {}\n";
     assert_eq!(
         faults(source),
         [
@@ -74,7 +74,8 @@ fn all_faults_of_a_file_are_told_each_with_its_place() {
             "c:5:30: this stands in the list twice",
             "c:6:1: \"ofline\" is no key of [default]; did you mean \"offline\"?",
             "c:7:7: \"ask\" has to be a text in quotes, not a number",
-            "c:8:3: \"rule\" is no key of the configuration; there is server, server_ca, app, host_name, default",
+            "c:8:1: a rule says \"then\": approve, observe, skip, deny",
+            "c:10:1: \"wen\" is no key of a rule; did you mean \"when\"?",
         ]
     );
 }
@@ -142,4 +143,73 @@ fn waits_and_days_have_their_limits() {
     assert_eq!(rule.wait_for("sudo"), Duration::from_secs(600));
     assert_eq!(rule.wait_for("sshd"), Duration::from_secs(120));
     assert_eq!(rule.wait_for("anything"), Duration::from_secs(120));
+}
+
+fn rule(text: &str) -> String {
+    format!("{SERVER}[[rule]]\nname = \"x\"\nthen = \"skip\"\n{text}\n")
+}
+
+#[test]
+fn conditions_that_nobody_can_mean_are_faults() {
+    for (text, told) in [
+        (
+            "when = { user = [\"!root\"] }",
+            "\"user\" matches nothing; say what it matches before what it does not",
+        ),
+        ("when = { user = [] }", "\"user\" matches nothing"),
+        ("when = { user = [1] }", "\"user\" has to be a text in quotes, not a number"),
+        ("when = { group = [\"dev*\"] }", "a group is named in full"),
+        ("when = { network = [\"10.0.0.1/8\"] }", "write the network or the address"),
+        ("when = { network = [\"!10.0.0.0/8\"] }", "\"network\" matches nothing"),
+        ("when = { hours = \"9-17\" }", "is no time of day"),
+        ("when = { hours = [] }", "\"hours\" matches nothing"),
+        ("when = { stage = \"account\" }", "\"account\" is no value of \"stage\"; there is auth, session"),
+        ("when = { remote = \"yes\" }", "\"remote\" has to be true or false, not a text"),
+        ("when = { ssh_key = \"MD5:00\" }", "SHA256:"),
+        ("when = { ssh_key = \"SHA256:*\" }", "SHA256:"),
+        ("when = { servce = \"sshd\" }", "\"servce\" is no key of \"when\"; did you mean \"service\"?"),
+        ("when = \"sshd\"", "\"when\" has to be a table, not a text"),
+    ] {
+        let told_all = faults(&rule(text));
+        assert_eq!(told_all.len(), 1, "{text}: {told_all:?}");
+        assert!(told_all[0].starts_with("c:5:") && told_all[0].contains(told), "{text}: {told_all:?}");
+    }
+}
+
+#[test]
+fn rules_have_names_of_their_own_and_two_brackets() {
+    for (text, told) in [
+        ("[[rule]]\nthen = \"deny\"", "a rule needs a \"name\""),
+        ("[[rule]]\nname = \"x\"\nthen = \"deny\"", "a rule called \"x\" is there already"),
+        ("[[rule]]\nname = \"default\"\nthen = \"deny\"", "a rule called \"default\" is there already"),
+        ("[[rule]]\nname = \"y\u{7}\"\nthen = \"deny\"", "a name is 1 to 64 bytes of plain text"),
+    ] {
+        let told_all = faults(&rule(text));
+        assert!(told_all.iter().any(|line| line.contains(told)), "{text}: {told_all:?}");
+    }
+    let single = faults(&format!("{SERVER}[rule]\nname = \"x\"\n"));
+    assert!(single[0].contains("[[rule]], in two brackets"), "{single:?}");
+}
+
+#[test]
+fn more_rules_than_anybody_reads_are_a_fault() {
+    let one = |n: usize| format!("[[rule]]\nname = \"{n}\"\nthen = \"deny\"\n");
+    let many: String = (0..=super::MAX_RULES).map(one).collect();
+    assert!(faults(&format!("{SERVER}{many}"))[0].contains("more than 500 rules"));
+}
+
+#[test]
+fn several_files_are_one_policy_and_say_things_once() {
+    let one = |name: &str| format!("[[rule]]\nname = \"{name}\"\nthen = \"deny\"\n");
+    let (first, second) = (one("first"), format!("{SERVER}{}", one("second")));
+    let config = super::read_all(&[("a", &first), ("b", &second)]).unwrap();
+    let names: Vec<&str> = config.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(names, ["first", "second"]);
+
+    let twice = super::read_all(&[("a", SERVER), ("b", SERVER)]).unwrap_err();
+    let (file, fault) = &twice[0];
+    assert_eq!((*file, fault.line("b", SERVER).as_str()), (1, "b:1:10: \"server\" is set in a already"));
+    // What is missing may stand in the one that cannot be read.
+    let torn = super::read_all(&[("a", "["), ("b", &first)]).unwrap_err();
+    assert!(torn.iter().all(|(file, _)| *file == 0), "{torn:?}");
 }

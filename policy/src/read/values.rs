@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_protocol::text::is_active;
-use reqwest::Url;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use toml::de::DeValue;
+use url::Url;
 
-use crate::config::table::{Table, Value, kind};
-use crate::config::{Fault, MAX_WAIT, MIN_WAIT, Unenrolled};
+use crate::table::{Table, Value, kind};
+use crate::{Fault, MAX_WAIT, MIN_WAIT, Unenrolled};
 
 /// Longest name of a host or a rule in bytes.
 const MAX_NAME: usize = 64;
@@ -107,8 +109,9 @@ fn midnight(value: &Value<'_, '_>) -> Result<u64, Fault> {
     let (Some(date), None, None) = (datetime.date, datetime.time, datetime.offset) else {
         return Err(fault());
     };
-    let month = time::Month::try_from(date.month).map_err(|_| fault())?;
-    let day = time::Date::from_calendar_date(date.year.into(), month, date.day).map_err(|_| fault())?;
-    u64::try_from(day.midnight().assume_utc().unix_timestamp()).map_err(|_| fault())
+    let number = |part: u8| i8::try_from(part).map_err(|_| fault());
+    let year = i16::try_from(date.year).map_err(|_| fault())?;
+    let day = Date::new(year, number(date.month)?, number(date.day)?).map_err(|_| fault())?;
+    let midnight = day.to_zoned(TimeZone::UTC).map_err(|_| fault())?;
+    u64::try_from(midnight.timestamp().as_second()).map_err(|_| fault())
 }
-

@@ -23,7 +23,10 @@ impl Networks {
         };
         let net = match text.parse::<IpNet>() {
             Ok(net) if net.trunc() != net => {
-                return Err(format!("{net} is an address in {}; write the network or the address", net.trunc()));
+                return Err(format!(
+                    "{net} is an address in {}; write the network or the address",
+                    net.trunc()
+                ));
             }
             Ok(net) => net,
             Err(_) => text.parse::<IpAddr>().map(IpNet::from).map_err(|_| {
@@ -68,7 +71,16 @@ mod tests {
         for address in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "192.0.2.7", "fe80::1%eth0"] {
             assert!(office.contain(address), "{address}");
         }
-        for address in ["10.9.0.1", "::ffff:10.9.0.1", "11.0.0.1", "2001:db9::1", "192.0.2.8", "", "office.example", "10.1"] {
+        for address in [
+            "10.9.0.1",
+            "::ffff:10.9.0.1",
+            "11.0.0.1",
+            "2001:db9::1",
+            "192.0.2.8",
+            "",
+            "office.example",
+            "10.1",
+        ] {
             assert!(!office.contain(address), "{address}");
         }
     }

@@ -148,11 +148,9 @@ mod tests {
 
     #[test]
     fn a_zone_of_its_own_has_its_own_summer() {
-        for (moment, inside) in [
-            ("2026-07-01T05:30:00Z", true),
-            ("2026-12-01T05:30:00Z", false),
-            ("2026-12-01T06:30:00Z", true),
-        ] {
+        for (moment, inside) in
+            [("2026-07-01T05:30:00Z", true), ("2026-12-01T05:30:00Z", false), ("2026-12-01T06:30:00Z", true)]
+        {
             assert_eq!(covers("07:00-19:00 Europe/Berlin", moment), inside, "{moment}");
         }
     }
@@ -160,9 +158,23 @@ mod tests {
     #[test]
     fn what_is_no_time_is_told() {
         for bad in [
-            "", "Mon", "Mon-Fri", "7-19", "7:00-19:00", "07:00", "07:00-07:00", "24:00-07:00", "25:00-26:00",
-            "07:60-08:00", "07:00-24:01", "Moon 07:00-19:00", "Mon-Fri 07:00-19:00 Mars/Base", "Mon Tue 07:00-08:00",
-            "Mon- 07:00-19:00", "Mon-Fri 07:00-19:00 UTC now", "+7:00-19:00",
+            "",
+            "Mon",
+            "Mon-Fri",
+            "7-19",
+            "7:00-19:00",
+            "07:00",
+            "07:00-07:00",
+            "24:00-07:00",
+            "25:00-26:00",
+            "07:60-08:00",
+            "07:00-24:01",
+            "Moon 07:00-19:00",
+            "Mon-Fri 07:00-19:00 Mars/Base",
+            "Mon Tue 07:00-08:00",
+            "Mon- 07:00-19:00",
+            "Mon-Fri 07:00-19:00 UTC now",
+            "+7:00-19:00",
         ] {
             assert!(Hours::read(bad).is_err(), "{bad}");
         }

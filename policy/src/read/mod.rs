@@ -128,7 +128,13 @@ struct Once<'a> {
 }
 
 impl Once<'_> {
-    fn take<T>(&mut self, key: &str, number: usize, place: &mut Option<(usize, T)>, value: Option<Placed<T>>) {
+    fn take<T>(
+        &mut self,
+        key: &str,
+        number: usize,
+        place: &mut Option<(usize, T)>,
+        value: Option<Placed<T>>,
+    ) {
         let Some((value, span)) = value else { return };
         match place {
             None => *place = Some((number, value)),

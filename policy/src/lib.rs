@@ -3,6 +3,9 @@
 //! [`read`] turns text into a [`Config`] or into all its faults, each with its place; [`load`]
 //! does so for a file that has to be root's.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 mod fault;
 mod hours;
 mod load;
@@ -14,10 +17,10 @@ mod table;
 mod when;
 
 pub use fault::Fault;
-pub use load::{Loaded, load};
+pub use load::{Faults, Loaded, load};
 pub use read::read;
 pub use rule::{Ask, Factor, Rule, Then, Unenrolled, WithoutPrompt};
-pub use when::{Groups, Membership, Situation, Unmet, When};
+pub use when::{Groups, Membership, Situation, Unmet, When, stage_name};
 
 pub use countersign_protocol::message::Confirm;
 use std::path::PathBuf;
@@ -49,3 +52,21 @@ pub struct Config {
     pub default: Rule,
 }
 
+impl Config {
+    /// The rule that decides about a login.
+    #[must_use]
+    pub fn rule_for(&self, login: &Situation<'_>) -> &Rule {
+        self.rules.iter().find(|rule| rule.when.unmet(login).is_none()).unwrap_or(&self.default)
+    }
+
+    /// Names of all groups that rules ask about.
+    #[must_use]
+    pub fn groups(&self) -> Vec<String> {
+        let asked = self.rules.iter().filter_map(|rule| rule.when.group.as_ref());
+        let mut groups: Vec<String> =
+            asked.flat_map(|one| one.meant.iter().chain(&one.not).cloned()).collect();
+        groups.sort();
+        groups.dedup();
+        groups
+    }
+}

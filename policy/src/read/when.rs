@@ -2,11 +2,11 @@
 
 use countersign_protocol::login::Stage;
 
-use crate::config::hours::Hours;
-use crate::config::network::Networks;
-use crate::config::patterns::Patterns;
-use crate::config::table::Value;
-use crate::config::{Fault, Groups, When};
+use crate::hours::Hours;
+use crate::network::Networks;
+use crate::patterns::Patterns;
+use crate::table::Value;
+use crate::{Fault, Groups, When};
 
 use super::taken;
 
@@ -93,11 +93,7 @@ fn fingerprints(value: &Value<'_, '_>, keys: &Patterns, faults: &mut Vec<Fault>)
 }
 
 /// Takes one text, or each of a list.
-fn each(
-    value: &Value<'_, '_>,
-    faults: &mut Vec<Fault>,
-    mut take: impl FnMut(&str) -> Result<(), String>,
-) {
+fn each(value: &Value<'_, '_>, faults: &mut Vec<Fault>, mut take: impl FnMut(&str) -> Result<(), String>) {
     for item in value.items() {
         match item.text() {
             Ok(text) => {
@@ -117,6 +113,8 @@ fn something(value: &Value<'_, '_>, empty: bool, faults: &mut Vec<Fault>) {
     });
     if empty && !told {
         let key = value.key;
-        faults.push(value.fault(format!("\"{key}\" matches nothing; say what it matches before what it does not")));
+        faults.push(
+            value.fault(format!("\"{key}\" matches nothing; say what it matches before what it does not")),
+        );
     }
 }

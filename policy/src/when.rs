@@ -187,3 +187,112 @@ pub fn stage_name(stage: Stage) -> &'static str {
         Stage::Session => "session",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, read};
+
+    const SERVER: &str = "server = \"https://push.example.com\"\n";
+
+    fn rules(text: &str) -> Config {
+        read(&format!("{SERVER}{text}")).unwrap()
+    }
+
+    fn remote(address: &str, source: RemoteSource) -> Remote {
+        Remote { address: address.to_owned(), port: None, source }
+    }
+
+    /// alice, by ssh with a key, a member of `ops` (100), on a Monday at noon.
+    fn login<'a>(remote: Option<&'a Remote>, key: Option<&'a SshKey>) -> Situation<'a> {
+        Situation {
+            service: "sshd",
+            stage: Stage::Session,
+            user: "alice",
+            groups: Membership {
+                of_user: vec![100, 1000],
+                named: [("ops".to_owned(), 100), ("staff".to_owned(), 50)].into(),
+            },
+            requester: None,
+            remote,
+            host: "db-1",
+            terminal: None,
+            ssh_key: key,
+            command: None,
+            new_source: false,
+            now: "2026-11-23T12:00:00Z".parse().unwrap(),
+            zone: TimeZone::UTC,
+        }
+    }
+
+    #[test]
+    fn each_condition_is_met_and_missed() {
+        let here = remote("10.1.2.3", RemoteSource::Kernel);
+        let key = SshKey {
+            fingerprint: format!("SHA256:{}", "a".repeat(43)),
+            key_type: "sk-ssh-ed25519@openssh.com".to_owned(),
+        };
+        let login = login(Some(&here), Some(&key));
+        let other_key = format!("ssh_key = \"SHA256:{}\"", "b".repeat(43));
+        let this_key = format!("ssh_key = [\"SHA256:{}\"]", "a".repeat(43));
+        for (met, missed) in [
+            ("service = \"ssh*\"", "service = [\"sudo\", \"su\"]"),
+            ("stage = \"session\"", "stage = \"auth\""),
+            ("user = [\"*\", \"!root\"]", "user = [\"*\", \"!alice\"]"),
+            ("group = \"ops\"", "group = \"staff\""),
+            ("group = [\"ops\", \"!staff\"]", "group = \"nobody-has-made-it\""),
+            ("remote = true", "remote = false"),
+            ("network = [\"10.0.0.0/8\", \"::1\"]", "network = [\"10.0.0.0/8\", \"!10.1.0.0/16\"]"),
+            ("hours = \"Mon-Fri 07:00-19:00\"", "hours = [\"Sat 00:00-24:00\", \"Mon 13:00-14:00\"]"),
+            ("host = \"db-*\"", "host = \"web-*\""),
+            (this_key.as_str(), other_key.as_str()),
+            ("ssh_key_type = \"sk-*\"", "ssh_key_type = \"ssh-*\""),
+            ("new_source = false", "new_source = true"),
+            // What is not known matches nothing.
+            ("service = \"*\"", "requester = \"*\""),
+            ("service = \"*\"", "terminal = \"*\""),
+            ("service = \"*\"", "command = \"*\""),
+        ] {
+            let decides = |when: &str| {
+                let config =
+                    rules(&format!("[[rule]]\nname = \"x\"\nwhen = {{ {when} }}\nthen = \"skip\"\n"));
+                let rule = config.rule_for(&login).name.clone();
+                (rule, config.rules[0].when.unmet(&login))
+            };
+            assert_eq!(decides(met), ("x".to_owned(), None), "{met}");
+            let (rule, unmet) = decides(missed);
+            assert_eq!(rule, "default", "{missed}");
+            assert!(missed.starts_with(unmet.unwrap().key), "{missed}");
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_is_met_decides_and_takes_the_rest_from_the_default() {
+        let config = rules(
+            "[default]\nwait = \"20s\"\ncodes = []\n\
+             [[rule]]\nname = \"a\"\nwhen = { service = \"sudo\" }\nthen = \"deny\"\n\
+             [[rule]]\nname = \"b\"\nwhen = { service = \"sshd\" }\nthen = \"observe\"\nconfirm = \"tap\"\n\
+             [[rule]]\nname = \"c\"\nthen = \"skip\"\n",
+        );
+        let rule = config.rule_for(&login(None, None));
+        assert_eq!(rule.name, "b");
+        assert_eq!((rule.wait.as_secs(), rule.codes.len()), (20, 0));
+        assert_eq!(rule.confirm, crate::Confirm::Tap);
+        assert!(config.rules[2].when.is_anything());
+    }
+
+    #[test]
+    fn an_address_that_is_nobodys_word_or_a_name_is_in_no_network() {
+        let config = rules("[[rule]]\nname = \"x\"\nwhen = { network = \"0.0.0.0/0\" }\nthen = \"skip\"\n");
+        for (address, source, inside) in [
+            ("10.1.2.3", RemoteSource::Kernel, true),
+            ("10.1.2.3", RemoteSource::Pam, true),
+            ("10.1.2.3", RemoteSource::None, false),
+            ("trusted.example.com", RemoteSource::Pam, false),
+        ] {
+            let remote = remote(address, source);
+            assert_eq!(config.rule_for(&login(Some(&remote), None)).name == "x", inside, "{address}");
+        }
+        assert_eq!(config.rule_for(&login(None, None)).name, "default");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::read::read_all;
 use super::{Config, Fault, MAX_CONFIG};
-use crate::files::{FileFault, Owner, list_trusted, read_trusted};
+use countersign_files::{FileFault, Owner, list_trusted, read_trusted};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -74,14 +74,15 @@ pub fn load(path: &Path, owner: Owner) -> Result<Config, Faults> {
             Err(fault) => faults.add(&Fault::whole(fault.to_string()), &name, ""),
         }
     }
-    let read: Vec<(&str, &str)> = files.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect();
+    let read: Vec<(&str, &str)> =
+        files.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect();
+    let unread = !faults.lines.is_empty();
     match read_all(&read) {
-        Ok(config) if faults.lines.is_empty() => return Ok(config),
+        Ok(config) if !unread => return Ok(config),
         Ok(_) => {}
-        // What a file lacks that could not be read is not worth a word.
-        Err(_) if !faults.lines.is_empty() => {}
         Err(more) => {
-            for (number, fault) in more {
+            // What is missing may stand in a file that could not be read.
+            for (number, fault) in more.into_iter().filter(|(_, fault)| !unread || fault.span.is_some()) {
                 let (name, source) = read.get(number).copied().unwrap_or_default();
                 faults.add(&fault, name, source);
             }
@@ -110,4 +111,47 @@ fn drop_ins(path: &Path, owner: Owner) -> Result<Vec<PathBuf>, (String, String)>
     }
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_folder_beside_comes_first_in_the_order_of_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("countersign.toml");
+        let folder = dir.path().join("countersign.toml.d");
+        let rule = |name: &str| format!("[[rule]]\nname = \"{name}\"\nthen = \"deny\"\n");
+        let owner = Owner::own();
+        fs::write(&path, format!("server = \"https://a.example\"\n{}", rule("last"))).unwrap();
+        assert_eq!(load(&path, owner).unwrap().rules.len(), 1);
+
+        fs::create_dir(&folder).unwrap();
+        for name in ["20-b.toml", "10-a.toml", "30-c.toml.dpkg-old", ".40-d.toml", "README"] {
+            fs::write(folder.join(name), rule(name)).unwrap();
+        }
+        let names: Vec<String> =
+            load(&path, owner).unwrap().rules.into_iter().map(|rule| rule.name).collect();
+        assert_eq!(names, ["10-a.toml", "20-b.toml", "last"]);
+
+        fs::set_permissions(folder.join("10-a.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+        fs::write(folder.join("20-b.toml"), "thn = 1\n").unwrap();
+        let faults = load(&path, owner).unwrap_err().lines;
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].contains("10-a.toml: its mode 0666"), "{faults:?}");
+        assert!(faults[1].contains("20-b.toml:1:1: \"thn\" is no key"), "{faults:?}");
+
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let faults = load(&path, owner).unwrap_err().lines;
+        assert!(faults[0].contains("countersign.toml.d: its mode 0777"), "{faults:?}");
+        fs::remove_dir_all(&folder).unwrap();
+        fs::write(&folder, "").unwrap();
+        assert!(load(&path, owner).unwrap_err().lines[0].ends_with("it is not a folder"));
+        fs::remove_file(&folder).unwrap();
+        std::os::unix::fs::symlink("/", &folder).unwrap();
+        assert!(load(&path, owner).unwrap_err().lines[0].contains("symbolic link"));
+    }
 }
