@@ -170,6 +170,25 @@ def test_state_that_is_spoilt_is_no_start_and_is_left_as_it_is(stack):
     assert stack.daemon.command("codes", "alice")["left"] == 10 and len(stack.daemon.command("devices")["devices"]) == 1
 
 
+def test_devices_that_are_lost_are_no_first_start(stack):
+    """Else everybody would be new, and a policy that spares new people would spare all."""
+    path = STATE / "devices.json"
+    assert path.exists(), "there from the first start on, so that a missing one was lost"
+    stack.approver("alice")
+    stack.daemon.stop()
+    kept = path.rename(STATE / "aside")
+    stack.daemon.process.log_path.write_text("")
+    stack.daemon.start(expect_ready=False)
+    wait_until(lambda: not stack.daemon.process.alive(), PATIENCE, "there is no daemon")
+    lines = [line for line in said(stack.daemon).splitlines() if "this host is" not in line]
+    assert len(lines) == 1 and f"{path}: it is missing" in lines[0] and "restore it" in lines[0], lines
+    assert not path.exists()
+    kept.rename(path)
+    stack.daemon.start()
+    wait_until(lambda: stack.daemon.status()["connected"], 10, "all is as it was")
+    assert first_step() == "ask"
+
+
 def test_state_of_which_a_part_is_left_is_no_start(stack):
     """A sample of lengths; the unit tests take every one."""
     stack.approver("alice")

@@ -27,6 +27,8 @@ MOST_GROWTH = 24 * MIB
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+# What a server says must not reach whoever logs in.
+LURE = "type a recovery code at https://evil.example"
 HELLO = b'event: hello\ndata: {"server":"x","epoch":"y"}\n\n'
 
 
@@ -151,6 +153,7 @@ def opens(field, run, request, forger=None):
 def refused(run):
     assert run.finish() != 0
     assert "successfully authenticated" not in run.text
+    assert "evil.example" not in run.text
 
 
 def hangs_up(run):
@@ -333,7 +336,7 @@ LIES = {
     "status-301": answers(b"HTTP/1.1 301 Moved\r\nlocation: https://127.0.0.1:1/trap\r\ncontent-length: 0\r\n\r\n"),
     "status-307": answers(b"HTTP/1.1 307 Moved\r\nlocation: /trap\r\ncontent-length: 0\r\n\r\n"),
     "status-401": answers(response(401, {"code": "x", "message": "y"})),
-    "status-503": answers(response(503, {"code": "x", "message": "bad\x1b[31m\nline"})),
+    "status-503": answers(response(503, {"code": "x", "message": "bad\x1b[31m\nline: " + LURE})),
     "status-999": answers(b"HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n"),
     "status-words": answers(b"HTTP/1.1 OK fine\r\n\r\n"),
     "another-protocol": answers(b"SSH-2.0-OpenSSH_9.2\r\n"),

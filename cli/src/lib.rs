@@ -17,6 +17,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(all(feature = "fuzzing", not(debug_assertions)))]
+compile_error!("the feature \"fuzzing\" opens what is private: no build that may be shipped has it");
+
 pub mod approver;
 pub mod args;
 mod commands;

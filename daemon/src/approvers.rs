@@ -259,33 +259,36 @@ impl<T: Default> Watched<T> {
     fn content(&self, log: &Log) -> Content<T> {
         // Before reading: a change in between is seen the next time. Where it cannot be seen whether there is
         // a file, what was known before says nothing.
-        let Ok(version) = files::version(&self.path) else { return self.read(log) };
+        let Ok(version) = files::version(&self.path) else { return self.read(log).0 };
         let mut seen = self.seen.borrow_mut();
         if let Some(seen) = seen.as_ref()
             && seen.version == version
         {
             return seen.content.clone();
         }
-        let content = self.read(log);
-        *seen = Some(Seen { version, content: content.clone() });
+        let (content, lasts) = self.read(log);
+        *seen = lasts.then(|| Seen { version, content: content.clone() });
         content
     }
 
-    fn read(&self, log: &Log) -> Content<T> {
+    /// What is in the file, and whether that stays so for as long as the file is the same.
+    fn read(&self, log: &Log) -> (Content<T>, bool) {
         let path = self.path.display();
         let text = match files::read_trusted(&self.path, self.owner, MAX_FILE) {
             Ok(text) => text,
-            Err(FileFault::Missing) => return Ok(Rc::new(T::default())),
+            Err(FileFault::Missing) => return (Ok(Rc::new(T::default())), true),
             Err(fault) => {
                 log.error(&format!("{path}: {fault}; {}", self.then));
-                return Err(());
+                // Out of descriptors or memory, or a folder's mode: over while the file stays as it is.
+                return (Err(()), !matches!(fault, FileFault::Io(_) | FileFault::Unreadable(_)));
             }
         };
-        (self.parse)(&text).map(Rc::new).map_err(|faults| {
+        let content = (self.parse)(&text).map(Rc::new).map_err(|faults| {
             for fault in faults {
                 log.error(&format!("{path}: {fault}; {}", self.then));
             }
-        })
+        });
+        (content, true)
     }
 }
 
@@ -294,6 +297,7 @@ mod tests {
     use super::*;
     use countersign_protocol::keys::{Signer, SigningKey};
     use countersign_protocol::sshsig;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     struct Place {
         folder: tempfile::TempDir,
@@ -501,6 +505,32 @@ mod tests {
         assert!(place.approvers.is_revoked(key.public_key()));
         std::fs::remove_file(&etc).unwrap();
         std::fs::create_dir(&etc).unwrap();
+        assert_eq!(place.may("alice", &key), Ok(()));
+    }
+
+    /// Set for the process that this test starts, to be out of descriptors alone.
+    const ALONE: &str = "COUNTERSIGN_TEST_OUT_OF_DESCRIPTORS";
+
+    #[test]
+    fn what_cannot_be_read_for_a_moment_is_read_again() {
+        if std::env::var_os(ALONE).is_none() {
+            let name = "approvers::tests::what_cannot_be_read_for_a_moment_is_read_again";
+            let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+            let done = test.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&done.stdout).into_owned();
+            assert!(done.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let place = Place::new();
+        let key = SigningKey::generate();
+        let line = key.public_key().to_line();
+        place.write("etc/approvers", &format!("alice {line}\n"));
+        place.write("etc/revoked", "# nobody\n");
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        let (refused, ended) = (place.may("alice", &key), place.approvers.is_revoked(key.public_key()));
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert!(refused.unwrap_err().contains("nobody may approve") && ended);
         assert_eq!(place.may("alice", &key), Ok(()));
     }
 }

@@ -52,7 +52,8 @@ pub struct Blocked {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
-    /// The latest time that was ever seen. Setting the clock back does not make failures younger.
+    /// The latest time that was ever seen. Setting the clock back does not make failures younger, nor does it
+    /// bring back a date that has passed.
     high_water: u64,
     /// Times of failures.
     users: BTreeMap<String, Vec<u64>>,
@@ -94,6 +95,27 @@ impl Budget {
             times.remove(at);
         }
         self.write().await
+    }
+
+    /// Whether a date has passed, in seconds since 1970. Once it has it stays so, wherever the clock is set to
+    /// after that.
+    ///
+    /// # Errors
+    /// When that it has passed cannot be written down; it has all the same.
+    pub async fn is_past(&self, date: u64) -> io::Result<bool> {
+        if date > self.now().max(clock::unix()) {
+            return Ok(false);
+        }
+        let first = {
+            let mut state = self.state.borrow_mut();
+            let first = state.high_water < date;
+            state.high_water = state.high_water.max(date);
+            first
+        };
+        if first {
+            self.write().await?;
+        }
+        Ok(true)
     }
 
     /// Seconds since 1970 that only run forward: the wall clock at start, then the boot clock.
@@ -214,6 +236,25 @@ mod tests {
         files::replace(&path, &serde_json::to_vec(&state).unwrap()).unwrap();
         let budget = Budget::open(&path, owner).unwrap();
         assert!(budget.take("alice", |_| true).await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_date_that_has_passed_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.json");
+        let owner = files::Owner(nix::unistd::geteuid().as_raw());
+        let now = clock::unix();
+        let budget = Budget::open(&path, owner).unwrap();
+        assert!(!budget.is_past(now + 60).await.unwrap());
+        assert!(!path.exists());
+        assert!(budget.is_past(now - 60).await.unwrap());
+        assert_eq!(Budget::open(&path, owner).unwrap().state.borrow().high_water, now - 60);
+        // By a clock that stood an hour ahead, and was then set right or back.
+        let state = State { high_water: now + 3600, ..State::default() };
+        files::replace(&path, &serde_json::to_vec(&state).unwrap()).unwrap();
+        let budget = Budget::open(&path, owner).unwrap();
+        assert!(budget.is_past(now + 60).await.unwrap());
+        assert!(!budget.is_past(now + 7200).await.unwrap());
     }
 
     #[test]

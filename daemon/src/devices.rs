@@ -3,10 +3,11 @@
 //! Whether a device may decide is not said here but in [`crate::approvers`].
 
 use crate::clock;
-use crate::files::{self, Owner, Store};
+use crate::files::{self, FileFault, Owner, Store};
 use crate::log::Log;
 use countersign_protocol::api::SignedCard;
 use countersign_protocol::card::{self, VerifiedCard};
+use countersign_protocol::signers::MAX_FILE as MAX_KEYS;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -70,13 +71,15 @@ struct Entry {
 }
 
 impl Devices {
-    /// Reads the file, or starts without one.
+    /// Reads the file, or makes one at the first start.
     ///
     /// # Errors
-    /// When it is there and cannot be read: a user must not pass for one without devices.
+    /// When it cannot be read, or was there once: a user must not pass for one who never had a device.
     pub fn open(path: &Path, owner: Owner) -> io::Result<Self> {
-        let file: Option<File> = files::read_json(path, owner, MAX_FILE)?;
-        let file = file.unwrap_or(File { devices: Vec::new(), former: BTreeSet::new() });
+        let file = match files::read_json(path, owner, MAX_FILE)? {
+            Some(file) => file,
+            None => first_file(path, owner)?,
+        };
         let mut list = Vec::new();
         for entry in file.devices {
             list.push(Device::read(entry).map_err(|error| {
@@ -241,6 +244,31 @@ impl Devices {
             })
             .await
     }
+}
+
+/// An empty file, unless the files beside it say that there were devices.
+fn first_file(path: &Path, owner: Owner) -> io::Result<File> {
+    let named = |path: &Path, error: &dyn std::fmt::Display| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+    };
+    for name in ["approvers", "revoked"] {
+        let beside = path.with_file_name(name);
+        let text = match files::read_trusted(&beside, owner, MAX_KEYS) {
+            Err(FileFault::Missing) => continue,
+            text => text.map_err(|fault| named(&beside, &fault))?,
+        };
+        if text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#')) {
+            let why = format!(
+                "it is missing, though {} lists keys of devices: restore it, or move that file away, too, to \
+                 begin anew",
+                beside.display()
+            );
+            return Err(named(path, &why));
+        }
+    }
+    let file = File { devices: Vec::new(), former: BTreeSet::new() };
+    files::replace(path, &serde_json::to_vec(&file)?).map_err(|error| named(path, &error))?;
+    Ok(file)
 }
 
 impl Device {
@@ -418,6 +446,31 @@ mod tests {
         std::fs::create_dir(files::beside(&path, ".new")).unwrap();
         assert!(devices.add("alice", new_card("phone")).await.is_err());
         assert!(devices.all().is_empty());
+    }
+
+    /// Else a lost file would make everybody new, and a policy that spares new users spare all.
+    #[tokio::test]
+    async fn a_file_that_is_lost_is_not_a_first_start() {
+        for (name, left) in
+            [("approvers", "alice ssh-ed25519 A phone\n"), ("revoked", "# a\n\nssh-ed25519 A\n")]
+        {
+            let (folder, path) = place();
+            let beside = folder.path().join(name);
+            files::replace(&beside, b"# nobody\n\n").unwrap();
+            drop(open(&path).unwrap());
+            assert!(path.exists(), "what is missing later was lost");
+            files::replace(&beside, left.as_bytes()).unwrap();
+            assert!(open(&path).unwrap().all().is_empty());
+            std::fs::remove_file(&path).unwrap();
+            let why = open(&path).unwrap_err().to_string();
+            assert!(why.contains("devices.json: it is missing") && why.contains(name), "{why}");
+            assert!(!path.exists());
+            std::fs::remove_file(&beside).unwrap();
+            std::fs::create_dir(&beside).unwrap();
+            assert!(open(&path).unwrap_err().to_string().contains(name), "nobody knows what it lists");
+            std::fs::remove_dir(&beside).unwrap();
+            open(&path).unwrap();
+        }
     }
 
     #[tokio::test]

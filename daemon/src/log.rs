@@ -6,10 +6,10 @@ use crate::caller::Caller;
 use crate::clock;
 use countersign_protocol::text::escape;
 use nix::sys::stat::fstat;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -20,6 +20,10 @@ use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 const MOST_OF_A_USER: u32 = 5;
 /// The time over which they are counted.
 const SPAN: Duration = Duration::from_secs(60);
+/// Lines that the server can cause at once.
+const MOST_OF_THE_SERVER: u32 = 60;
+/// How long it takes until it can cause one more.
+const ONE_MORE: Duration = Duration::from_secs(10);
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,10 @@ pub struct Log {
     path: PathBuf,
     /// Users who caused lines lately: since when, and how many.
     caused: Rc<RefCell<HashMap<u32, (Duration, u32)>>>,
+    /// What the server has caused lately.
+    server: Rc<RefCell<Bucket>>,
+    /// Lines left out since the log was full.
+    unread: Rc<Cell<u64>>,
     /// False when standard error ends in the same journal as syslog.
     stderr_too: bool,
 }
@@ -56,7 +64,14 @@ impl Log {
     /// A log to another socket.
     #[must_use]
     pub fn to(path: impl Into<PathBuf>, stderr_too: bool) -> Self {
-        let log = Self { syslog: Rc::default(), path: path.into(), caused: Rc::default(), stderr_too };
+        let log = Self {
+            syslog: Rc::default(),
+            path: path.into(),
+            caused: Rc::default(),
+            server: Rc::default(),
+            unread: Rc::default(),
+            stderr_too,
+        };
         log.connect();
         log
     }
@@ -96,6 +111,15 @@ impl Log {
         }
     }
 
+    /// A line that the server can cause at will, and so whoever has taken it over: it must not fill the disk.
+    pub fn server(&self, level: Level, text: &str) {
+        let Some(left_out) = self.server.borrow_mut().take(clock::boot()) else { return };
+        if left_out > 0 {
+            self.warning(&format!("{left_out} lines that the server has caused were left out"));
+        }
+        self.line(level, text, &[]);
+    }
+
     /// Worth keeping.
     pub fn notice(&self, text: &str) {
         self.line(Level::Notice, text, &[]);
@@ -108,9 +132,23 @@ impl Log {
 
     /// One line: a text, then `key=value` pairs. Values with spaces or quotes stand in quotes.
     pub fn line(&self, level: Level, text: &str, pairs: &[(&str, &str)]) {
+        let unread = self.unread.get();
+        if unread > 0 {
+            let text = format!("{unread} lines were left out because the log was not read");
+            if !matches!(self.send(Level::Warning, &text), Sent::Full) {
+                self.unread.set(0);
+            }
+        }
         let line = render(text, pairs);
-        let logged = self.send(level, &line) || (self.connect() && self.send(level, &line));
-        if self.stderr_too || !logged {
+        let mut sent = self.send(level, &line);
+        if sent == Sent::Gone && self.connect() {
+            sent = self.send(level, &line);
+        }
+        if sent == Sent::Full {
+            self.unread.set(self.unread.get().saturating_add(1));
+        }
+        // Never in place of a log that is full: under systemd standard error has the same reader, and waits for it.
+        if self.stderr_too || sent == Sent::Gone {
             tell(&format!("countersignd: {line}"));
         }
     }
@@ -124,16 +162,24 @@ impl Log {
         }
     }
 
-    fn send(&self, level: Level, line: &str) -> bool {
+    fn send(&self, level: Level, line: &str) -> Sent {
         let mut syslog = self.syslog.borrow_mut();
-        let Some(logger) = syslog.as_mut() else { return false };
+        let Some(logger) = syslog.as_mut() else { return Sent::Gone };
         let sent = match level {
             Level::Error => logger.err(line),
             Level::Warning => logger.warning(line),
             Level::Notice => logger.notice(line),
             Level::Info => logger.info(line),
         };
-        sent.is_ok()
+        match sent {
+            Ok(()) => Sent::Taken,
+            Err(syslog::Error::Write(error) | syslog::Error::Io(error))
+                if error.kind() == io::ErrorKind::WouldBlock =>
+            {
+                Sent::Full
+            }
+            Err(_) => Sent::Gone,
+        }
     }
 
     /// Never blocks: a log that is not read must not stop logins.
@@ -152,6 +198,42 @@ impl Log {
         *self.syslog.borrow_mut() =
             connected.ok().map(|socket| Logger::new(LoggerBackend::Unix(socket), formatter));
         self.syslog.borrow().is_some()
+    }
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// It is in the log.
+    Taken,
+    /// The log is not read, and holds no more.
+    Full,
+    /// There is no log.
+    Gone,
+}
+
+/// Lines that may be written at once, of which one comes back every now and then.
+#[derive(Default)]
+struct Bucket {
+    taken: u32,
+    /// Up to when what came back is counted. Boot clock.
+    counted: Duration,
+    left_out: u64,
+}
+
+impl Bucket {
+    /// Takes a line: how many were left out before it; `None` when it is left out, too.
+    fn take(&mut self, now: Duration) -> Option<u64> {
+        let back = u32::try_from(now.saturating_sub(self.counted).as_secs() / ONE_MORE.as_secs());
+        let back = back.unwrap_or(u32::MAX);
+        self.counted = if back < self.taken { self.counted + ONE_MORE * back } else { now };
+        self.taken = self.taken.saturating_sub(back);
+        if self.taken == MOST_OF_THE_SERVER {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.taken += 1;
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
@@ -211,6 +293,70 @@ mod tests {
         assert_eq!(told(&caller(1000, false)), 0);
         assert_eq!(told(&caller(1001, false)), MOST_OF_A_USER as usize);
         assert_eq!(told(&caller(0, true)), 8);
+    }
+
+    #[test]
+    fn what_the_server_causes_has_a_bound_and_what_is_left_out_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        syslog.set_nonblocking(true).unwrap();
+        let log = Log::to(&path, false);
+        let mut buffer = [0; 1000];
+        let mut told = || {
+            let length = syslog.recv(&mut buffer).ok()?;
+            Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        };
+        let mut lines = 0;
+        for _ in 0..1000 {
+            log.clone().server(Level::Warning, "rubbish");
+            lines += std::iter::from_fn(&mut told).count();
+        }
+        assert_eq!(lines, MOST_OF_THE_SERVER as usize);
+        // Others are heard all the same.
+        log.warning("disk full");
+        assert!(told().is_some_and(|line| line.ends_with("disk full")));
+        log.server.borrow_mut().counted -= ONE_MORE * 2;
+        log.server(Level::Notice, "well again");
+        assert!(
+            told().is_some_and(|line| line.contains("940 lines that the server has caused were left out"))
+        );
+        assert!(told().is_some_and(|line| line.ends_with("well again")));
+    }
+
+    #[test]
+    fn a_bucket_fills_again_with_time_and_not_beyond_its_rim() {
+        let (mut bucket, start) = (Bucket::default(), Duration::from_secs(1000));
+        let mut taken = |at| (0..200).filter(|_| bucket.take(at).is_some()).count();
+        assert_eq!(taken(start), MOST_OF_THE_SERVER as usize);
+        assert_eq!(taken(start + ONE_MORE / 2), 0);
+        assert_eq!(taken(start + ONE_MORE), 1);
+        assert_eq!(taken(start + ONE_MORE * 5 / 2), 1);
+        assert_eq!(taken(start + ONE_MORE * 3), 1, "what had begun to come back is not lost");
+        assert_eq!(taken(start + ONE_MORE * 1000), MOST_OF_THE_SERVER as usize);
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_stops_nobody_and_says_later_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        let log = Log::to(&path, false);
+        // More than a socket's queue holds.
+        (0..2_000).for_each(|_| log.warning("x"));
+        assert!(log.unread.get() > 0);
+        syslog.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 256];
+        while syslog.recv(&mut buffer).is_ok() {}
+        let left_out = log.unread.get();
+        log.warning("y");
+        let length = syslog.recv(&mut buffer).unwrap();
+        let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(
+            said.ends_with(&format!("{left_out} lines were left out because the log was not read")),
+            "{said}"
+        );
+        assert_eq!(log.unread.get(), 0);
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Session {
             host_key: app.host.public.fingerprint(),
             server: app.config().map(|config| config.server.clone()).unwrap_or_default(),
             connected,
-            trouble: (!connected).then(|| app.relay.trouble()),
+            trouble: (!connected).then(|| app.relay.trouble().full),
             waiting: app.logins.waiting(),
             devices: u32::try_from(app.devices.all().len()).unwrap_or(u32::MAX),
             config_faults,
@@ -203,8 +203,19 @@ impl Session {
             ..Record::default()
         })
         .await?;
-        let codes = self.app.recovery.new_codes(&person.name, count).await.map_err(Refusal::fault)?;
-        Ok(Codes { codes })
+        match self.app.recovery.new_codes(&person.name, count).await {
+            Ok(codes) => Ok(Codes { codes }),
+            Err(error) => {
+                self.record(Record {
+                    event: "recovery-codes-failed".into(),
+                    user: Some(person.name),
+                    reason: Some(format!("no new ones were made, the old ones hold: {error}")),
+                    ..Record::default()
+                })
+                .await?;
+                Err(Refusal::fault(error))
+            }
+        }
     }
 
     async fn codes_left(&self, user: &str) -> Answer<CodesLeft> {
@@ -220,15 +231,15 @@ impl Session {
         }
     }
 
-    /// The user, if this caller may ask about that one. Whether somebody else exists is not told.
+    /// The user, if this caller may ask about that one. Whether somebody else exists is not told, nor asked.
     async fn permitted(&self, user: &str) -> Answer<Person> {
         if self.caller.root_socket {
             return known(user).await;
         }
         let own = self.caller_itself().await?;
-        match known(user).await {
-            Ok(person) if person.uid == own.uid => Ok(person),
-            _ => Err(Refusal(error::NOT_PERMITTED, "only root may ask about somebody else".into())),
+        match own.is_called(user) {
+            true => Ok(own),
+            false => Err(Refusal(error::NOT_PERMITTED, "only root may ask about somebody else".into())),
         }
     }
 
@@ -357,6 +368,43 @@ mod tests {
         for wanted in &fingerprints {
             let found: Vec<_> = meant(&devices, wanted).iter().map(|d| d.card.key.fingerprint()).collect();
             assert_eq!(found, std::slice::from_ref(wanted));
+        }
+    }
+
+    /// The record of new codes says that the old ones end, and is written before they do.
+    #[tokio::test]
+    async fn that_no_new_codes_could_be_made_is_written_down() {
+        let lab = Lab::new();
+        let old = lab.app.recovery.new_codes("root", 2).await.unwrap();
+        let file = lab.app.paths.own("recovery.json");
+        std::fs::rename(&file, lab.app.paths.own("aside")).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+        let session = Session { app, caller, connection, step: Step::None };
+        assert!(session.new_codes("root", 3).await.is_err());
+        let events: Vec<_> = lab.audit().into_iter().map(|record| record.event).collect();
+        assert_eq!(events, ["recovery-codes", "recovery-codes-failed"]);
+        assert_eq!(lab.app.recovery.left("root"), u32::try_from(old.len()).unwrap());
+    }
+
+    /// Names that a user makes up are not looked up: with a name service that hangs they would keep root's logins
+    /// from theirs.
+    #[tokio::test]
+    async fn a_user_asks_about_nobody_else_and_no_name_is_looked_up_for_that() {
+        let lab = Lab::new();
+        let _hangs = person::hang(true);
+        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: false };
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+        let session = Session { app, caller, connection, step: Step::None };
+        for own in ["root", "ROOT"] {
+            assert_eq!(session.permitted(own).await.ok().map(|person| person.uid), Some(0));
+        }
+        for other in ["", "root ", "nobody", "no-such-user"] {
+            let Err(Refusal(name, _)) = session.permitted(other).await else { panic!("{other:?}") };
+            assert_eq!(name, error::NOT_PERMITTED);
         }
     }
 

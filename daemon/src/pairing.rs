@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::caller::Caller;
 use crate::devices::Device;
+use crate::log::Level;
 use crate::manage::{Answer, Refusal, by, told, write_record};
 use crate::person::Person;
 use crate::{clock, notices};
@@ -21,6 +22,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 const RECEIPT_TRIES: u32 = 5;
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two questions to the mailbox, each of which the server may hold for long.
+const BETWEEN_POLLS: Duration = Duration::from_millis(100);
 
 /// A pairing that is under way.
 pub(crate) struct Pairing {
@@ -72,7 +75,7 @@ impl Pairing {
             let mails = match self.client.mails(&mailbox, Slot::First, self.next, MAX_POLL).await {
                 Ok(mails) => mails,
                 Err(why) if why.is_outage() => {
-                    app.log.warning(&format!("pairing waits for the server: {why}"));
+                    app.log.server(Level::Warning, &format!("pairing waits for the server: {why}"));
                     sleep(PAUSE).await;
                     continue;
                 }
@@ -87,10 +90,14 @@ impl Pairing {
                             .map_err(Refusal::unreachable)?;
                         return self.describe(app);
                     }
-                    Err(why) => app.log.warning(&format!("pairing passes over an answer: {why}")),
+                    Err(why) => {
+                        app.log.server(Level::Warning, &format!("pairing passes over an answer: {why}"))
+                    }
                 }
                 self.next += 1;
             }
+            // A server that answers at once, with nothing or with nonsense, is not asked without end.
+            sleep(BETWEEN_POLLS).await;
         }
     }
 
@@ -219,7 +226,7 @@ impl Pairing {
     async fn close(&self, app: &App) {
         // The server closes it by itself after some minutes.
         if let Err(why) = self.client.close_mailbox(&self.pairing.mailbox()).await {
-            app.log.warning(&format!("a mailbox was not closed: {why}"));
+            app.log.server(Level::Warning, &format!("a mailbox was not closed: {why}"));
         }
     }
 }

@@ -8,13 +8,17 @@ use tokio::sync::Semaphore;
 /// Longest time for one question to the name service.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Questions at once. One that hangs keeps its place until the name service answers, so that a
-/// broken directory server costs at most this many threads.
+/// Questions at once that root's programs cause. One that hangs keeps its place until the name service
+/// answers, so that a broken directory server costs at most this many threads.
 const MOST: usize = 8;
+
+/// The same that everybody else causes: they must not take the places of root's.
+const MOST_OF_USERS: usize = 2;
 
 thread_local! {
     /// The daemon has one thread that asks; each test has its own.
     static PLACES: Arc<Semaphore> = Arc::new(Semaphore::new(MOST));
+    static PLACES_OF_USERS: Arc<Semaphore> = Arc::new(Semaphore::new(MOST_OF_USERS));
 }
 
 /// A user of this host.
@@ -24,6 +28,14 @@ pub struct Person {
     pub name: String,
     /// The user's number.
     pub uid: u32,
+}
+
+impl Person {
+    /// Whether a name means this user, without asking the name service, which may not know case.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
 }
 
 /// Why nobody knows whether there is such a user.
@@ -40,7 +52,8 @@ pub enum LookupError {
     Broken,
 }
 
-/// The user of that name, in whatever spelling the name service accepts.
+/// The user of that name, in whatever spelling the name service accepts. For root's programs alone: what
+/// others make up must not keep a slow name service busy.
 ///
 /// # Errors
 /// [`LookupError`] when the name service does not say: then nobody is let in.
@@ -50,22 +63,22 @@ pub async fn lookup(name: &str) -> Result<Option<Person>, LookupError> {
         return Ok(None);
     }
     let name = name.to_owned();
-    ask(move || User::from_name(&name)).await
+    ask(PLACES.with(Arc::clone), move || User::from_name(&name)).await
 }
 
-/// The user of that number.
+/// The user of that number, who calls and is not root.
 ///
 /// # Errors
 /// As [`lookup`].
 pub async fn by_uid(uid: u32) -> Result<Option<Person>, LookupError> {
-    ask(move || User::from_uid(Uid::from_raw(uid))).await
+    ask(PLACES_OF_USERS.with(Arc::clone), move || User::from_uid(Uid::from_raw(uid))).await
 }
 
 async fn ask(
+    places: Arc<Semaphore>,
     question: impl FnOnce() -> nix::Result<Option<User>> + Send + 'static,
 ) -> Result<Option<Person>, LookupError> {
     let answer = async {
-        let places = PLACES.with(Arc::clone);
         let place = places.acquire_owned().await.map_err(|_| LookupError::Broken)?;
         let task = tokio::task::spawn_blocking(move || {
             let answer = question();
@@ -76,6 +89,14 @@ async fn ask(
     };
     let user = tokio::time::timeout(LIMIT, answer).await.map_err(|_| LookupError::Timeout)??;
     Ok(user.map(|user| Person { name: user.name, uid: user.uid.as_raw() }))
+}
+
+/// What this thread asks for root hangs, or what it asks for users, until this is dropped.
+#[cfg(test)]
+pub(crate) fn hang(for_root: bool) -> impl Drop {
+    let places = if for_root { &PLACES } else { &PLACES_OF_USERS }.with(Arc::clone);
+    let all = u32::try_from(places.available_permits()).unwrap();
+    places.try_acquire_many_owned(all).unwrap()
 }
 
 #[cfg(test)]
@@ -99,12 +120,24 @@ mod tests {
     #[tokio::test]
     async fn a_hanging_name_service_is_given_up() {
         let before = std::time::Instant::now();
-        let answer = ask(|| {
+        let answer = ask(PLACES.with(Arc::clone), || {
             std::thread::sleep(LIMIT + Duration::from_millis(300));
             Ok(None)
         })
         .await;
         assert!(matches!(answer, Err(LookupError::Timeout)));
         assert!(before.elapsed() < LIMIT + Duration::from_millis(250));
+    }
+
+    #[tokio::test]
+    async fn what_users_ask_does_not_keep_roots_questions_waiting() {
+        let slow = || {
+            std::thread::sleep(LIMIT + Duration::from_millis(100));
+            Ok(None)
+        };
+        let users = || ask(PLACES_OF_USERS.with(Arc::clone), slow);
+        let (a, b, c, root) = tokio::join!(users(), users(), users(), lookup("root"));
+        assert!([a, b, c].iter().all(|answer| matches!(answer, Err(LookupError::Timeout))));
+        assert_eq!(root.unwrap().unwrap().uid, 0);
     }
 }

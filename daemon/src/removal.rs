@@ -18,6 +18,7 @@ use countersign_protocol::{seal, signed};
 use crate::app::App;
 use crate::clock;
 use crate::devices::Device;
+use crate::log::Level;
 use crate::manage::{Refusal, write_record};
 use crate::notices;
 use crate::revoke;
@@ -158,7 +159,7 @@ async fn refuse(app: &Rc<App>, envelope: &Envelope, disbelief: Disbelief) {
         }
     }
     if !app.refusals.is_to_be_written(paired.first().map(Device::id), clock::boot()) {
-        return app.log.warning(&format!("a removal by {from} is not believed: {why}"));
+        return app.log.server(Level::Warning, &format!("a removal by {from} is not believed: {why}"));
     }
     let record = Record {
         event: "removal-refused".into(),

@@ -17,7 +17,7 @@ use crate::sockets::{self, Sockets};
 use crate::{host_key, listen, privileges, service_manager};
 use countersign_policy::{self as config, Config, Loaded};
 use countersign_protocol::keys::{Signer, SigningKey};
-use countersign_relay_client::{RelayClient, Server};
+use countersign_relay_client::{RelayClient, RelayError, Server};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::{Uid, User, chown, geteuid};
 use std::cell::RefCell;
@@ -67,15 +67,18 @@ pub fn main() -> ExitCode {
 }
 
 fn check(args: &Args) -> ExitCode {
-    match config::load(&args.paths.config, Owner(geteuid().as_raw())) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(faults) => {
-            for drawing in faults.drawings {
-                eprintln!("{drawing}");
-            }
-            ExitCode::FAILURE
+    let administrator = Owner(geteuid().as_raw());
+    let faults = match config::load(&args.paths.config, administrator) {
+        // The host's key is not needed to see whether a connection can be made.
+        Ok(config) => {
+            client(&config, &Arc::new(SigningKey::generate()), administrator).err().into_iter().collect()
         }
+        Err(faults) => faults.drawings,
+    };
+    for fault in &faults {
+        eprintln!("{fault}");
     }
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Starts, serves and ends.
@@ -311,7 +314,10 @@ fn client(config: &Config, key: &Arc<SigningKey>, administrator: Owner) -> Resul
     };
     let server = Server { origin: config.server.clone(), ca_pem };
     let signer = Arc::clone(key) as Arc<dyn Signer>;
-    let client = RelayClient::new_calm(server, signer)
-        .map_err(|error| format!("no connection to {} is possible: {error}", config.server))?;
+    let client =
+        RelayClient::new_calm(server, signer).map_err(|error| match (&error, &config.server_ca) {
+            (RelayError::Ca(_), Some(path)) => format!("server_ca: {}: {error}", path.display()),
+            _ => format!("no connection to {} is possible: {error}", config.server),
+        })?;
     Ok(Arc::new(client))
 }

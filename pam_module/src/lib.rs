@@ -14,6 +14,9 @@
 #[cfg(not(panic = "unwind"))]
 compile_error!("build with panic = \"unwind\": an abort would take sshd or sudo down with the module");
 
+#[cfg(all(feature = "fuzzing", not(debug_assertions)))]
+compile_error!("the feature \"fuzzing\" opens what is private: no build that may be shipped has it");
+
 mod args;
 mod client;
 mod facts;

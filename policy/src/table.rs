@@ -38,10 +38,15 @@ impl<'a, 'i> Table<'a, 'i> {
         self.table.keys().any(|name| name.get_ref() == key)
     }
 
-    /// A fault for every key that nobody asked for.
-    pub(super) fn finish(self, faults: &mut Vec<Fault>) {
+    /// A fault for every key that nobody asked for. `elsewhere` says where else there are keys, and
+    /// which.
+    pub(super) fn finish(self, elsewhere: &[(&str, &[&str])], faults: &mut Vec<Fault>) {
         for name in self.table.keys().filter(|name| !self.known.contains(&name.get_ref().as_ref())) {
-            let hint = hint(name.get_ref(), &self.known);
+            let at_home = elsewhere.iter().find(|(_, keys)| keys.contains(&name.get_ref().as_ref()));
+            let hint = match at_home {
+                Some((place, _)) => format!("; it belongs {place}"),
+                None => hint(name.get_ref(), &self.known),
+            };
             faults.push(Fault::at(
                 name.span(),
                 format!("\"{}\" is no key of {}{hint}", name.get_ref(), self.name),

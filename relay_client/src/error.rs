@@ -40,7 +40,7 @@ pub enum RelayError {
     },
     /// TLS failed.
     #[error(
-        "no trusted connection to {origin}: {detail}; check its certificate, the configured CA and the clock"
+        "no trusted connection to {origin}: {detail}; check its certificate, the CA that it is held against (server_ca, --server-ca) and the clock"
     )]
     Tls {
         /// The server.
@@ -109,6 +109,26 @@ impl RelayError {
         }
     }
 
+    /// The same in fixed words, for whoever logs in: nothing in it was said by the server or a library.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let words = match self {
+            Self::Origin => "its address is unusable",
+            Self::Ca(_) => "the certificates to trust it by cannot be read",
+            Self::Dns { .. } => "its name is not found",
+            Self::Refused { .. } => "connection refused",
+            Self::Timeout { .. } => "no answer",
+            Self::Tls { .. } => "its certificate is not trusted",
+            Self::Connection { .. } => "the connection broke",
+            Self::Replaced { .. } => "another machine uses this host's key",
+            Self::Limited { .. } => "it asks to slow down",
+            Self::Status { status, .. } => return format!("it answered {status}"),
+            Self::Garbage { .. } => "something else answers there",
+            Self::Sign(_) => "this host cannot sign in to it",
+        };
+        words.to_owned()
+    }
+
     /// The problem's stable code, when the server named one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
@@ -169,6 +189,7 @@ mod tests {
         let error = RelayError::Status { status: 403, problem: Some(problem) };
         assert_eq!(error.to_string(), "the server answered 403: bad\\u{a}\\u{1b}[31mtoken");
         assert_eq!(error.code(), Some("x"));
+        assert_eq!(error.brief(), "it answered 403");
         assert_eq!(
             RelayError::Limited { retry_after: Some(Duration::from_secs(7)) }.to_string(),
             "the server asks to slow down for 7 s"

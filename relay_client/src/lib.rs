@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(all(feature = "fuzzing", not(debug_assertions)))]
+compile_error!("the feature \"fuzzing\" opens what is private: no build that may be shipped has it");
+
 mod call;
 mod client;
 mod error;

@@ -4,6 +4,9 @@
 //! told, and may forget every message at any time.
 #![forbid(unsafe_code)]
 
+#[cfg(all(feature = "fuzzing", not(debug_assertions)))]
+compile_error!("the feature \"fuzzing\" opens what is private: no build that may be shipped has it");
+
 mod acme;
 mod app;
 mod challenges;

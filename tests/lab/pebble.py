@@ -10,14 +10,15 @@ from .process import Process, accepts, free_port, wait_until
 
 
 class Pebble:
-    """It looks at names at port 443; certificates are good for `life` seconds."""
+    """It looks at names at port 443, unless told otherwise; certificates are good for `life` seconds."""
 
-    def __init__(self, directory, life=90 * 24 * 3600):
+    def __init__(self, directory, life=90 * 24 * 3600, tls_port=443):
         self.directory = Path(directory)
         self.certificate, self.key, self.ca = tls.make(self.directory / "tls", "DNS:localhost,IP:127.0.0.1")
         self.port, self.management = free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}/dir"
         self.life = life
+        self.tls_port = tls_port
         self.process = None
         self._dns_port, self._dns_management = free_port(), free_port()
         argv = ["pebble-challtestsrv", "-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""]
@@ -33,7 +34,7 @@ class Pebble:
             "certificate": str(self.certificate),
             "privateKey": str(self.key),
             "httpPort": 80,
-            "tlsPort": 443,
+            "tlsPort": self.tls_port,
             "certificateValidityPeriod": self.life,
         }
         file = self.directory / "pebble.json"

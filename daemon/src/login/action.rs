@@ -175,7 +175,7 @@ pub(crate) async fn ring(
 }
 
 fn unreachable(app: &App) -> String {
-    format!("the server cannot be reached: {}", app.relay.trouble())
+    format!("the server cannot be reached: {}", app.relay.trouble().brief)
 }
 
 fn ended(state: State) -> String {

@@ -6,6 +6,7 @@ use super::open::Open;
 use super::prompts;
 use super::state::State;
 use super::tokens::Grant;
+use crate::relay::Trouble;
 
 /// The end of a login.
 #[derive(Debug, Clone)]
@@ -88,9 +89,9 @@ impl Ending {
         Self::new(Outcome::Unreachable, Some(prompts::STOPPING), "the daemon stops")
     }
 
-    pub(super) fn unreachable(why: String) -> Self {
-        let text = prompts::unreachable(&why);
-        Self::new(Outcome::Unreachable, Some(&text), why)
+    pub(super) fn unreachable(why: Trouble) -> Self {
+        let text = prompts::unreachable(&why.brief);
+        Self::new(Outcome::Unreachable, Some(&text), why.full)
     }
 
     /// The asking side is gone. Says how long it stayed, because sshd's LoginGraceTime looks the same.

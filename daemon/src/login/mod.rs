@@ -30,6 +30,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connection::Connection;
+use crate::log::Level;
 use crate::{clock, verify};
 use facts::Facts;
 use pace::Pace;
@@ -101,7 +102,7 @@ impl Logins {
     /// A sealed decision came from the server.
     pub async fn decision(&self, app: &App, sealed: &Sealed) {
         let Ok(envelope) = seal::peek(sealed) else {
-            return app.log.warning("the server sent a decision that is not readable");
+            return app.log.server(Level::Warning, "the server sent a decision that is not readable");
         };
         let Some(request) = self.requests.borrow().get(&envelope.id).cloned() else {
             return; // Over long ago, or before this start: nothing is open.
@@ -110,7 +111,8 @@ impl Logins {
             Ok(decision) => decision,
             Err(why) => {
                 let (id, from) = (&request.id, &envelope.from);
-                return app.log.warning(&format!("a decision about {id} from {from} is not believed: {why}"));
+                let text = format!("a decision about {id} from {from} is not believed: {why}");
+                return app.log.server(Level::Warning, &text);
             }
         };
         if request.state().is_end() {
@@ -206,13 +208,16 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let ending = login.story().await;
 
     let written = report::write(&app, &id, &login, &ending, clock::boot().saturating_sub(began)).await;
-    if let Some(request) = &login.request {
-        open::settle(&app, request, written.is_ok());
-    }
+    let request = login.request.clone();
+    let settle = |written| request.iter().for_each(|request| open::settle(&app, request, written));
+    let is_written = written.is_ok();
     // What cannot be written down does not happen.
     let ending = match written {
         Ok(()) => ending,
-        Err(error) => ending::Ending::fault(format!("the audit cannot be written: {error}")),
+        Err(error) => {
+            settle(false);
+            ending::Ending::fault(format!("the audit cannot be written: {error}"))
+        }
     };
     if ending.outcome == Outcome::Fault {
         app.log.error(&format!("login {id}: {}", ending.reason));
@@ -228,4 +233,9 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let verdict = Step::Verdict(Verdict { outcome, text, token });
     // A caller that is gone needs no verdict.
     let _ = login.connection.reply(verdict).await;
+    // Afterwards, since nobody waits for it; whoever else waits goes first.
+    tokio::task::yield_now().await;
+    if is_written {
+        settle(true);
+    }
 }

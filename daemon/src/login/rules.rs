@@ -9,7 +9,6 @@ use super::prompts;
 use super::request::OpenRequest;
 use super::story::Told;
 use crate::app::App;
-use crate::clock;
 use crate::person::Person;
 use countersign_policy::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
 
@@ -65,10 +64,13 @@ impl Account {
 }
 
 /// Whether a person who never had a device is let pass.
-pub(super) fn skips(rule: &Rule) -> bool {
+pub(super) async fn skips(app: &App, rule: &Rule) -> bool {
     match rule.unenrolled {
         Unenrolled::Deny => false,
-        Unenrolled::SkipUntil(date) => date > clock::unix(),
+        Unenrolled::SkipUntil(date) => !app.budget.is_past(date).await.unwrap_or_else(|error| {
+            app.log.error(&error.to_string());
+            true
+        }),
     }
 }
 

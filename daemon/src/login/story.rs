@@ -15,6 +15,8 @@ use super::rules::{self, Account, may_type, offline_factors, offline_prompt, ski
 use super::state::{Event, State};
 use crate::app::App;
 use crate::connection::Connection;
+use crate::devices::Device;
+use crate::log::Level;
 use crate::person;
 use crate::recovery::{self, Checked};
 use crate::verify;
@@ -80,9 +82,13 @@ impl Login {
 
         let account = self.account().await?;
         let person = rules::whom(rule, &self.facts, &account);
-        let devices = self.app.devices.for_user(&person);
-        let new = devices.is_empty() && !self.app.devices.had_any(&person);
-        if new && account.uid.is_some() && skips(rule) {
+        let devices = self.devices(&account, &person);
+        let had_any =
+            |name: &str| !self.app.devices.for_user(name).is_empty() || self.app.devices.had_any(name);
+        // An enrolled account is not entered unasked because its caller has no device. And at each login, so that
+        // a date that has passed is known.
+        let new = account.uid.is_some() && !had_any(&person) && !had_any(&account.name);
+        if skips(&self.app, rule).await && new {
             return Err(Ending::ignored("the person has no device yet, and the rule lets that pass for now"));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
@@ -108,15 +114,21 @@ impl Login {
     /// The account that is entered. One that the name service does not know is not an error yet: it
     /// gets the same prompts as everybody.
     async fn account(&self) -> Told<Account> {
-        let known =
-            person::lookup(&self.facts.user).await.map_err(|error| Ending::fault(error.to_string()))?;
-        if !self.facts.by_root && known.as_ref().map(|known| known.uid) != Some(self.facts.uid) {
+        let Facts { user, uid, by_root, .. } = &self.facts;
+        let known = if *by_root { person::lookup(user).await } else { person::by_uid(*uid).await };
+        let known = known.map_err(|error| Ending::fault(error.to_string()))?;
+        if !by_root && !known.as_ref().is_some_and(|known| known.is_called(user)) {
             return Err(Ending::denied("a caller who is not root asked about somebody else"));
         }
         Ok(match known {
             Some(known) => Account { name: known.name, uid: Some(known.uid) },
-            None => Account { name: self.facts.user.clone(), uid: None },
+            None => Account { name: user.clone(), uid: None },
         })
+    }
+
+    /// Whom to ask; nobody where the account that is entered is none.
+    fn devices(&self, account: &Account, person: &str) -> Vec<Device> {
+        account.uid.map(|_| self.app.devices.for_user(person)).unwrap_or_default()
     }
 
     async fn open(
@@ -128,11 +140,12 @@ impl Login {
         ring: bool,
     ) -> Told<Open> {
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
-        let known = account.known();
+        let (known, devices) = (account.known(), self.devices(account, person));
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
-            open = Open::begin(&self.app, &self.facts, &known, person, manner) => open?,
+            biased;
             () = self.connection.closed() => return Err(Ending::gone_early()),
+            open = Open::begin_with(&self.app, &self.facts, (&known, person), devices, manner) => open?,
         };
         self.request = Some(open.clone());
         Ok(open)
@@ -260,10 +273,11 @@ impl Login {
 
     /// The application cannot ask (sshd's `password` method, a locker): what the rule says of that.
     async fn without_prompt(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
-        self.app.log.warning(&format!(
-            "{} cannot ask user={}: for sshd set KbdInteractiveAuthentication yes",
-            self.facts.service, self.facts.user
-        ));
+        self.app.log.line(
+            Level::Warning,
+            "the application cannot ask: for sshd set KbdInteractiveAuthentication yes",
+            &[("user", &self.facts.user), ("service", &self.facts.service)],
+        );
         if rule.without_prompt == WithoutPrompt::Refuse {
             return Err(Ending::cannot_ask("the application cannot prompt"));
         }
@@ -273,7 +287,7 @@ impl Login {
         let ring = !self.app.relay.is_heard(&open.id);
         if !open.happens(Event::Replace) {
             // It has ended by itself, perhaps by a person's no: nobody is asked once more.
-            return self.wait_for_decision(open).await;
+            return Err(self.over(&open));
         }
         drop(open);
         let open = self.open(account, &person, Confirm::Tap, rule, ring).await?;
@@ -303,6 +317,10 @@ impl Login {
     }
 
     async fn wait_for_decision(&mut self, open: Open) -> Told<Ending> {
+        // Where a code has to be typed an approval alone opens nothing.
+        if open.confirm != Confirm::Tap {
+            return Err(Ending::fault("a code was asked for where none can be typed"));
+        }
         loop {
             let state = open.state();
             match state {
@@ -312,11 +330,16 @@ impl Login {
                         return Ok(Ending::granted());
                     }
                 }
-                State::Expired if open.is_unreachable() => {
-                    return Err(Ending::unreachable(self.app.relay.trouble()));
-                }
-                end => return Err(Ending::of(end)),
+                _ => return Err(self.over(&open)),
             }
+        }
+    }
+
+    /// What the end of a request means that ended by itself.
+    fn over(&self, open: &Open) -> Ending {
+        match open.state() {
+            State::Expired if open.is_unreachable() => Ending::unreachable(self.app.relay.trouble()),
+            end => Ending::of(end),
         }
     }
 }

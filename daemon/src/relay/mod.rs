@@ -12,6 +12,7 @@ mod outbox;
 mod rival;
 mod stream;
 mod tell;
+mod trouble;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,9 +31,12 @@ use outbox::{Entry, Outbox, What};
 
 pub use stream::run;
 pub use tell::tell;
+pub use trouble::Trouble;
 
 /// How long a post may take before the server counts as unreachable.
 const POST_TIME: Duration = Duration::from_secs(2);
+/// How long to wait for a turn to post. With [`POST_TIME`] a login hears in time that it is not posted.
+const TURN_TIME: Duration = Duration::from_millis(900);
 /// Posts under way at a time. What waits for its turn waits small: a post under way holds its messages three times.
 const AT_ONCE: usize = 64;
 /// Pause when the server asks to slow down and does not say how long.
@@ -48,7 +52,7 @@ enum Link {
     /// The stream is open.
     Up,
     /// It failed, for this reason.
-    Down(String),
+    Down(Trouble),
 }
 
 /// The connection to the server.
@@ -74,7 +78,7 @@ pub struct Relay {
     telling: Cell<bool>,
     told: Notify,
     /// Why the server that is there did not take the last message that it did not take.
-    refusal: RefCell<String>,
+    refusal: RefCell<Trouble>,
     /// How long the last message took until the server held it.
     took: Cell<Duration>,
     /// Notices so far.
@@ -83,7 +87,7 @@ pub struct Relay {
 
 /// Why the server does not hold a message.
 struct Unposted {
-    why: String,
+    why: Trouble,
     /// It asks to wait that long; then it may take it.
     pause: Option<Duration>,
 }
@@ -106,7 +110,7 @@ impl Relay {
             due_now: Notify::new(),
             telling: Cell::default(),
             told: Notify::new(),
-            refusal: RefCell::new("no answer in time".to_owned()),
+            refusal: RefCell::new(Trouble::of("no answer in time")),
             took: Cell::default(),
             notices: Cell::default(),
         }
@@ -152,12 +156,12 @@ impl Relay {
         *self.link.borrow() == Link::Up
     }
 
-    /// Why the server cannot be reached, in a few words.
+    /// Why the server cannot be reached.
     #[must_use]
-    pub fn trouble(&self) -> String {
+    pub fn trouble(&self) -> Trouble {
         match &*self.link.borrow() {
             Link::Down(why) => why.clone(),
-            Link::Starting => "not connected yet".to_owned(),
+            Link::Starting => Trouble::of("not connected yet"),
             Link::Up => self.refusal.borrow().clone(),
         }
     }
@@ -189,7 +193,7 @@ impl Relay {
                 if unposted.pause.is_some() {
                     self.say(id);
                 }
-                Err(unposted.why)
+                Err(unposted.why.full)
             }
         }
     }
@@ -219,7 +223,7 @@ impl Relay {
     fn reachable(&self) -> Result<(), String> {
         if let Link::Down(why) = &*self.link.borrow() {
             self.wanted.notify_one();
-            return Err(why.clone());
+            return Err(why.full.clone());
         }
         Ok(())
     }
@@ -288,29 +292,29 @@ impl Relay {
 
     /// Posts the newest version of a request, or a notice; false for a request that is open.
     async fn send(&self, id: &str) -> Result<bool, Unposted> {
-        let unposted = |why: String| Unposted { why, pause: None };
-        let line = self.line().ok_or_else(|| unposted("no server is configured".to_owned()))?;
-        let posting = async {
-            let _turn = self.turns.acquire().await;
-            let (post, what) = self.message(id)?;
-            Some((post.messages.len(), what, line.post(&post).await))
+        let unposted = |why: &str| Unposted { why: Trouble::of(why), pause: None };
+        let line = self.line().ok_or_else(|| unposted("no server is configured"))?;
+        // Whoever only waits in line has learned nothing about the server.
+        let Ok(_turn) = timeout(TURN_TIME, self.turns.acquire()).await else {
+            return Err(Unposted { why: Trouble::of("too much is being posted"), pause: Some(SLOW_DOWN) });
         };
-        let error = match timeout(POST_TIME, posting).await {
-            Ok(None) => return Ok(true),
-            Ok(Some((known, what, Ok(posted)))) => {
+        let Some((post, what)) = self.message(id) else { return Ok(true) };
+        let known = post.messages.len();
+        let error = match timeout(POST_TIME, line.post(&post)).await {
+            Ok(Ok(posted)) => {
                 let is_open = matches!(what, What::Request { .. });
                 if !is_open || posted.unknown.len() < known {
                     self.outbox.borrow_mut().acknowledge(id, what, posted.listening);
                     return Ok(!is_open);
                 }
-                unposted("it knows none of the person's devices".to_owned())
+                unposted("it knows none of the person's devices")
             }
-            Ok(Some((_, _, Err(error)))) => {
+            Ok(Err(error)) => {
                 let pause = match &error {
                     RelayError::Limited { retry_after } => Some(retry_after.unwrap_or(SLOW_DOWN)),
                     _ => None,
                 };
-                let why = error.to_string();
+                let why = Trouble::from(&error);
                 if error.is_outage() {
                     self.lost(&why);
                 }
@@ -318,9 +322,9 @@ impl Relay {
             }
             Err(_) => {
                 line.forget_connection();
-                let why = format!("no answer within {} s", POST_TIME.as_secs());
-                self.lost(&why);
-                unposted(why)
+                let silent = unposted(&format!("no answer within {} s", POST_TIME.as_secs()));
+                self.lost(&silent.why);
+                silent
             }
         };
         self.refusal.borrow_mut().clone_from(&error.why);
@@ -335,8 +339,8 @@ impl Relay {
         Some((Post { messages: entry.messages.clone(), ttl, ring: entry.rings() }, entry.what))
     }
 
-    fn lost(&self, why: &str) {
-        *self.link.borrow_mut() = Link::Down(why.to_owned());
+    fn lost(&self, why: &Trouble) {
+        *self.link.borrow_mut() = Link::Down(why.clone());
         self.broken.notify_one();
     }
 }

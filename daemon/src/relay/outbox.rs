@@ -8,6 +8,10 @@ use countersign_protocol::message::Sealed;
 
 /// Most requests that are kept; beyond it posting is refused.
 pub(super) const MOST: usize = 20_000;
+/// Pause before what was refused is said again; each one is twice as long as the one before.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is; then only after the next reconnect.
+const MOST_AGAIN: u32 = 7;
 
 /// What is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +39,14 @@ pub(super) struct Entry {
     pub sent: bool,
     /// Whether all its devices had a stream open when it was acknowledged.
     pub heard: bool,
+    /// How often a server that is there has refused it.
+    refused: u32,
 }
 
 impl Entry {
     /// One that was not sent yet.
     pub(super) fn new(messages: Vec<Sealed>, until: Duration, what: What) -> Self {
-        Self { messages, until, what, acknowledged: false, sent: false, heard: false }
+        Self { messages, until, what, acknowledged: false, sent: false, heard: false, refused: 0 }
     }
 
     pub(super) fn is_end(&self) -> bool {
@@ -122,6 +128,20 @@ impl Outbox {
         }
     }
 
+    /// A server that is there has refused this version: after how long it is worth another try. An open request
+    /// has somebody waiting who learns of it.
+    pub(super) fn refused(&mut self, id: &str) -> Option<Duration> {
+        let entry = self.entries.get_mut(id).filter(|entry| !matches!(entry.what, What::Request { .. }))?;
+        let pause = AGAIN.checked_mul(1 << entry.refused.min(MOST_AGAIN))?;
+        entry.refused += 1;
+        (entry.refused <= MOST_AGAIN).then_some(pause)
+    }
+
+    /// Whether the server does not hold it yet, and it is still worth saying.
+    pub(super) fn is_unsaid(&self, id: &str, now: Duration) -> bool {
+        self.entries.get(id).is_some_and(|entry| !entry.acknowledged && entry.until > now)
+    }
+
     /// Ids of what has to be posted again once the server is back: open requests always, the rest until
     /// it is acknowledged. Open ones first, for somebody waits; of each kind those that have been
     /// there longest. What is too old goes.
@@ -196,6 +216,20 @@ mod tests {
         outbox.put("b", Entry { what: What::Request { ring: false }, ..entry(false) }, Duration::ZERO);
         assert!(!outbox.get("b").is_some_and(Entry::rings));
         assert!(!entry(true).rings());
+    }
+
+    #[test]
+    fn what_is_refused_is_said_again_a_few_times_at_growing_pauses() {
+        let mut outbox = Outbox::default();
+        outbox.put("a", entry(true), Duration::ZERO);
+        let pauses: Vec<_> = (0..20).filter_map(|_| outbox.refused("a")).map(|p| p.as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64]);
+        assert!(outbox.is_unsaid("a", Duration::ZERO) && !outbox.is_unsaid("a", Duration::from_secs(60)));
+        outbox.acknowledge("a", What::End, 0);
+        assert!(!outbox.is_unsaid("a", Duration::ZERO));
+        outbox.put("open", entry(false), Duration::ZERO);
+        assert_eq!(outbox.refused("open"), None, "somebody waits, and has a say");
+        assert!(outbox.is_unsaid("open", Duration::ZERO) && !outbox.is_unsaid("unknown", Duration::ZERO));
     }
 
     #[test]

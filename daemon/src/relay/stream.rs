@@ -10,10 +10,11 @@ use countersign_relay_client::{Event, RelayError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Link;
 use super::line::Line;
 use super::rival::{self, Rival};
+use super::{Link, Trouble};
 use crate::app::App;
+use crate::log::Level;
 use crate::{clock, removal};
 
 /// First pause after a failed connection.
@@ -44,7 +45,7 @@ pub async fn run(app: Rc<App>) {
             (was_up, End::Other(why)) => (was_up, why),
             (_, End::Replaced) => {
                 let now = clock::boot();
-                *app.relay.link.borrow_mut() = Link::Down(rival::WHY.to_owned());
+                *app.relay.link.borrow_mut() = Link::Down(Trouble::of(rival::WHY));
                 app.logins.link_lost();
                 if rival.is_to_be_said(now) {
                     app.log
@@ -60,9 +61,9 @@ pub async fn run(app: Rc<App>) {
         if was_up {
             let is_steady = clock::boot().saturating_sub(began) >= STEADY;
             pause = if is_steady { FIRST_PAUSE } else { pause.min(LONGEST_PAUSE_SHAKY) };
-            app.log.warning(&format!("the server is gone: {why}"));
+            app.log.server(Level::Warning, &format!("the server is gone: {}", why.full));
         } else if pause == FIRST_PAUSE {
-            app.log.warning(&format!("the server cannot be reached: {why}"));
+            app.log.server(Level::Warning, &format!("the server cannot be reached: {}", why.full));
         }
         let waiting = app.logins.waiting() > 0;
         pause = pause.min(if waiting { LONGEST_PAUSE_WAITING } else { LONGEST_PAUSE });
@@ -85,8 +86,8 @@ async fn until_wanted(app: &App, least: Duration, pause: Duration) {
 enum End {
     /// Another machine with this key has opened it.
     Replaced,
-    /// In words.
-    Other(String),
+    /// Another reason.
+    Other(Trouble),
 }
 
 /// Opens the stream and reads it to its end: whether it was open, and why it ended. While machines take it
@@ -94,7 +95,7 @@ enum End {
 async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
     let mut events = match line.events().await {
         Ok(events) => events,
-        Err(error) => return (false, End::Other(error.to_string())),
+        Err(error) => return (false, End::Other(Trouble::from(&error))),
     };
     let mut was_up = false;
     let since = Cell::new(Instant::now());
@@ -108,7 +109,7 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
             () = &mut stalled, if shows_life => {
                 line.forget_connection();
                 let why = format!("nothing has come for {} s, though a login waits", STALLED.as_secs());
-                return (was_up, End::Other(why));
+                return (was_up, End::Other(Trouble::of(why)));
             }
         };
         since.set(Instant::now());
@@ -116,7 +117,7 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
         match event {
             Ok(Event::Hello(hello)) => {
                 if !was_up && !quietly {
-                    app.log.notice(&format!("connected to server version {}", hello.server));
+                    app.log.server(Level::Notice, &format!("connected to server version {}", hello.server));
                 }
                 was_up = true;
                 *app.relay.link.borrow_mut() = Link::Up;
@@ -131,7 +132,7 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
             },
             Ok(Event::Message(_) | Event::KeepAlive) => {}
             Err(RelayError::Replaced { .. }) => return (was_up, End::Replaced),
-            Err(error) => return (was_up, End::Other(error.to_string())),
+            Err(error) => return (was_up, End::Other(Trouble::from(&error))),
         }
     }
 }

@@ -4,17 +4,22 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::Relay;
 use crate::app::App;
 use crate::clock;
+use crate::log::Level;
 
 /// Longest pause that the server may ask for between two messages.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Pause after a message that the server did not want yet, so that many of them do not hammer it.
+const BETWEEN_REFUSALS: Duration = Duration::from_millis(50);
+
 /// Posts what is due, one after the other. What fails because the server is gone is said again after
-/// a reconnect, what it takes later is tried again later.
+/// a reconnect, what it takes later is tried again later, and what it refuses a few times more.
 pub async fn tell(app: Rc<App>) {
     loop {
         app.relay.due_now.notified().await;
@@ -27,14 +32,24 @@ pub async fn tell(app: Rc<App>) {
                 Err(unposted) => match unposted.pause {
                     Some(pause) => {
                         if !std::mem::replace(&mut slowed, true) {
-                            app.log.warning(&format!("phones hear of requests later: {}", unposted.why));
+                            let text = format!("phones hear of requests later: {}", unposted.why.full);
+                            app.log.server(Level::Warning, &text);
                         }
-                        // Behind the others: what one phone has no room for must not hold them up.
-                        app.relay.say(&id);
-                        sleep(pause.min(LONGEST_PAUSE)).await;
+                        // What one phone has no room for must not hold up the others.
+                        say_after(&app, id, pause.min(LONGEST_PAUSE));
+                        sleep(BETWEEN_REFUSALS).await;
                     }
                     None if app.relay.is_up() => {
-                        app.log.warning(&format!("message {id} cannot be posted: {}", unposted.why));
+                        let pause = app.relay.outbox.borrow_mut().refused(&id);
+                        let then = match pause {
+                            Some(pause) => format!("again in {} s", pause.as_secs()),
+                            None => "again after the next connection".to_owned(),
+                        };
+                        let text = format!("message {id} cannot be posted, {then}: {}", unposted.why.full);
+                        app.log.server(Level::Warning, &text);
+                        if let Some(pause) = pause {
+                            say_after(&app, id, pause);
+                        }
                     }
                     None => {}
                 },
@@ -43,6 +58,17 @@ pub async fn tell(app: Rc<App>) {
         app.relay.telling.set(false);
         app.relay.told.notify_waiters();
     }
+}
+
+/// Has a message posted after a pause, unless the server has it by then.
+fn say_after(app: &Rc<App>, id: String, pause: Duration) {
+    let app = Rc::clone(app);
+    spawn_local(async move {
+        sleep(pause).await;
+        if app.relay.outbox.borrow().is_unsaid(&id, clock::boot()) {
+            app.relay.say(&id);
+        }
+    });
 }
 
 impl Relay {

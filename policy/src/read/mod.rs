@@ -14,6 +14,8 @@ use toml::de::DeTable;
 use super::table::{Table, Value};
 use super::{Config, Fault, Rule};
 
+/// Keys outside of tables, and the tables.
+const KEYS: &[&str] = &["server", "server_ca", "app", "host_name", "rule", "default"];
 /// Most rules, of all files together.
 const MAX_RULES: usize = 500;
 
@@ -45,7 +47,7 @@ pub(super) fn read_all(files: &[(&str, &str)]) -> Result<Config, Vec<(usize, Fau
         }
         all.extend(faults.into_iter().map(|fault| (number, fault)));
     }
-    let whole = all.is_empty();
+    let whole = drafts.len() == files.len();
     let config = Draft::join(drafts, files, whole, &mut all);
     match config {
         Some(config) if all.is_empty() => Ok(config),
@@ -81,7 +83,7 @@ impl Draft {
             default: top.get("default").map(|value| (rule::Draft::default(&value, faults), value.span)),
             rules: top.get("rule").map(|value| rules(&value, faults)).unwrap_or_default(),
         };
-        top.finish(faults);
+        top.finish(&[("under [default]", rule::KEYS), ("in the \"when\" of a rule", when::KEYS)], faults);
         draft
     }
 

@@ -16,6 +16,10 @@ const WITHOUT_PROMPT: &[(&str, WithoutPrompt)] =
 const FACTORS: &[(&str, Factor)] = &[("recovery", Factor::Recovery)];
 const ASK: &[(&str, Ask)] = &[("user", Ask::User), ("caller", Ask::Caller)];
 
+/// Keys of what happens to a login.
+pub(super) const KEYS: &[&str] =
+    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask"];
+
 /// A rule with what was written of it.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -39,7 +43,7 @@ impl Draft {
     pub(super) fn default(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> Self {
         let Some(mut table) = taken(value.table("[default]"), faults) else { return Self::empty(value) };
         let draft = Self { span: value.span.clone(), ..Self::outcome(&mut table, faults) };
-        table.finish(faults);
+        table.finish(&[("above [default]", super::KEYS), ("in \"when\" of a rule", when::KEYS)], faults);
         draft
     }
 
@@ -58,7 +62,7 @@ impl Draft {
             faults.push(value.fault(format!("a rule says \"then\": {}", words.join(", "))));
             draft.then = Some(Then::Deny);
         }
-        table.finish(faults);
+        table.finish(&[("in its \"when\"", when::KEYS), ("above the first rule", super::KEYS)], faults);
         draft
     }
 

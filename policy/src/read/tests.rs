@@ -182,7 +182,7 @@ fn rules_have_names_of_their_own_and_two_brackets() {
         ("[[rule]]\nthen = \"deny\"", "a rule needs a \"name\""),
         ("[[rule]]\nname = \"x\"\nthen = \"deny\"", "a rule called \"x\" is there already"),
         ("[[rule]]\nname = \"default\"\nthen = \"deny\"", "a rule called \"default\" is there already"),
-        ("[[rule]]\nname = \"y\u{7}\"\nthen = \"deny\"", "a name is 1 to 64 bytes of plain text"),
+        ("[[rule]]\nname = \"  \"\nthen = \"deny\"", "a name is 1 to 64 bytes of plain text"),
     ] {
         let told_all = faults(&rule(text));
         assert!(told_all.iter().any(|line| line.contains(told)), "{text}: {told_all:?}");
@@ -212,4 +212,23 @@ fn several_files_are_one_policy_and_say_things_once() {
     // What is missing may stand in the one that cannot be read.
     let torn = super::read_all(&[("a", "["), ("b", &first)]).unwrap_err();
     assert!(torn.iter().all(|(file, _)| *file == 0), "{torn:?}");
+}
+
+#[test]
+fn a_key_of_another_table_is_told_where_it_belongs() {
+    let source = format!(
+        "{SERVER}confirm = \"tap\"\n[default]\nserver_ca = \"/etc/ca.pem\"\nserverca = 1\n\
+         [[rule]]\nname = \"x\"\nthen = \"skip\"\nuser = \"root\"\nwhen = {{ wait = \"1m\" }}\n"
+    );
+    assert_eq!(
+        faults(&source),
+        [
+            "c:2:1: \"confirm\" is no key of the configuration; it belongs under [default]",
+            "c:4:1: \"server_ca\" is no key of [default]; it belongs above [default]",
+            "c:5:1: \"serverca\" is no key of [default]; there is codes, offline, then, confirm, without_prompt, \
+             wait, unenrolled, ask",
+            "c:9:1: \"user\" is no key of a rule; it belongs in its \"when\"",
+            "c:10:10: \"wait\" is no key of \"when\"; it belongs beside \"when\"",
+        ]
+    );
 }

@@ -92,7 +92,7 @@ pub(super) fn unenrolled(value: &Value<'_, '_>) -> Result<Unenrolled, Fault> {
             let until =
                 table.get("skip_until").ok_or_else(|| value.fault(HOW)).and_then(|until| midnight(&until));
             let mut unknown = Vec::new();
-            table.finish(&mut unknown);
+            table.finish(&[], &mut unknown);
             match unknown.pop() {
                 Some(fault) => Err(fault),
                 None => until.map(Unenrolled::SkipUntil),

@@ -12,6 +12,24 @@ use super::taken;
 
 const STAGES: &[(&str, Stage)] = &[("auth", Stage::Auth), ("session", Stage::Session)];
 
+/// Keys of conditions.
+pub(super) const KEYS: &[&str] = &[
+    "service",
+    "stage",
+    "user",
+    "group",
+    "requester",
+    "remote",
+    "network",
+    "hours",
+    "host",
+    "terminal",
+    "ssh_key",
+    "ssh_key_type",
+    "command",
+    "new_source",
+];
+
 /// Reads `when = { … }`.
 pub(super) fn read(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> When {
     let Some(mut table) = taken(value.table("\"when\""), faults) else { return When::default() };
@@ -39,7 +57,7 @@ pub(super) fn read(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> When {
     when.stage = table.get("stage").and_then(|value| taken(value.word(STAGES), faults));
     when.remote = table.get("remote").and_then(|value| taken(value.flag(), faults));
     when.new_source = table.get("new_source").and_then(|value| taken(value.flag(), faults));
-    table.finish(faults);
+    table.finish(&[("beside \"when\"", super::rule::KEYS)], faults);
     when
 }
 

@@ -1,6 +1,6 @@
 //! Revoked keys: full public keys, one a line, as `ssh-keygen -Y verify -r` reads them.
 
-use super::{LineFault, parse};
+use super::{LineFault, MAX_FAULTS, parse};
 use crate::keys::PublicKey;
 use crate::keys::{self, decode_base64};
 use crate::wire::Reader;
@@ -18,7 +18,9 @@ impl Revoked {
     /// # Errors
     /// All faults. A fingerprint is one: it makes `ssh-keygen -Y verify -r` refuse every key.
     pub fn parse(file: &str) -> Result<Self, Vec<LineFault>> {
-        parse::lines(file, blob).map(|blobs| Self { blobs: blobs.into_iter().collect() })
+        let blobs = parse::lines(file, blob)?.into_iter().collect();
+        let faults: Vec<LineFault> = blank_returns(file).take(MAX_FAULTS).collect();
+        if faults.is_empty() { Ok(Self { blobs }) } else { Err(faults) }
     }
 
     /// Whether a key is revoked.
@@ -26,11 +28,16 @@ impl Revoked {
     pub fn contains(&self, key: &PublicKey) -> bool {
         self.blobs.contains(key.blob())
     }
+}
 
-    /// Adds the keys of another list.
-    pub fn merge(&mut self, other: Self) {
-        self.blobs.extend(other.blobs);
-    }
+/// Lines of a carriage return alone. To ssh-keygen they are damaged keys, for which it refuses every key.
+fn blank_returns(file: &str) -> impl Iterator<Item = LineFault> {
+    let is_one = |line: &str| line.contains('\r') && line.trim_matches([' ', '\t', '\r']).is_empty();
+    let fault = |line| LineFault {
+        line,
+        message: "a carriage return stands alone: save the file as plain text".into(),
+    };
+    file.split('\n').enumerate().filter(move |(_, line)| is_one(line)).map(move |(i, _)| fault(i + 1))
 }
 
 fn blob(line: &str) -> Result<Vec<u8>, String> {

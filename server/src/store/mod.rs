@@ -72,7 +72,12 @@ pub(crate) fn keeper(path: &Path) -> Owner {
 /// would wait for ever for what is a pipe. Only for a process that has no connection to it yet: to
 /// close any of these files takes from SQLite the locks that tell others that it is at work.
 fn prepare(path: &Path) -> Result<(), StoreError> {
-    open_for_writing(path, path).map_err(|why| StoreError::new(path, why))?;
+    let is_new = !path.exists();
+    let database = open_for_writing(path, path).map_err(|why| StoreError::new(path, why))?;
+    // To SQLite a file of one byte is empty, too.
+    if !is_new && database.metadata().is_ok_and(|data| data.len() <= 1) {
+        tracing::warn!("database {}: it was empty; a new one begins in it", path.display());
+    }
     for suffix in BESIDE {
         let file = beside(path, suffix);
         match countersign_files::open(&file, keeper(path), Links::Refused, OpenOptions::new().read(true)) {

@@ -195,6 +195,9 @@ test('links', () => {
     `https://a.example/pair#1.${T}.${H}.javascript:x`,
     `https://A.example/x/pair#1.${T}.${H}`,
     `https://u:p@a.example/pair#1.${T}.${H}`,
+    `https://a.example:65536/pair#1.${T}.${H}`,
+    `http://[::1::2]/pair#1.${T}.${H}`,
+    `https://a#b/pair#1.${T}.${H}.https://b.example`,
     `#${'x'.repeat(2000)}`,
   ]) {
     assert.throws(() => parseTicket(bad), fault('bad-link'), bad);

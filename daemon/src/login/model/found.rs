@@ -5,7 +5,7 @@ use super::moves::{By, How, Move, Policy, Story, Typed};
 use super::world::Program;
 use crate::testing::simulated::Fate;
 use countersign_policy::{Confirm, WithoutPrompt};
-use countersign_protocol::message::Answer;
+use countersign_protocol::message::{Answer, Envelope, MessageType};
 
 const USUAL: Policy = Policy {
     observes: false,
@@ -81,5 +81,22 @@ fn a_recovery_code_after_the_time_opens_and_phones_hear_of_it() {
         let seen = format!("{:?}", seen.unwrap_or_else(|why| panic!("{why}")));
         assert!(seen.contains("granted recovery"), "{seen}");
         assert_eq!(seen.contains("recovery told"), waits < 6, "{seen}");
+    }
+}
+
+/// A server that was not well for a moment had it said only after the next connection, while phones went on ringing.
+#[test]
+fn an_end_that_the_server_refuses_is_said_again() {
+    for status in [400, 403, 413] {
+        let begin = Move::Begin(Program::Sshd, false);
+        let refused = [Move::Next(Fate::Status(status)), Move::Next(Fate::Status(status))];
+        let story = [&[begin][..], &refused, &[Move::HangUp(0), Move::Wait(4_000)]].concat();
+        let ends = Stage::new().act(&Story { policy: USUAL, moves: story }, async |world| {
+            let arrived = world.relay.arrived.borrow();
+            let is_end = |about: &Envelope| about.message_type == MessageType::Closed;
+            let ends = arrived.iter().filter(|post| post.about.iter().any(is_end));
+            (ends.map(|post| post.acknowledged.is_some()).collect::<Vec<_>>(), world.relay.streams.get())
+        });
+        assert_eq!(ends.unwrap(), (vec![false, false, true], 1));
     }
 }

@@ -5,6 +5,7 @@ mod ends;
 mod factors;
 mod late;
 mod pairing;
+mod policy;
 mod tap;
 
 use std::rc::Rc;
@@ -25,7 +26,7 @@ use crate::connection::Connection;
 use crate::login::state::State;
 use crate::testing::push::Push;
 use crate::testing::{Asked, Heard, Lab, TestDevice};
-use crate::{login, relay};
+use crate::{clock, login, relay};
 use countersign_policy::{self as config, Loaded, Rule};
 
 /// The one user whom every machine has.
@@ -85,15 +86,12 @@ impl Scene {
     }
 
     fn call(&self, caller: Caller, begin: Begin) -> Peer {
-        let (here, there) = UnixStream::pair().unwrap();
-        let serving =
-            spawn_local(login::serve(Rc::clone(&self.lab.app), caller, Connection::new(there), begin));
-        Peer { connection: Connection::new(here), serving }
+        call_at(&self.lab, caller, begin)
     }
 
     /// Begins a login of root's.
     fn login(&self, begin: Begin) -> Peer {
-        self.call(Caller { uid: 0, gid: 0, pid: None, root_socket: true }, begin)
+        login_at(&self.lab, begin)
     }
 
     /// The request that is posted next.
@@ -133,6 +131,16 @@ impl Scene {
     fn audit(&self) -> String {
         std::fs::read_to_string(self.lab.app.paths.own("audit.jsonl")).unwrap()
     }
+}
+
+fn call_at(lab: &Lab, caller: Caller, begin: Begin) -> Peer {
+    let (here, there) = UnixStream::pair().unwrap();
+    let serving = spawn_local(login::serve(Rc::clone(&lab.app), caller, Connection::new(there), begin));
+    Peer { connection: Connection::new(here), serving }
+}
+
+fn login_at(lab: &Lab, begin: Begin) -> Peer {
+    call_at(lab, Caller { uid: 0, gid: 0, pid: None, root_socket: true }, begin)
 }
 
 /// The module's end.

@@ -84,7 +84,8 @@ function armor(blob) {
 function dearmor(armored) {
   const trimmed = armored.length > MAX_ARMORED ? '' : armored.trimEnd();
   const body = trimmed.slice(HEAD.length, -TAIL.length);
-  const framed = trimmed.startsWith(HEAD) && trimmed.endsWith(TAIL) && /^[\r\n]/.test(body) && body.endsWith('\n');
+  const framed = trimmed.startsWith(HEAD) && trimmed.endsWith(TAIL) && body.startsWith('\n') && body.endsWith('\n');
   if (!framed) throw new TypeError('not an armored signature');
-  return fromBase64(body.replace(/[\r\n]/g, ''));
+  // No carriage returns: neither hosts nor ssh-keygen take them.
+  return fromBase64(body.replaceAll('\n', ''));
 }

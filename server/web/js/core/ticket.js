@@ -46,10 +46,24 @@ function parseLink(link) {
   if (at < 0) throw new Fault('bad-link');
   const [version, secret, host, ...rest] = link.slice(at + MARK.length).split('.');
   if (version !== VERSION) throw new Fault('link-version');
-  const server = rest.length > 0 ? rest.join('.') : link.slice(0, at);
-  if (!ORIGIN.test(server) || !isKeyId(host)) throw new Fault('bad-link');
+  // Where the link leads: the server, unless that is named by itself.
+  const app = link.slice(0, at);
+  const server = rest.length > 0 ? rest.join('.') : app;
+  if (!isOrigin(app) || !isOrigin(server) || !isKeyId(host)) throw new Fault('bad-link');
   const bytes = decode(secret ?? '');
   return { server, secret: bytes, host: fromBase64url(host) };
+}
+
+/** @param {string} text */
+function isOrigin(text) {
+  if (!ORIGIN.test(text)) return false;
+  try {
+    // Not every port and address of that shape is one.
+    new URL(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** @param {string} text */

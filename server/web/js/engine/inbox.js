@@ -55,7 +55,7 @@ const LAST_WORD_MS = 3_000;
 /** A signature takes no longer, unless the page that makes it is gone. */
 const SIGNING_MS = 10_000;
 /** How long an ended request is shown. */
-const SHOWN_MS = 600_000;
+export const SHOWN_MS = 600_000;
 /** Waits before a decision is sent again; the last one repeats. */
 const AGAIN_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
 

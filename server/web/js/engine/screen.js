@@ -5,6 +5,7 @@ import { PublicKey } from '../core/keys.js';
 import { conflicts } from './conflicts.js';
 import { isMarked } from './db.js';
 import { loadDevice } from './device.js';
+import { SHOWN_MS } from './inbox.js';
 import { machineView } from './machines.js';
 
 /** @typedef {import('./device.js').Device} Device */
@@ -17,9 +18,6 @@ import { machineView } from './machines.js';
 /** @typedef {import('./types.js').Self} Self */
 /** @typedef {import('./store.js').Store} Store */
 /** @typedef {import('../relay/relay.js').Relay} Relay */
-
-/** How long an ended request is shown. */
-const SHOWN_MS = 600_000;
 
 export class Screen {
   #view;

@@ -168,6 +168,36 @@ async fn an_approval_that_cannot_be_written_down_is_told_as_failed() {
     .await;
 }
 
+/// Whoever waits for a login waits for nothing that is done for phones.
+#[tokio::test]
+async fn a_grant_is_told_to_phones_after_its_verdict() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let (here, there) = UnixStream::pair().unwrap();
+        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
+        let (app, begin) = (Rc::clone(&scene.lab.app), begin("sshd", Stage::Session));
+        let mut serving = Box::pin(login::serve(app, caller, Connection::new(there), begin));
+        let mut peer = Peer { connection: Connection::new(here), serving: spawn_local(async {}) };
+        let granted = async {
+            peer.step().await;
+            peer.go_on(Continue::default()).await;
+            let asked = scene.asked().await;
+            scene.push.deliver(&scene.phone.reply(&scene.lab, &asked, Answer::Approve, CODE));
+            peer.outcome().await
+        };
+        // The verdict is looked for before the daemon goes on.
+        tokio::select! {
+            biased;
+            outcome = granted => assert_eq!(outcome, Outcome::Granted),
+            () = &mut serving => panic!("nothing is left to do after the verdict"),
+        }
+        scene.push.is_quiet().await;
+        serving.await;
+        assert_eq!(scene.closed().await, ClosedOutcome::Approved);
+    })
+    .await;
+}
+
 /// A denial needs no record to be told: the phones stop ringing whatever the disk does.
 #[tokio::test]
 async fn a_denial_is_told_though_it_cannot_be_written_down() {
@@ -204,7 +234,7 @@ async fn a_stream_that_another_machine_has_taken_is_left_to_it_for_a_while() {
             }
         };
         timeout(PATIENCE, down).await.expect("it is noticed");
-        assert_eq!(relay.trouble(), "another machine uses this host's key");
+        assert_eq!(relay.trouble().full, "another machine uses this host's key");
         // Also while a login wants the server.
         let mut peer = scene.login(sshd());
         assert!(peer.prompt().await.contains("cannot be reached"));

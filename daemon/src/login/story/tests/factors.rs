@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::login::{pace, prompts};
+use crate::person;
 
 async fn codes(scene: &Scene) -> Vec<Zeroizing<String>> {
     scene.lab.app.recovery.new_codes(USER, 3).await.unwrap()
@@ -154,6 +155,26 @@ async fn nobody_but_root_asks_about_others_and_nobody_asks_without_end() {
         scene.push.is_quiet().await;
         // Root's logins are not counted with them.
         scene.login(sshd()).prompt().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slow_name_service_is_asked_for_users_by_their_number_and_beside_root() {
+    play(async {
+        let scene = Scene::new(|_| {}).await;
+        let own = || Caller { uid: 0, gid: 0, pid: None, root_socket: false };
+        {
+            let _hangs = person::hang(true);
+            scene.call(own(), sshd()).prompt().await;
+            for name in ["nobody", "no-such-user"] {
+                let other = Begin { user: name.to_owned(), ..sshd() };
+                assert_eq!(scene.call(own(), other).outcome().await, Outcome::Denied);
+            }
+        }
+        let _hangs = person::hang(false);
+        scene.login(sshd()).prompt().await;
+        assert_eq!(scene.call(own(), sshd()).outcome().await, Outcome::Fault);
     })
     .await;
 }

@@ -1,71 +1,12 @@
-//! Made-up signatures, judged here and by `ssh-keygen`: whatever is accepted here it accepts, and whatever it accepts and we
-//! do not is refused for a reason that is on a list.
-//!
-//! `COUNTERSIGN_CASES` says how many (250 without); `COUNTERSIGN_SEED` plays a failing run again.
+//! Signatures, changed in their fields and in their text.
 
-mod common;
-
+use crate::common::Lab;
+use crate::random::{Random, Tally, cases};
+use crate::{DATA, NAMESPACE};
 use base64ct::{Base64, Encoding};
-use common::Lab;
 use countersign_protocol::certificate::APPROVER_OPTION;
 use countersign_protocol::keys::{KeyError, SigningKey};
 use countersign_protocol::sshsig::{self, SshSigError};
-use std::collections::BTreeMap;
-
-const NAMESPACE: &str = "decision@x";
-const DATA: &[u8] = b"{\"version\":1}";
-
-/// Small, and the same for a seed.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let given = std::env::var("COUNTERSIGN_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| u64::from_be_bytes(countersign_protocol::random::bytes()));
-        eprintln!("COUNTERSIGN_SEED={seed}");
-        Self(seed)
-    }
-
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap()
-    }
-
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
-
-fn cases() -> usize {
-    std::env::var("COUNTERSIGN_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(250)
-}
-
-/// Counts by verdict, so that a generator which makes only garbage is noticed.
-#[derive(Default)]
-struct Tally(BTreeMap<String, usize>);
-
-impl Tally {
-    fn note(&mut self, what: &str) {
-        *self.0.entry(what.to_owned()).or_default() += 1;
-    }
-
-    fn at_least(&self, what: &str, share: usize, of: usize) {
-        let found = self.0.get(what).copied().unwrap_or(0);
-        assert!(found * 100 >= share * of, "only {found} of {of} are {what}: {:?}", self.0);
-    }
-}
 
 fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
@@ -293,7 +234,7 @@ fn signatures_mean_the_same_here_and_to_ssh_keygen() {
                 .unwrap_or_else(|| panic!("case {case}: refused here alone: {error:?}: {armored:?}")),
         });
     }
-    eprintln!("{:?}", tally.0);
+    tally.show();
     tally.at_least("good", 10, cases);
     tally.at_least("bad", 20, cases);
 }

@@ -1,0 +1,27 @@
+//! Why the server cannot be reached.
+
+use countersign_relay_client::RelayError;
+
+/// Why the server cannot be reached, for two kinds of readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// In fixed words: whoever logs in must not read what a server says, which may be a lie that asks for
+    /// codes, nor where it is.
+    pub brief: String,
+    /// For the administrator.
+    pub full: String,
+}
+
+impl Trouble {
+    /// In words of ours.
+    pub(super) fn of(words: impl Into<String>) -> Self {
+        let full = words.into();
+        Self { brief: full.clone(), full }
+    }
+}
+
+impl From<&RelayError> for Trouble {
+    fn from(error: &RelayError) -> Self {
+        Self { brief: error.brief(), full: error.to_string() }
+    }
+}
