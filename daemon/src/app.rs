@@ -11,6 +11,7 @@ use crate::notices::Notices;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
+use crate::sources::Sources;
 use countersign_policy::{Config, Loaded};
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
@@ -38,6 +39,8 @@ pub struct App {
     pub budget: Rc<Budget>,
     /// Recovery codes.
     pub recovery: Recovery,
+    /// Where users were let in from.
+    pub sources: Sources,
     /// What administrators read.
     pub log: Log,
     /// The connection to the server.

@@ -37,6 +37,7 @@ mod revoke;
 pub mod run;
 pub mod service_manager;
 pub mod sockets;
+pub mod sources;
 pub mod verify;
 
 #[cfg(test)]

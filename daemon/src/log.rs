@@ -241,13 +241,13 @@ impl Bucket {
 /// started from a service may have inherited it.
 fn stderr_is_the_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    let Ok(data) = fstat(std::io::stderr()) else { return false };
+    let Ok(data) = fstat(io::stderr()) else { return false };
     stream == format!("{}:{}", data.st_dev, data.st_ino)
 }
 
 /// Unlike `eprintln!`, outlives a reader that has gone.
 fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn render(text: &str, pairs: &[(&str, &str)]) -> String {

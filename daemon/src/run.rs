@@ -14,6 +14,7 @@ use crate::recovery::Recovery;
 use crate::relay::{self, Relay};
 use crate::removal::Refusals;
 use crate::sockets::{self, Sockets};
+use crate::sources::Sources;
 use crate::{host_key, listen, privileges, service_manager};
 use countersign_policy::{self as config, Config, Loaded};
 use countersign_protocol::keys::{Signer, SigningKey};
@@ -182,6 +183,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         audit: Audit::open(&audit.join("audit.jsonl"), own, &log)?,
         recovery: Recovery::open(&paths.own("recovery.json"), own, Rc::clone(&budget))?,
         budget,
+        sources: Sources::open(&paths.own("sources.json"), own)?,
         config: RefCell::new(loaded),
         host: HostIdentity { key, name, public },
         relay: Relay::new(client),

@@ -137,6 +137,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         approvers: Approvers::new((etc, owner), (state, owner), log.clone()),
         devices: Devices::open(&state.join("devices.json"), owner).unwrap(),
         audit: Audit::open(&state.join("audit.jsonl"), owner, &log).unwrap(),
+        sources: crate::sources::Sources::open(&state.join("sources.json"), owner).unwrap(),
         recovery: Recovery::open(&state.join("recovery.json"), owner, Rc::clone(&budget)).unwrap(),
         budget,
         config: RefCell::new(Loaded::default()),

@@ -59,6 +59,14 @@ impl Config {
         self.rules.iter().find(|rule| rule.when.unmet(login).is_none()).unwrap_or(&self.default)
     }
 
+    /// Whether a rule asks who the account is that is entered.
+    #[must_use]
+    pub fn asks_who(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.when.user.is_some() || rule.when.group.is_some() || rule.when.new_source.is_some()
+        })
+    }
+
     /// Names of all groups that rules ask about.
     #[must_use]
     pub fn groups(&self) -> Vec<String> {

@@ -52,7 +52,7 @@ pub(super) fn read_all(files: &[(&str, &str)]) -> Result<Config, Vec<(usize, Fau
     match config {
         Some(config) if all.is_empty() => Ok(config),
         _ => {
-            all.sort_by_key(|(file, fault)| (*file, fault.span.as_ref().map_or(0, |span| span.start)));
+            all.sort_by_key(|(file, fault)| (*file, fault.span.as_ref().map(|span| span.start)));
             Err(all)
         }
     }
