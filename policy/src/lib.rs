@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod check;
 mod fault;
 mod hours;
 mod load;
@@ -16,6 +17,7 @@ mod rule;
 mod table;
 mod when;
 
+pub use check::{Advice, Kind, check};
 pub use fault::Fault;
 pub use load::{Faults, Loaded, load};
 pub use read::read;

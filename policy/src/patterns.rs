@@ -41,6 +41,11 @@ impl Patterns {
         any(&self.meant) && !any(&self.not)
     }
 
+    /// Whether every name is one of them.
+    pub(super) fn is_all(&self) -> bool {
+        self.not.is_empty() && self.meant.iter().any(|one| one.bytes().all(|byte| byte == b'*'))
+    }
+
     /// What is meant, where that is names alone: no wildcard, nothing taken away.
     #[must_use]
     pub fn names(&self) -> Option<&[String]> {
