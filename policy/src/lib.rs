@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod check;
+mod describe;
 mod fault;
 mod hours;
 mod load;
@@ -18,6 +19,7 @@ mod table;
 mod when;
 
 pub use check::{Advice, Kind, check};
+pub use describe::{Meaning, meaning};
 pub use fault::Fault;
 pub use load::{Faults, Loaded, load};
 pub use read::read;
