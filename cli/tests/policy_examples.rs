@@ -47,7 +47,9 @@ fn every_example_answers_as_it_says() {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policy.md")).unwrap();
     let examples = document.split_once("\n## Examples\n").unwrap().1;
     let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("countersign.toml");
+    let (config, pam) = (dir.path().join("countersign.toml"), dir.path().join("pam.d"));
+    fs::create_dir(&pam).unwrap();
+    fs::write(pam.join("sshd"), "auth required pam_countersign.so\n").unwrap();
     let (mut policies, mut answers) = (0, 0);
     for (kind, block) in blocks(examples) {
         if kind == "toml" {
@@ -58,7 +60,11 @@ fn every_example_answers_as_it_says() {
         }
         assert_eq!(kind, "console");
         let (line, expected) = block.split_once('\n').unwrap();
-        let arguments = words(line.strip_prefix("$ countersign ").unwrap());
+        let mut arguments = words(line.strip_prefix("$ countersign ").unwrap());
+        if arguments.iter().any(|word| word == "check") {
+            // Not those of the machine that the test runs on.
+            arguments.extend(["--pam".to_owned(), pam.to_string_lossy().into_owned()]);
+        }
         let ran = Command::new(env!("CARGO_BIN_EXE_countersign"))
             .args(&arguments)
             .arg("--config")
@@ -68,8 +74,7 @@ fn every_example_answers_as_it_says() {
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{line}");
         let printed = String::from_utf8(ran.stdout).unwrap();
-        let unknown = "Which PAM services ask countersign is not known: the PAM folder cannot be read.\n";
-        assert_eq!(printed.replace(unknown, ""), expected, "{line}");
+        assert_eq!(printed, expected, "{line}");
         answers += 1;
     }
     assert_eq!((policies, answers >= policies), (10, true));
