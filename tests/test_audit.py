@@ -80,6 +80,23 @@ def test_the_chain_verifies_and_a_changed_record_is_found(granted, tmp_path):
     assert done.returncode == 5, done.stdout + done.stderr
 
 
+def test_a_cut_is_found_by_the_line_that_the_system_log_has(syslog, granted, tmp_path):
+    """Whoever keeps those lines elsewhere has each record's number and digest."""
+    # Earlier tests have lines there, too.
+    login = [record["login"] for record in granted.daemon.audit() if record.get("decision")][-1]
+    mark = syslog.wait_for(f"]: granted login={login} ")[0].split("audit=")[1].split()[0]
+    log = next((STATE / "audit").glob("*.jsonl"))
+    records = log.read_text().splitlines(keepends=True)
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("".join(records[: int(mark.split(":")[0]) - 1]))
+    found = {}
+    for file in (log, cut):
+        argv = ["/run/lab/bin/countersign", "audit", "verify", "--file", file, "--approvers", STATE / "approvers", "--has", mark]
+        found[file] = subprocess.run(argv, capture_output=True, text=True)
+    assert found[log].returncode == 0, found[log].stderr
+    assert found[cut].returncode == 5 and "was written and is gone" in found[cut].stderr, found[cut].stderr
+
+
 def test_nothing_secret_is_written_down(stack):
     phone = stack.approver("alice")
     (codes,) = [stack.daemon.command("codes", "alice", "--recovery")["codes"]]

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from lab import paths, tls
+from lab.accounts import as_user_argv
 from lab.daemon import CONFIG, STATE
 from lab.peer import Peer, login
 from lab.process import wait_until
@@ -70,6 +71,25 @@ def test_a_policy_that_ends_too_early_is_told_where_or_is_a_policy(stack):
     wait_until(lambda: stack.daemon.status()["connected"], 10, "connected")
     stack.approver("alice")
     assert first_step() == "ask"
+
+
+def test_a_service_does_not_own_its_policy(stack):
+    """As under systemd, where the daemon's own user starts it."""
+    stack.daemon.stop()
+
+    def check(*words):
+        argv = as_user_argv("countersign", str(paths.DAEMON), "--check", *words)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert check().returncode == 0
+    shutil.chown(CONFIG, "countersign")
+    done = check()
+    assert done.returncode == 1 and f"{CONFIG}: it belongs to user " in done.stderr and "root's" in done.stderr, done
+    # By hand, for oneself.
+    own = paths.BUILT / "own.toml"
+    own.write_bytes(CONFIG.read_bytes())
+    shutil.chown(own, "countersign")
+    assert check("--config", str(own)).returncode == 0
 
 
 def test_certificates_that_are_spoilt_leave_the_connection_that_there_is(up, tmp_path, syslog):

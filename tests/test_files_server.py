@@ -25,6 +25,8 @@ ROUNDS = int(os.environ.get("COUNTERSIGN_ROUNDS", "8"))
 LEFT = (0, 1, 2, 4, 8, 12, 24)
 # Certificates lie behind links wherever a program renews them.
 PEM_WAYS = [way for way in WAYS if way != "a link"]
+# Whoever fetches certificates may be another user; a key that is theirs alone cannot be read.
+CERT_WAYS = [way for way in PEM_WAYS if way != "somebody else's"]
 NAME = "push.example.com"
 
 
@@ -98,8 +100,8 @@ def shows(server, ca, path="/healthz"):
 
 def test_a_certificate_that_is_spoilt_is_no_start_and_later_the_good_one_stays(place):
     server, cert, key, ca = https(place)
-    for path in (cert, key):
-        for way in PEM_WAYS:
+    for path, ways in ((cert, CERT_WAYS), (key, PEM_WAYS)):
+        for way in ways:
             with spoilt(path, way):
                 code, told = server.refuses()
                 assert code == 4, f"{way}: {told}"
@@ -111,15 +113,17 @@ def test_a_certificate_that_is_spoilt_is_no_start_and_later_the_good_one_stays(p
             assert code == 4 and told.startswith(f"{path}: "), f"{length}: {told}"
         path.write_bytes(whole)
     server.start()
-    for path in (cert, key):
-        for way in PEM_WAYS:
+    for path, ways in ((cert, CERT_WAYS), (key, PEM_WAYS)):
+        for way in ways:
             before = len(server.said())
             with spoilt(path, way):
                 server.hang_up()
                 wait_until(lambda: f"the certificate stays as it was: {path}: " in server.said()[before:], 3, way)
                 assert shows(server, ca), f"{path}, {way}: the good one stays"
-    # As certbot does it: another pair, behind links.
+    # As certbot does it: another pair, behind links; as others do, of another user.
     new = certificate(place / "new")
+    for path in new[:2]:
+        shutil.chown(path, "bob", USER)
     for path, other in zip((cert, key), new, strict=False):
         path.unlink()
         path.symlink_to(other)
@@ -249,7 +253,7 @@ def test_a_database_that_is_locked_is_told_and_served_again(server):
     known = members(server)
     server.start()
     known.subscribe()
-    token = server.token()
+    tokens = [server.token() for _ in range(4)]
 
     @contextlib.contextmanager
     def locked():
@@ -257,30 +261,49 @@ def test_a_database_that_is_locked_is_told_and_served_again(server):
             other.execute("BEGIN EXCLUSIVE")
             yield
 
-    def join():
-        known.tokens.append(token)
-        with pytest.raises(urllib.error.HTTPError) as failed:
-            known.join()
-        assert failed.value.code in (500, 503)
+    answers = []
+
+    def join(token):
+        mine = members(server)
+        mine.tokens.append(token)
+        try:
+            mine.join()
+        except urllib.error.HTTPError as error:
+            answers.append(error.code)
+        except GONE as error:
+            answers.append(error)
+
+    def joining():
+        calls = [threading.Thread(target=join, args=(token,)) for token in tokens]
+        for call in calls:
+            call.start()
+        time.sleep(0.3)
+        return calls
 
     with locked():
-        calls = [threading.Thread(target=join)]
-        calls[0].start()
-        time.sleep(0.2)
+        started = time.monotonic()
+        calls = joining()
         assert server.status("/healthz") == 200
         assert server.status("/readyz") == 503
         done = server.run("token", timeout=10)
         assert done.returncode == 3 and "another program keeps it locked" in done.stderr
-        calls[0].join(10)
+        for call in calls:
+            call.join()
+        # Not one after the other: who had to wait for those before is told so.
+        assert answers == [503] * 4 and time.monotonic() - started < 8
         assert "another program keeps it locked" in server.said()
-    # The token was not used up.
-    known.tokens.append(token)
-    known.join()
-    server.kill()
-    with locked():
+        # Nor does it wait for all of them before it stops.
+        calls = joining()
+        started = time.monotonic()
+        assert server.process.stop(seconds=9) == 0, time.monotonic() - started
+        for call in calls:
+            call.join()
         code, told = server.refuses(10)
         assert code == 3 and "another program keeps it locked" in told and str(server.database) in told
     server.start()
+    # No token was used up.
+    known.tokens.extend(tokens)
+    known.spend()
     known.check("after all of that")
     code, told = server.refuses()
     assert code == 3 and "another countersign-server uses it" in told
@@ -388,6 +411,19 @@ def test_a_server_that_is_killed_at_any_moment_has_done_what_it_said(server):
     known.spend()
     known.check("all tokens are spent")
     print(f"{answered} answers in {ROUNDS} rounds, {len(known.hosts)} hosts")
+
+
+def test_an_export_onto_what_is_no_file_is_told(place):
+    shutil.chown(place, USER)
+    server = Packaged(place / "server")
+    words = ("web-export", place / "app", "--server", "https://push.example.com")
+    assert server.run(*words).returncode == 0
+    for name in ("index.html", "countersign-export.json", "headers.txt"):
+        for way in ("a directory", "a pipe", "a socket", "a link to an endless device"):
+            with spoilt(place / "app" / name, way):
+                done = server.run(*words)
+                assert done.returncode == 1 and f"{place}/app/{name}" in done.stderr, f"{name}, {way}: {done}"
+    assert server.run(*words).returncode == 0
 
 
 def acme_server(place, directory="https://127.0.0.1:1/dir", ca=None, port=None):

@@ -161,4 +161,8 @@ def test_a_user_who_is_no_more_may_ask_nothing(parts):
     assert 54321 not in [entry.pw_uid for entry in pwd.getpwall()]
     for call in (manage("Devices"), manage("Devices", user="alice"), manage("CodesLeft", user="54321")):
         assert ask(call, 54321)["error"].startswith("org.countersign.Manage.Not")
-    assert ask(login(user="alice"), 54321)["parameters"]["outcome"] == "denied"
+    # Not even a refusal that is written down.
+    stack, _ = parts
+    records = len(stack.daemon.audit())
+    assert ask(login(user="alice"), 54321)["error"] == "org.countersign.Login.BadCall"
+    assert len(stack.daemon.audit()) == records

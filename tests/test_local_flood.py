@@ -6,7 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lab import paths
 from lab.accounts import as_user_argv
+from lab.daemon import STATE
 from lab.peer import EVERYBODY, Peer, ask, login, manage
 from lab.process import wait_until
 from lab.terminal import on_terminal_of
@@ -90,6 +92,73 @@ def test_connections_that_come_and_go_at_once_leave_nothing(stack, syslog):
     assert memory(stack) - before < 8 * 1024
     sudo_works(phone)
     assert len(syslog.lines("countersignd[", after=mark)) < 100
+
+
+# As users who have subordinate ones (/etc/subuid): three calls by each of so many numbers, held until the input ends.
+NUMBERS = 3_000
+MANY = """
+import os, resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+held = []
+for number in range(100_000, 100_000 + int(sys.argv[2])):
+    for call in (%r, b"x\\0", %r):
+        os.seteuid(number)
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(sys.argv[1])
+        os.seteuid(0)
+        try:
+            peer.sendall(call)
+        except BrokenPipeError:
+            pass
+        held.append(peer)
+print(len(held), flush=True)
+sys.stdin.read()
+""" % (STATUS, json.dumps(login(user="alice")).encode() + b"\0")
+
+
+def test_thousands_of_numbers_of_one_user_cost_the_others_nothing(stack, syslog):
+    phone = stack.approver("alice")
+    sudo_works(phone)
+    before, open_before, mark = memory(stack), descriptors(stack), syslog.mark()
+    records = len(stack.daemon.audit())
+    argv = ["/usr/bin/python3", "-c", MANY, str(EVERYBODY), str(NUMBERS)]
+    flood = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert int(flood.stdout.readline()) == 3 * NUMBERS
+        wait_until(lambda: descriptors(stack) <= open_before + PLACES, 30, "of all of them there are four")
+        assert memory(stack) - before < 16 * 1024, "KiB for nine thousand connections"
+        sudo_works(phone)
+        assert "parameters" in ask(manage("Status"), "bob")
+        lines = [line for line in syslog.lines("countersignd[", after=mark) if "user 10" in line]
+        assert 1 <= len(lines) <= 70, f"{len(lines)} lines: who has many numbers must not flood the log"
+        assert len(stack.daemon.audit()) == records + 1, "nobody who is no user is written down but in the log"
+    finally:
+        flood.communicate("")
+    wait_until(lambda: descriptors(stack) <= open_before, 10, "all connections are closed")
+
+
+def test_where_few_files_may_be_open_root_has_some(stack, syslog, monkeypatch):
+    phone = stack.approver("alice")
+    stack.daemon.stop()
+    few = paths.BUILT / "countersignd-with-few-files"
+    few.write_text(f'#!/bin/sh\nulimit -n 64\nexec {paths.DAEMON} "$@"\n')
+    few.chmod(0o755)
+    monkeypatch.setattr(paths, "DAEMON", few)
+    stack.daemon.start()
+    wait_until(lambda: stack.daemon.status()["connected"], 10, "connected")
+    mark = syslog.mark()
+    # As many of them as the kernel lets wait, and none says anything.
+    held = [Peer(EVERYBODY, number) for number in range(100_000, 100_200)]
+    try:
+        sudo_works(phone)
+        # What is looked at now is read, and not only known from before.
+        (STATE / "approvers").touch()
+        sudo_works(phone)
+    finally:
+        for peer in held:
+            peer.close()
+    assert not syslog.lines("cannot be used", after=mark) and len(syslog.lines("could not be taken", after=mark)) <= 1
 
 
 def slow(peer, how):

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from lab import inert, pam, paths
@@ -15,9 +16,11 @@ from lab.daemon import RUN, STATE
 from lab.fake_host import FakeHost, some_key_id
 from lab.inert import EVIL, EVIL_ITEM, EVIL_NAME
 from lab.peer import Peer, ask, login, manage
-from lab.process import wait_until
+from lab.process import Process, wait_until
 from lab.server import Server
 from lab.terminal import Terminal
+
+JOURNALD = Path("/lib/systemd/systemd-journald")
 
 
 def command(*words):
@@ -35,6 +38,7 @@ def on_terminal(*words):
 
 def ours(syslog, mark):
     """Our entries in the log since then; each is one datagram, as it came."""
+    syslog.catch_up()
     entries = [raw for raw in syslog.raw[mark:] if b"countersign" in raw]
     for raw in entries:
         # libpam ends the entries that it writes with a NUL.
@@ -44,6 +48,8 @@ def ours(syslog, mark):
 
 def everywhere(stack, syslog, mark):
     """Every place on the host where a login, a pairing or a removal leaves its words."""
+    # The record stands before the line does, and the line before it is read here.
+    wait_until(lambda: b"PWNED" in ours(syslog, mark), 5, "the line in the system log")
     inert.check(ours(syslog, mark), "the system log")
     inert.check(stack.daemon.process.log_path.read_bytes(), "the daemon's standard error")
     inert.check((STATE / "audit" / "audit.jsonl").read_bytes(), "the audit file")
@@ -186,6 +192,35 @@ def test_pam_items_act_nowhere(stack, syslog):
     assert run.finish() != 0
     syslog.wait_for("pam_countersign", after=mark)
     everywhere(stack, syslog, mark)
+
+
+@pytest.mark.skipif(not JOURNALD.exists(), reason="this machine has no journal")
+def test_a_real_journal_shows_all_of_it_inert(stack, syslog, tmp_path):
+    """What came to the system log is handed on to a journal as it came."""
+    pam.write("lab", f"auth required {paths.MODULE}\n")
+    mark = syslog.mark()
+    run = Terminal(["pamtester", *[f"-I{name}={EVIL_ITEM}" for name in ("rhost", "ruser", "tty")], "lab", EVIL_ITEM, "authenticate"])
+    for _ in range(3):
+        run.answer_code("no code")
+    assert run.finish() != 0
+    syslog.wait_for("pam_countersign", after=mark)
+    place = Path("/run/systemd/journal")
+    place.mkdir(parents=True, exist_ok=True)
+    Path("/run/log/journal").mkdir(parents=True, exist_ok=True)
+    journal = Process("journald", [JOURNALD], tmp_path / "journald.log")
+    wait_until((place / "dev-log").exists, 5, "the journal listens")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+            log.connect(str(place / "dev-log"))
+            entries = [raw for raw in syslog.raw[mark:] if b"countersign" in raw]
+            for raw in [*entries, b"<86>lab: all is said"]:
+                log.send(raw)
+        shown = lambda: subprocess.run(["journalctl", "-o", "cat"], capture_output=True, check=True).stdout  # noqa: E731
+        wait_until(lambda: b"all is said" in shown(), 5, "the journal has it all")
+        assert len(entries) >= 2
+        inert.check(shown(), "the journal")
+    finally:
+        journal.stop()
 
 
 def test_the_machines_own_name_acts_nowhere(stack, syslog):

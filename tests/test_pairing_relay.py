@@ -3,6 +3,7 @@
 The device is the native approver; docs/protocol.md section 6 is what stands against each of these.
 """
 
+import base64
 import json
 import subprocess
 import time
@@ -11,7 +12,7 @@ import pytest
 from lab.approver import Approver
 from lab.daemon import Daemon
 from lab.fake_host import url64
-from lab.forger import Key, blob_of, key_id, sha256
+from lab.forger import Key, blob_of, envelope, key_id, seal, sha256
 from lab.hostile import HostileRelay, Seen
 from lab.pairing import PairingCommand
 from lab.process import wait_until
@@ -249,6 +250,39 @@ def test_a_receipt_of_another_pairing_is_refused(relay, terminal, phone):
     wait_until(lambda: not phone.alive(), 10, f"the approver ends; it said:\n{phone.said()}")
     assert "the pairing receipt" in phone.said()
     assert not phone.all("paired") and pinned(phone) == before
+
+
+@pytest.mark.parametrize("sealed_as", ["host", "relay"])
+def test_a_receipt_by_the_relays_own_key_is_refused(relay, terminal, phone, sealed_as):
+    """It has read the ticket, and so knows what the receipt must say and whom to seal it to; it lacks the host's key."""
+    evil = Key.new(relay.directory)
+    seen = Seen(terminal.opened()["ticket"])
+    forged = []
+
+    def changed(call, answer):
+        if call.slot("GET") != "m3" or not answer["mails"]:
+            return answer
+        first = seen.open_first(relay.last("m1"), relay.key_hash)
+        reveal = seen.open_second(relay.last("m2"), first)
+        card = json.loads(first)["card"]
+        fields = json.loads(card)
+        real = json.loads(json.loads(relay.last("m3"))["envelope"])
+        body = json.dumps(
+            {"version": 1, "host": reveal["host"], "user": "alice", "card": sha256(card.encode()).hex(), "paired_at": 1}
+        ).encode()
+        signature = evil.sign(body, "paired@countersign.org")
+        about = envelope("receipt", real["from"], real["to"], seen.mailbox)
+        sender = evil.line if sealed_as == "relay" else reveal["host"]["key"]
+        recipient = base64.b64decode(fields["seal"])
+        forged.append(seal("receipt", sender, recipient, sha256(card.encode()), about, body, signature))
+        return {"mails": [json.dumps(forged[-1])]}
+
+    relay.changed = changed
+    phone.start("--pair", terminal.link, "--name", "phone")
+    in_one_line(phone, terminal)
+    assert terminal.finish() == 0
+    ends(phone, "another key" if sealed_as == "host" else "does not open")
+    assert len(forged) == 1
 
 
 @pytest.mark.parametrize("slot", ["m1", "m2"])

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// What every `--help` of the command ends with.
 const EXIT_CODES: &str = "\
@@ -243,6 +244,14 @@ pub enum Audit {
         approvers: Vec<PathBuf>,
     },
     /// Check the chain of hashes and every signature
+    #[command(after_help = "\
+What is cut off at the end leaves a log in order. Each line that the daemon writes to the system's log for a
+record names it, as in audit=17:4f…; with --has such a value is looked for here, and a log that has lost the
+record, or has another one in its place, is not valid. Give the last one that a log on another machine has.
+
+A log that others have compressed is read from a pipe: zcat FILE | countersign audit verify --file /dev/stdin
+
+Exit codes: 0 valid, 1 no such file, 2 usage, 4 not permitted, 5 not valid")]
     Verify {
         /// The log
         #[arg(long, value_name = "FILE", default_value = DEFAULT_AUDIT)]
@@ -253,9 +262,39 @@ pub enum Audit {
         /// Files of keys that were accepted
         #[arg(long, value_name = "FILE", num_args = 1.., default_values = DEFAULT_APPROVERS)]
         approvers: Vec<PathBuf>,
+        /// A record that the log must hold, as a line of the system's log names it after `audit=`
+        #[arg(long, value_name = "SEQ:DIGEST")]
+        has: Option<Mark>,
     },
 }
 
+/// A record by its number and the digest of its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The record's number.
+    pub seq: u64,
+    /// SHA-256 of its line in hex.
+    pub digest: String,
+}
+
+impl FromStr for Mark {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = "it is not a record's number and digest: copy what follows audit= in a line of the log, as in 17:4f…";
+        let (seq, digest) = text.trim().trim_start_matches("audit=").split_once(':').ok_or(bad)?;
+        let seq = seq.parse().ok().filter(|seq| *seq > 0).ok_or(bad)?;
+        if digest.len() != DIGEST_DIGITS
+            || !digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Err(bad);
+        }
+        Ok(Self { seq, digest: digest.to_owned() })
+    }
+}
+
+/// Digits of a SHA-256 in hex.
+const DIGEST_DIGITS: usize = 64;
 /// Where the daemon writes.
 const DEFAULT_AUDIT: &str = "/var/lib/countersign/audit/audit.jsonl";
 /// The administrator's approvers, and those that the daemon paired.
@@ -275,6 +314,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mark_is_read_as_the_log_shows_it() {
+        let digest = "4f".repeat(32);
+        let mark = Mark { seq: 17, digest: digest.clone() };
+        for text in [format!("17:{digest}"), format!("audit=17:{digest}\n")] {
+            assert_eq!(text.parse(), Ok(mark.clone()));
+        }
+        let bad = ["", "17", ":", "17:", "0:x", &format!("0:{digest}"), &format!("x:{digest}"), "17:4f"];
+        for text in bad.into_iter().chain([format!("1:{}", digest.to_uppercase()).as_str()]) {
+            assert!(text.parse::<Mark>().is_err(), "{text}");
+        }
     }
 
     #[test]

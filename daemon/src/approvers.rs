@@ -3,6 +3,7 @@
 //! One pair is the administrator's and only read, the other is written here alone. A faulty
 //! approvers file lets nobody approve; a faulty file of revoked keys lets nobody approve at all.
 
+use crate::clock;
 use crate::files::{self, FileFault, Owner, Store, Version};
 use crate::log::Log;
 use countersign_protocol::keys::PublicKey;
@@ -13,6 +14,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The approvers and the revoked keys as the files say them now.
 pub struct Approvers {
@@ -52,6 +54,17 @@ struct OwnFile {
     store: Store,
 }
 
+/// How long the same fault of a file is not said again.
+const SAID_FOR: Duration = Duration::from_secs(60);
+
+/// A line about a file as it was then.
+struct Said {
+    text: String,
+    /// `None` where that could not be seen.
+    version: Option<Version>,
+    at: Duration,
+}
+
 /// A file that is read again whenever it has changed.
 struct Watched<T> {
     path: PathBuf,
@@ -60,6 +73,8 @@ struct Watched<T> {
     /// What a fault in it means.
     then: &'static str,
     seen: RefCell<Option<Seen<T>>>,
+    /// What was said last to be wrong, and when.
+    said: RefCell<Option<Said>>,
 }
 
 /// What was in a file: its content, or that it must not be used.
@@ -68,6 +83,26 @@ type Content<T> = Result<Rc<T>, ()>;
 struct Seen<T> {
     version: Option<Version>,
     content: Content<T>,
+}
+
+/// What is wrong with the administrator's approvers and revoked keys, a line each.
+#[must_use]
+pub fn faults(folder: &Path, owner: Owner) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut look = |name: &str, parse: &dyn Fn(&str) -> Option<Vec<LineFault>>| {
+        let path = folder.join(name);
+        match files::read_trusted(&path, owner, MAX_FILE) {
+            Err(FileFault::Missing) => {}
+            Err(fault) => faults.push(format!("{}: {fault}", path.display())),
+            Ok(text) => {
+                let found = parse(&text).unwrap_or_default();
+                faults.extend(found.into_iter().map(|fault| format!("{}: {fault}", path.display())));
+            }
+        }
+    };
+    look("approvers", &|text| AllowedSigners::parse(text).err());
+    look("revoked", &|text| Revoked::parse(text).err());
+    faults
 }
 
 impl Approvers {
@@ -178,18 +213,25 @@ impl Approvers {
         self.own.change(&self.own.approvers, change).await
     }
 
-    /// Ends a key for good, for every user and in the administrator's file too.
+    /// Ends a key for good, for every user and in the administrator's file too. Its own lines are then for
+    /// [`Self::forget`].
     ///
     /// # Errors
-    /// When a file is full or could not be written.
+    /// When the file is full or could not be written.
     pub async fn revoke(&self, key: &PublicKey) -> io::Result<()> {
         let line = key.to_line() + "\n";
         let change = |text: &str| match text.split_inclusive('\n').any(|present| present == line) {
             true => text.to_owned(),
             false => text.to_owned() + &line,
         };
-        self.own.change(&self.own.revoked, change).await?;
-        // Only for tidiness: the line above is what ends the key.
+        self.own.change(&self.own.revoked, change).await
+    }
+
+    /// Takes all own lines of a key away that has ended. Only for tidiness.
+    ///
+    /// # Errors
+    /// When the file could not be written.
+    pub async fn forget(&self, key: &PublicKey) -> io::Result<()> {
         self.own.change(&self.own.approvers, |text| without(text, key, |_| true)).await
     }
 
@@ -252,33 +294,45 @@ impl<T: Default> Watched<T> {
         parse: fn(&str) -> Result<T, Vec<LineFault>>,
         then: &'static str,
     ) -> Self {
-        Self { path, owner, parse, then, seen: RefCell::new(None) }
+        Self { path, owner, parse, then, seen: RefCell::new(None), said: RefCell::new(None) }
     }
 
     /// The file's content as it is now. A missing file is an empty one.
     fn content(&self, log: &Log) -> Content<T> {
         // Before reading: a change in between is seen the next time. Where it cannot be seen whether there is
         // a file, what was known before says nothing.
-        let Ok(version) = files::version(&self.path) else { return self.read(log).0 };
+        let Ok(version) = files::version(&self.path) else { return self.read(log, None).0 };
         let mut seen = self.seen.borrow_mut();
         if let Some(seen) = seen.as_ref()
             && seen.version == version
         {
             return seen.content.clone();
         }
-        let (content, lasts) = self.read(log);
+        let (content, lasts) = self.read(log, version);
         *seen = lasts.then(|| Seen { version, content: content.clone() });
         content
     }
 
+    /// Says what is wrong; the same of the same file once a minute at most, since each decision that comes looks
+    /// again.
+    fn say(&self, log: &Log, text: String, version: Option<Version>) {
+        let at = clock::boot();
+        let mut said = self.said.borrow_mut();
+        let is_same = |said: &Said| said.text == text && said.version == version && at < said.at + SAID_FOR;
+        if !said.as_ref().is_some_and(is_same) {
+            log.error(&text);
+            *said = Some(Said { text, version, at });
+        }
+    }
+
     /// What is in the file, and whether that stays so for as long as the file is the same.
-    fn read(&self, log: &Log) -> (Content<T>, bool) {
+    fn read(&self, log: &Log, version: Option<Version>) -> (Content<T>, bool) {
         let path = self.path.display();
         let text = match files::read_trusted(&self.path, self.owner, MAX_FILE) {
             Ok(text) => text,
             Err(FileFault::Missing) => return (Ok(Rc::new(T::default())), true),
             Err(fault) => {
-                log.error(&format!("{path}: {fault}; {}", self.then));
+                self.say(log, format!("{path}: {fault}; {}", self.then), version);
                 // Out of descriptors or memory, or a folder's mode: over while the file stays as it is.
                 return (Err(()), !matches!(fault, FileFault::Io(_) | FileFault::Unreadable(_)));
             }

@@ -5,6 +5,8 @@ use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Where the policy is unless told otherwise.
+pub const CONFIG: &str = "/etc/countersign/countersign.toml";
 /// What `--help` prints.
 pub const HELP: &str = "\
 countersignd: asks a person's phone before a login on this host is let in
@@ -48,7 +50,7 @@ pub struct Args {
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
     let mut args = Args {
         paths: Paths {
-            config: "/etc/countersign/countersign.toml".into(),
+            config: CONFIG.into(),
             state: "/var/lib/countersign".into(),
             run: "/run/countersign".into(),
         },

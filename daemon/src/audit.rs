@@ -37,6 +37,9 @@ pub struct Audit {
     /// Whether something was written that the disk may not hold.
     unsynced: Cell<bool>,
     written: Notify,
+    /// Whether a test wants the next record to fail, and those that have failed.
+    #[cfg(test)]
+    pub(crate) refuses: (Cell<bool>, RefCell<Vec<Record>>),
 }
 
 #[derive(Debug)]
@@ -93,6 +96,8 @@ impl Audit {
             end: RefCell::new(End { chain, length, broken: None }),
             unsynced: Cell::new(false),
             written: Notify::new(),
+            #[cfg(test)]
+            refuses: Default::default(),
         };
         if torn > 0 {
             let reason = format!("{torn} bytes of a record that was not finished are in {}", TORN);
@@ -162,6 +167,11 @@ impl Audit {
     }
 
     fn write(&self, mut record: Record) -> io::Result<String> {
+        #[cfg(test)]
+        if self.refuses.0.take() {
+            self.refuses.1.borrow_mut().push(record);
+            return Err(io::Error::other("a test says so"));
+        }
         let mut end = self.end.borrow_mut();
         if end.broken.is_none() {
             end.broken = tampered(&self.file, end.length)?;
@@ -373,6 +383,7 @@ mod tests {
             end: RefCell::new(End { chain: Chain::new(), length: 0, broken: None }),
             unsynced: Cell::new(false),
             written: Notify::new(),
+            refuses: Default::default(),
         };
         let error = full.append(event("x"), Durability::Later).await.unwrap_err();
         assert!(error.to_string().starts_with("/dev/full: No space left"), "{error}");

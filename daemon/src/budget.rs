@@ -42,6 +42,17 @@ pub struct Try {
     at: u64,
 }
 
+/// Whether a date has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// Not yet.
+    No,
+    /// It has.
+    Yes,
+    /// It has, because the clock once stood beyond it; now it stands before it.
+    Clock,
+}
+
 /// No leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocked {
@@ -98,24 +109,27 @@ impl Budget {
     }
 
     /// Whether a date has passed, in seconds since 1970. Once it has it stays so, wherever the clock is set to
-    /// after that.
+    /// after that: then `Past::Clock` says that the clock alone would not say so.
     ///
     /// # Errors
     /// When that it has passed cannot be written down; it has all the same.
-    pub async fn is_past(&self, date: u64) -> io::Result<bool> {
-        if date > self.now().max(clock::unix()) {
-            return Ok(false);
+    pub async fn is_past(&self, date: u64) -> io::Result<Past> {
+        let unix = clock::unix();
+        if date > self.now().max(unix) {
+            return Ok(Past::No);
         }
-        let first = {
-            let mut state = self.state.borrow_mut();
-            let first = state.high_water < date;
-            state.high_water = state.high_water.max(date);
-            first
-        };
-        if first {
-            self.write().await?;
+        if self.state.borrow().high_water < date {
+            let before = std::mem::replace(&mut self.state.borrow_mut().high_water, date);
+            if let Err(error) = self.write().await {
+                // Tried again the next time.
+                let mut state = self.state.borrow_mut();
+                if state.high_water == date {
+                    state.high_water = before;
+                }
+                return Err(error);
+            }
         }
-        Ok(true)
+        Ok(if date > unix { Past::Clock } else { Past::Yes })
     }
 
     /// Seconds since 1970 that only run forward: the wall clock at start, then the boot clock.
@@ -245,16 +259,16 @@ mod tests {
         let owner = files::Owner(nix::unistd::geteuid().as_raw());
         let now = clock::unix();
         let budget = Budget::open(&path, owner).unwrap();
-        assert!(!budget.is_past(now + 60).await.unwrap());
+        assert_eq!(budget.is_past(now + 60).await.unwrap(), Past::No);
         assert!(!path.exists());
-        assert!(budget.is_past(now - 60).await.unwrap());
+        assert_eq!(budget.is_past(now - 60).await.unwrap(), Past::Yes);
         assert_eq!(Budget::open(&path, owner).unwrap().state.borrow().high_water, now - 60);
         // By a clock that stood an hour ahead, and was then set right or back.
         let state = State { high_water: now + 3600, ..State::default() };
         files::replace(&path, &serde_json::to_vec(&state).unwrap()).unwrap();
         let budget = Budget::open(&path, owner).unwrap();
-        assert!(budget.is_past(now + 60).await.unwrap());
-        assert!(!budget.is_past(now + 7200).await.unwrap());
+        assert_eq!(budget.is_past(now + 60).await.unwrap(), Past::Clock);
+        assert_eq!(budget.is_past(now + 7200).await.unwrap(), Past::No);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::files::{self, FileFault, Owner, Store};
 use crate::log::Log;
 use countersign_protocol::api::SignedCard;
 use countersign_protocol::card::{self, VerifiedCard};
+use countersign_protocol::keys::PublicKey;
 use countersign_protocol::signers::MAX_FILE as MAX_KEYS;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
@@ -190,9 +191,9 @@ impl Devices {
 
     /// Takes note of a decision by this key. False when its counter did not rise, which hints at a
     /// copied key.
-    pub fn note_use(&self, id: &str, counter: u64) -> bool {
+    pub fn note_use(&self, key: &PublicKey, counter: u64) -> bool {
         let mut rose = true;
-        for device in self.list.borrow_mut().iter_mut().filter(|device| device.id() == id) {
+        for device in self.list.borrow_mut().iter_mut().filter(|device| device.card.key == *key) {
             rose &= counter > device.counter;
             device.counter = device.counter.max(counter);
             device.last_used_at = Some(clock::unix());
@@ -345,9 +346,9 @@ mod tests {
         devices.add("alice", phone.clone()).await.unwrap();
         devices.add("alice", tablet).await.unwrap();
         devices.add("root", phone.clone()).await.unwrap();
-        assert!(devices.note_use(&id, 5));
-        assert!(!devices.note_use(&id, 5), "a counter that stands still");
-        assert!(!devices.note_use(&id, 3), "a counter that falls");
+        assert!(devices.note_use(&phone.key, 5));
+        assert!(!devices.note_use(&phone.key, 5), "a counter that stands still");
+        assert!(!devices.note_use(&phone.key, 3), "a counter that falls");
         devices.write_uses().await.unwrap();
 
         let devices = open(&path).unwrap();

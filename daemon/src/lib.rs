@@ -29,6 +29,7 @@ pub mod manage;
 pub mod notices;
 pub mod pairing;
 pub mod person;
+pub mod places;
 pub mod privileges;
 pub mod recovery;
 pub mod relay;

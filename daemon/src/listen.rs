@@ -3,11 +3,11 @@
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connection::{Connection, FRAME_TIME};
+use crate::places::{Place, Places};
 use crate::sockets::Sockets;
-use crate::{login, manage};
+use crate::{clock, login, manage};
 use countersign_protocol::{frame, login as login_calls, manage as manage_calls};
-use std::cell::RefCell;
-use std::collections::HashMap;
+use nix::sys::resource::{Resource, getrlimit};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,18 +15,17 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Connections of one user on the socket for everybody.
-pub const MAX_OF_A_USER: u32 = 4;
-/// Connections of all.
-pub const MAX_CONNECTIONS: u32 = 16_384;
-/// Connections that only root may have: users of the other socket never fill the host.
-const KEPT_FOR_ROOT: u32 = 4_096;
 /// The error that a connection over a limit ends in.
 pub const BUSY: &str = "org.countersign.Busy";
+const TOO_MANY: &str = "too many at once; end another one or try again";
 /// The error that a call ends in that nobody knows.
 pub const UNKNOWN: &str = "org.countersign.UnknownMethod";
 /// How long logins have to hear their verdict, and phones of the end, when the daemon ends.
 const END_TIME: Duration = Duration::from_secs(1);
+/// How long the next one is waited with after a connection could not be taken.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long it is not said again that one could not.
+const SAID_FOR: Duration = Duration::from_secs(60);
 
 /// Serves until `stop` is done; then every waiting login is told.
 ///
@@ -35,7 +34,9 @@ const END_TIME: Duration = Duration::from_secs(1);
 pub async fn serve(app: Rc<App>, sockets: Sockets, stop: impl Future<Output = ()>) -> io::Result<()> {
     let root = UnixListener::from_std(sockets.root)?;
     let everybody = UnixListener::from_std(sockets.everybody)?;
-    let places = Rc::new(Places::default());
+    let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let places = Rc::new(Places::new(descriptors));
+    let mut troubles = Troubles::default();
     let mut tasks = JoinSet::new();
     tokio::pin!(stop);
     loop {
@@ -50,12 +51,19 @@ pub async fn serve(app: Rc<App>, sockets: Sockets, stop: impl Future<Output = ()
         };
         match accepted {
             Ok((stream, _)) => {
-                tasks.spawn_local(welcome(Rc::clone(&app), Rc::clone(&places), stream, root_socket));
+                // Here, so that none is open beyond those that have a place.
+                if let Some(welcome) = welcome(&app, &places, stream, root_socket).await {
+                    tasks.spawn_local(serve_one(Rc::clone(&app), welcome));
+                }
             }
             Err(error) => {
-                app.log.error(&format!("a connection could not be taken: {error}"));
+                if let Some(more) = troubles.more(clock::boot()) {
+                    app.log.error(&format!(
+                        "a connection could not be taken: {error} ({more} more since the last such line)"
+                    ));
+                }
                 // Out of descriptors, mostly: the next try would fail as fast.
-                sleep(Duration::from_millis(100)).await;
+                sleep(PAUSE).await;
             }
         }
     }
@@ -80,11 +88,39 @@ fn tell_panic(app: &App, ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn welcome(app: Rc<App>, places: Rc<Places>, stream: UnixStream, root_socket: bool) {
-    let credentials = match stream.peer_cred() {
-        Ok(credentials) => credentials,
-        Err(error) => return app.log.warning(&format!("a peer without credentials: {error}")),
-    };
+/// Connections that could not be taken.
+#[derive(Default)]
+struct Troubles {
+    said: Option<Duration>,
+    unsaid: u32,
+}
+
+impl Troubles {
+    /// Counts one more; how many there were since it was said last, when it should be said again.
+    fn more(&mut self, now: Duration) -> Option<u32> {
+        if self.said.is_some_and(|said| now < said + SAID_FOR) {
+            self.unsaid = self.unsaid.saturating_add(1);
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// A connection that has a place.
+struct Welcome {
+    caller: Caller,
+    connection: Connection,
+    place: Place,
+    places: Rc<Places>,
+}
+
+/// Gives a connection a place, or says why not. Does not wait: nothing was sent yet that could be in the way.
+async fn welcome(app: &App, places: &Rc<Places>, stream: UnixStream, root_socket: bool) -> Option<Welcome> {
+    let credentials = stream
+        .peer_cred()
+        .map_err(|error| app.log.warning(&format!("a peer without credentials: {error}")))
+        .ok()?;
     let caller = Caller {
         uid: credentials.uid(),
         gid: credentials.gid(),
@@ -94,19 +130,38 @@ async fn welcome(app: Rc<App>, places: Rc<Places>, stream: UnixStream, root_sock
     let mut connection = Connection::new(stream);
     // That a refused peer does not read its refusal is nothing to act on.
     if root_socket && !caller.root_socket {
-        app.log.caller_warning(
-            &caller,
-            &format!("user {} has opened root's socket; check its mode", caller.uid),
-        );
+        let text = format!("user {} has opened root's socket; check its mode", caller.uid);
+        app.log.caller_warning(&caller, &text);
         let _ = connection.complain(manage_calls::error::NOT_PERMITTED, "this socket is for root").await;
-        return;
+        return None;
     }
-    let Some(_place) = places.enter(&caller) else {
+    let Some(place) = places.enter(&caller) else {
         app.log.caller_warning(&caller, &format!("user {} has too many connections", caller.uid));
-        let _ = connection.complain(BUSY, "too many at once; end another one or try again").await;
+        let _ = connection.complain(BUSY, TOO_MANY).await;
+        return None;
+    };
+    Some(Welcome { caller, connection, place, places: Rc::clone(places) })
+}
+
+async fn serve_one(app: Rc<App>, welcome: Welcome) {
+    let Welcome { caller, mut connection, mut place, places } = welcome;
+    let known = if caller.root_socket { Some(true) } else { places.knows(caller.uid).await };
+    let Some(is_known) = known else {
+        let _ = connection.complain(BUSY, "the name service does not answer in time; try again").await;
         return;
     };
-    if let Err(why) = first_call(&app, caller, connection).await {
+    let is_stranger = !is_known;
+    if is_stranger && !place.share() {
+        let text = format!(
+            "user {}, who has no account, and others like that have too many connections",
+            caller.uid
+        );
+        app.log.caller_warning(&caller, &text);
+        let _ = connection.complain(BUSY, TOO_MANY).await;
+        return;
+    }
+    // In a box, so that thousands who wait to be looked up hold no room for a login.
+    if let Err(why) = Box::pin(first_call(&app, caller, is_stranger, connection)).await {
         app.log.caller_warning(&caller, &format!("user {} sent no usable call: {why}", caller.uid));
     }
 }
@@ -116,7 +171,12 @@ struct AnyCall {
     method: String,
 }
 
-async fn first_call(app: &Rc<App>, caller: Caller, mut connection: Connection) -> Result<(), String> {
+async fn first_call(
+    app: &Rc<App>,
+    caller: Caller,
+    is_stranger: bool,
+    mut connection: Connection,
+) -> Result<(), String> {
     let frame = match timeout(FRAME_TIME, connection.recv_frame()).await {
         Ok(Ok(Some(frame))) => frame,
         Ok(Ok(None)) => return Ok(()),
@@ -125,6 +185,10 @@ async fn first_call(app: &Rc<App>, caller: Caller, mut connection: Connection) -
     };
     let method = frame::decode::<AnyCall>(&frame).map(|call| call.method).unwrap_or_default();
     if method.starts_with("org.countersign.Login.") {
+        if is_stranger {
+            // It would only be refused and written down, again and again for each of many numbers.
+            return refuse(&mut connection, login::BAD_CALL, "this host knows no user of your number").await;
+        }
         match frame::decode(&frame) {
             Ok(login_calls::Call::Begin(begin)) => {
                 login::serve(Rc::clone(app), caller, connection, *begin).await;
@@ -147,97 +211,14 @@ async fn refuse(connection: &mut Connection, error: &str, message: &str) -> Resu
     Err(message.to_owned())
 }
 
-/// How many connections there are, and whose.
-#[derive(Default)]
-struct Places {
-    taken: RefCell<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    all: u32,
-    by_uid: HashMap<u32, u32>,
-}
-
-/// A connection's place; free again when dropped.
-struct Place {
-    places: Rc<Places>,
-    uid: Option<u32>,
-}
-
-impl Places {
-    fn enter(self: &Rc<Self>, caller: &Caller) -> Option<Place> {
-        let mut taken = self.taken.borrow_mut();
-        if caller.root_socket {
-            if taken.all >= MAX_CONNECTIONS {
-                return None;
-            }
-        } else {
-            if taken.all >= MAX_CONNECTIONS - KEPT_FOR_ROOT {
-                return None;
-            }
-            let own = taken.by_uid.entry(caller.uid).or_default();
-            if *own >= MAX_OF_A_USER {
-                return None;
-            }
-            *own += 1;
-        }
-        taken.all += 1;
-        let uid = (!caller.root_socket).then_some(caller.uid);
-        Some(Place { places: Rc::clone(self), uid })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.borrow_mut();
-        taken.all = taken.all.saturating_sub(1);
-        if let Some(uid) = self.uid
-            && let Some(own) = taken.by_uid.get_mut(&uid)
-        {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
-                taken.by_uid.remove(&uid);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn caller(uid: u32, root_socket: bool) -> Caller {
-        Caller { uid, gid: uid, pid: None, root_socket }
-    }
-
     #[test]
-    fn a_user_has_four_places_and_gets_them_back() {
-        let places = Rc::new(Places::default());
-        let mut held: Vec<_> = (0..4).map(|_| places.enter(&caller(1000, false)).unwrap()).collect();
-        assert!(places.enter(&caller(1000, false)).is_none());
-        assert!(places.enter(&caller(1001, false)).is_some());
-        held.pop();
-        assert!(places.enter(&caller(1000, false)).is_some());
-        held.clear();
-        assert!(places.taken.borrow().by_uid.is_empty());
-        assert_eq!(places.taken.borrow().all, 0);
-    }
-
-    #[test]
-    fn users_cannot_take_roots_places() {
-        let places = Rc::new(Places::default());
-        let mut held = Vec::new();
-        for uid in 0.. {
-            match places.enter(&caller(uid, false)) {
-                Some(place) => held.push(place),
-                None => break,
-            }
-        }
-        assert_eq!(held.len() as u32, MAX_CONNECTIONS - KEPT_FOR_ROOT);
-        for _ in 0..KEPT_FOR_ROOT {
-            held.push(places.enter(&caller(0, true)).unwrap());
-        }
-        assert!(places.enter(&caller(0, true)).is_none());
+    fn what_fails_again_and_again_is_said_once_a_minute() {
+        let (mut troubles, start) = (Troubles::default(), Duration::from_secs(1));
+        let said: Vec<_> = (0..1_000).filter_map(|at| troubles.more(start + PAUSE * at)).collect();
+        assert_eq!(said, [0, 599]);
     }
 }

@@ -20,9 +20,9 @@ use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 const MOST_OF_A_USER: u32 = 5;
 /// The time over which they are counted.
 const SPAN: Duration = Duration::from_secs(60);
-/// Lines that the server can cause at once.
-const MOST_OF_THE_SERVER: u32 = 60;
-/// How long it takes until it can cause one more.
+/// Lines at once that the server can cause, and as many that all users can who are not root.
+const MOST_AT_ONCE: u32 = 60;
+/// How long it takes until they can cause one more.
 const ONE_MORE: Duration = Duration::from_secs(10);
 
 /// How much a line matters.
@@ -45,6 +45,8 @@ pub struct Log {
     path: PathBuf,
     /// Users who caused lines lately: since when, and how many.
     caused: Rc<RefCell<HashMap<u32, (Duration, u32)>>>,
+    /// What all of them have, who can have thousands of numbers.
+    users: Rc<RefCell<Bucket>>,
     /// What the server has caused lately.
     server: Rc<RefCell<Bucket>>,
     /// Lines left out since the log was full.
@@ -68,6 +70,7 @@ impl Log {
             syslog: Rc::default(),
             path: path.into(),
             caused: Rc::default(),
+            users: Rc::default(),
             server: Rc::default(),
             unread: Rc::default(),
             stderr_too,
@@ -96,19 +99,22 @@ impl Log {
         let count = {
             let mut caused = self.caused.borrow_mut();
             caused.retain(|_, (began, _)| now < *began + SPAN);
+            if caused.get(&caller.uid).is_some_and(|(_, count)| *count >= MOST_OF_A_USER) {
+                return;
+            }
+            let Some(left_out) = self.users.borrow_mut().take(now) else { return };
+            if left_out > 0 {
+                self.warning(&format!("{left_out} lines that users have caused were left out"));
+            }
             let (_, count) = caused.entry(caller.uid).or_insert((now, 0));
-            *count = count.saturating_add(1);
+            *count += 1;
             *count
         };
-        match count {
-            ..MOST_OF_A_USER => self.warning(text),
-            MOST_OF_A_USER => {
-                let rest =
-                    format!("what more such lines user {} causes within a minute is left out", caller.uid);
-                self.warning(&format!("{text}; {rest}"));
-            }
-            _ => {}
+        if count < MOST_OF_A_USER {
+            return self.warning(text);
         }
+        let rest = format!("what more such lines user {} causes within a minute is left out", caller.uid);
+        self.warning(&format!("{text}; {rest}"));
     }
 
     /// A line that the server can cause at will, and so whoever has taken it over: it must not fill the disk.
@@ -228,7 +234,7 @@ impl Bucket {
         let back = back.unwrap_or(u32::MAX);
         self.counted = if back < self.taken { self.counted + ONE_MORE * back } else { now };
         self.taken = self.taken.saturating_sub(back);
-        if self.taken == MOST_OF_THE_SERVER {
+        if self.taken == MOST_AT_ONCE {
             self.left_out = self.left_out.saturating_add(1);
             return None;
         }
@@ -296,6 +302,32 @@ mod tests {
     }
 
     #[test]
+    fn many_users_can_cause_no_more_lines_than_a_few() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        syslog.set_nonblocking(true).unwrap();
+        let log = Log::to(&path, false);
+        let mut buffer = [0; 1000];
+        let mut told = || {
+            let length = syslog.recv(&mut buffer).ok()?;
+            Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        };
+        let mut lines = 0;
+        let caller = |uid| Caller { uid, gid: uid, pid: None, root_socket: false };
+        for uid in 100_000..103_000 {
+            log.caller_warning(&caller(uid), "no call");
+            lines += std::iter::from_fn(&mut told).count();
+        }
+        assert_eq!(lines, MOST_AT_ONCE as usize);
+        assert_eq!(log.caused.borrow().len(), lines, "nor can they fill the memory");
+        log.users.borrow_mut().counted -= ONE_MORE;
+        log.caller_warning(&caller(1000), "no call");
+        assert!(told().is_some_and(|line| line.ends_with("2940 lines that users have caused were left out")));
+        assert!(told().is_some_and(|line| line.ends_with("no call")));
+    }
+
+    #[test]
     fn what_the_server_causes_has_a_bound_and_what_is_left_out_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
@@ -312,7 +344,7 @@ mod tests {
             log.clone().server(Level::Warning, "rubbish");
             lines += std::iter::from_fn(&mut told).count();
         }
-        assert_eq!(lines, MOST_OF_THE_SERVER as usize);
+        assert_eq!(lines, MOST_AT_ONCE as usize);
         // Others are heard all the same.
         log.warning("disk full");
         assert!(told().is_some_and(|line| line.ends_with("disk full")));
@@ -328,12 +360,12 @@ mod tests {
     fn a_bucket_fills_again_with_time_and_not_beyond_its_rim() {
         let (mut bucket, start) = (Bucket::default(), Duration::from_secs(1000));
         let mut taken = |at| (0..200).filter(|_| bucket.take(at).is_some()).count();
-        assert_eq!(taken(start), MOST_OF_THE_SERVER as usize);
+        assert_eq!(taken(start), MOST_AT_ONCE as usize);
         assert_eq!(taken(start + ONE_MORE / 2), 0);
         assert_eq!(taken(start + ONE_MORE), 1);
         assert_eq!(taken(start + ONE_MORE * 5 / 2), 1);
         assert_eq!(taken(start + ONE_MORE * 3), 1, "what had begun to come back is not lost");
-        assert_eq!(taken(start + ONE_MORE * 1000), MOST_OF_THE_SERVER as usize);
+        assert_eq!(taken(start + ONE_MORE * 1000), MOST_AT_ONCE as usize);
     }
 
     #[test]

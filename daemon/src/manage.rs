@@ -352,6 +352,39 @@ mod tests {
         }
     }
 
+    /// The key has ended with its line among the revoked ones, whatever becomes of the rest.
+    #[tokio::test]
+    async fn what_has_ended_is_not_written_down_as_failed() {
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("root", &device).await;
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
+        let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+        let session = Session { app, caller, connection, step: Step::None };
+        let key = device.key.public_key();
+        let blocked = lab.app.paths.own("devices.json.new");
+        std::fs::create_dir(&blocked).unwrap();
+        let Err(Refusal(name, why)) = session.revoke("root", &key.fingerprint()).await else {
+            panic!("done")
+        };
+        assert_eq!(name, error::FAULT);
+        assert!(why.contains("its key has ended") && why.contains("devices.json"), "{why}");
+        assert!(lab.app.approvers.is_revoked(key));
+        std::fs::remove_dir(&blocked).unwrap();
+        assert!(session.revoke("root", &key.fingerprint()).await.is_ok());
+        assert!(lab.app.devices.for_user("root").is_empty());
+        let events: Vec<_> = lab.audit().into_iter().map(|record| record.event).collect();
+        assert_eq!(events, ["revoked", "revoked"]);
+
+        // And what has not ended is.
+        std::fs::create_dir(lab.app.paths.own("revoked.new")).unwrap();
+        let other = TestDevice::new();
+        lab.pair("root", &other).await;
+        assert!(session.revoke("root", &other.key.public_key().fingerprint()).await.is_err());
+        assert!(!lab.app.approvers.is_revoked(other.key.public_key()));
+        assert_eq!(lab.audit().last().map(|record| record.event.clone()).as_deref(), Some("revoke-failed"));
+    }
+
     #[tokio::test]
     async fn a_device_named_like_anothers_fingerprint_can_be_ended() {
         let lab = Lab::new();

@@ -22,6 +22,7 @@ thread_local! {
     /// The daemon has one thread that asks; each test has its own.
     static PLACES: Arc<Semaphore> = Arc::new(Semaphore::new(MOST));
     static PLACES_OF_USERS: Arc<Semaphore> = Arc::new(Semaphore::new(MOST_OF_USERS));
+    static PLACES_OF_STRANGERS: Arc<Semaphore> = Arc::new(Semaphore::new(MOST_OF_USERS));
 }
 
 /// A user of this host.
@@ -79,6 +80,16 @@ pub async fn by_uid(uid: u32) -> Result<Option<Person>, LookupError> {
     Ok(user.map(known))
 }
 
+/// Whether there is a user of that number, of whom nothing is known yet: whoever may be anybody waits beside
+/// those who are known.
+///
+/// # Errors
+/// As [`lookup`].
+pub async fn exists(uid: u32) -> Result<bool, LookupError> {
+    let question = move || User::from_uid(Uid::from_raw(uid));
+    Ok(ask(PLACES_OF_STRANGERS.with(Arc::clone), question).await?.is_some())
+}
+
 /// The groups of the user of that number, and what the named groups are. A group that does not exist has no
 /// members.
 ///
@@ -127,7 +138,18 @@ fn known(user: User) -> Person {
 /// What this thread asks for root hangs, or what it asks for users, until this is dropped.
 #[cfg(test)]
 pub(crate) fn hang(for_root: bool) -> impl Drop {
-    let places = if for_root { &PLACES } else { &PLACES_OF_USERS }.with(Arc::clone);
+    take_all(if for_root { &PLACES } else { &PLACES_OF_USERS })
+}
+
+/// What this thread asks about strangers hangs until this is dropped.
+#[cfg(test)]
+pub(crate) fn hang_strangers() -> impl Drop {
+    take_all(&PLACES_OF_STRANGERS)
+}
+
+#[cfg(test)]
+fn take_all(places: &'static std::thread::LocalKey<Arc<Semaphore>>) -> impl Drop {
+    let places = places.with(Arc::clone);
     let all = u32::try_from(places.available_permits()).unwrap();
     places.try_acquire_many_owned(all).unwrap()
 }

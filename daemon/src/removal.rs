@@ -138,7 +138,7 @@ async fn carry_out(app: &Rc<App>, believed: &Believed) -> bool {
         return false;
     }
     // Only now: the same message that comes again after a failure is no copied key.
-    if !app.devices.note_use(&by.id(), *counter) {
+    if !app.devices.note_use(&by.card.key, *counter) {
         app.log
             .warning(&format!("the counter of device {fingerprint} went back: its key may have been copied"));
     }

@@ -32,11 +32,19 @@ pub(crate) async fn revoke(
     let users: Vec<String> =
         app.devices.all().into_iter().filter(|other| other.id() == id).map(|other| other.user).collect();
     let reason = format!("\"{}\" by {by}", device.card.card.name);
-    let removed = written_down(app, "revoked", (&users, device), &reason, removal, async {
-        app.approvers.revoke(&device.card.key).await?;
+    let key = &device.card.key;
+    written_down(app, "revoked", (&users, device), &reason, removal, app.approvers.revoke(key)).await?;
+    let removed = async {
+        app.approvers.forget(key).await?;
         app.devices.remove(&id).await
+    }
+    .await
+    .map_err(|error| {
+        Refusal::fault(format!(
+            "its key has ended, but not all of it could be removed: {error}; revoke it again"
+        ))
     })
-    .await?;
+    .inspect_err(|Refusal(_, why)| app.log.error(&format!("{}: {why}", key.fingerprint())))?;
     tell(app, &removed);
     if let Some(client) = app.relay.client() {
         // The server only forgets to whom it may send; the key has ended already.

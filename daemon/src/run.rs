@@ -1,7 +1,7 @@
 //! Start, reload and end.
 
 use crate::app::{App, HostIdentity, Paths};
-use crate::approvers::Approvers;
+use crate::approvers::{self, Approvers};
 use crate::args::{self, Args, Command, HELP};
 use crate::audit::Audit;
 use crate::budget::Budget;
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
 }
 
 fn check(args: &Args) -> ExitCode {
-    let administrator = Owner(geteuid().as_raw());
+    let administrator = administrator(&args.paths.config, false, geteuid());
     let faults = match config::load(&args.paths.config, administrator) {
         // The host's key is not needed to see whether a connection can be made.
         Ok(config) => {
@@ -76,6 +76,8 @@ fn check(args: &Args) -> ExitCode {
         }
         Err(faults) => faults.drawings,
     };
+    let folder = args.paths.config.parent().unwrap_or(Path::new("/"));
+    let faults: Vec<String> = faults.into_iter().chain(approvers::faults(folder, administrator)).collect();
     for fault in &faults {
         eprintln!("{fault}");
     }
@@ -87,9 +89,10 @@ fn check(args: &Args) -> ExitCode {
 /// # Errors
 /// Why there is no daemon, and what to do.
 pub fn run(args: Args, log: &Log) -> io::Result<()> {
-    let administrator = Owner(geteuid().as_raw());
+    let started_by = geteuid();
     let user = args.user.as_deref().map(privileges::find).transpose()?;
     let sockets = sockets::open(&args.paths.run)?;
+    let administrator = administrator(&args.paths.config, sockets.by_systemd, started_by);
     make_state(&args.paths.state, user.as_ref())?;
     match &user {
         Some(user) if geteuid().is_root() => privileges::become_user(user)?,
@@ -114,6 +117,12 @@ pub fn run(args: Args, log: &Log) -> io::Result<()> {
     });
     runtime.shutdown_timeout(LAST_WORK);
     served
+}
+
+/// Who may own the administrator's files beside root. Nobody where this is a service: its user must not make its
+/// own policy. Who starts one by hand, on a policy of their own, is their own administrator.
+fn administrator(config: &Path, by_systemd: bool, started_by: Uid) -> Owner {
+    if by_systemd || config == Path::new(args::CONFIG) { Owner(0) } else { Owner(started_by.as_raw()) }
 }
 
 /// The daemon's own folder: made when missing, and nobody else's to write.
@@ -282,11 +291,16 @@ fn read_again(app: &App) {
         Ok(Some(client)) => app.relay.set_client(Some(client)),
         Ok(None) => {}
         // Of what was in force, its connection is a part.
-        Err(why) => {
+        Err(why) if app.config.borrow().good.is_some() => {
             let mut kept = app.config.borrow_mut();
             app.log.error(&format!("{why}; {}", consequence(&kept)));
             kept.faults = vec![why];
             return;
+        }
+        // As at a start: without a connection what is typed at the prompt opens all the same.
+        Err(why) => {
+            app.log.error(&why);
+            app.relay.set_client(None);
         }
     }
     *app.config.borrow_mut() = loaded;
@@ -322,4 +336,18 @@ fn client(config: &Config, key: &Arc<SigningKey>, administrator: Owner) -> Resul
             _ => format!("no connection to {} is possible: {error}", config.server),
         })?;
     Ok(Arc::new(client))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_does_not_own_its_policy() {
+        let (user, elsewhere) = (Uid::from_raw(990), Path::new("/home/me/countersign.toml"));
+        assert_eq!(administrator(Path::new(args::CONFIG), false, user), Owner(0));
+        assert_eq!(administrator(elsewhere, true, user), Owner(0));
+        assert_eq!(administrator(elsewhere, false, user), Owner(990));
+        assert_eq!(administrator(elsewhere, false, Uid::from_raw(0)), Owner(0));
+    }
 }

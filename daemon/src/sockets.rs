@@ -18,6 +18,8 @@ pub struct Sockets {
     pub root: UnixListener,
     /// Everybody can.
     pub everybody: UnixListener,
+    /// Whether systemd handed them over.
+    pub by_systemd: bool,
 }
 
 /// Takes systemd's sockets, or binds both in a directory.
@@ -26,12 +28,15 @@ pub struct Sockets {
 /// Names the socket and says what to do.
 pub fn open(run: &Path) -> io::Result<Sockets> {
     let mut handed = ListenFd::from_env();
-    let sockets = if handed.len() > 0 {
+    let by_systemd = handed.len() > 0;
+    let sockets = if by_systemd {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        Sockets { root: take(&mut handed, &names, ROOT)?, everybody: take(&mut handed, &names, EVERYBODY)? }
+        let root = take(&mut handed, &names, ROOT)?;
+        Sockets { root, everybody: take(&mut handed, &names, EVERYBODY)?, by_systemd }
     } else {
         make_directory(run)?;
-        Sockets { root: bind(&run.join("pam.sock"), 0o600)?, everybody: bind(&run.join("self.sock"), 0o666)? }
+        let root = bind(&run.join("pam.sock"), 0o600)?;
+        Sockets { root, everybody: bind(&run.join("self.sock"), 0o666)?, by_systemd }
     };
     sockets.root.set_nonblocking(true)?;
     sockets.everybody.set_nonblocking(true)?;

@@ -53,8 +53,17 @@ pub enum FileFault {
     #[error("it has more than {0} entries")]
     TooMany(usize),
     /// It is somebody else's.
-    #[error("it belongs to user {0}; chown it to root, or to the user as whom this runs")]
+    #[error(
+        "it belongs to user {0}, and has to be root's or the user's as whom this runs: chown root FILE, chgrp it to \
+         that user's group, chmod 640 FILE"
+    )]
     Owner(u32),
+    /// It is somebody else's, and may be nobody's but root's.
+    #[error(
+        "it belongs to user {0}, and has to be root's: chown root FILE, chgrp it to the group of the user as whom \
+         this runs, chmod 640 FILE"
+    )]
+    NotRoots(u32),
     /// Others may write it.
     #[error("its mode {0:04o} lets group or others write; chmod go-w FILE")]
     Mode(u32),
@@ -109,13 +118,11 @@ pub fn open(path: &Path, owner: Owner, links: Links, options: &mut OpenOptions) 
 }
 
 fn trust(data: &Metadata, owner: Owner) -> Result<(), FileFault> {
-    if data.uid() != 0 && data.uid() != owner.0 {
-        return Err(FileFault::Owner(data.uid()));
+    let uid = data.uid();
+    if uid != 0 && uid != owner.0 {
+        return Err(if owner.0 == 0 { FileFault::NotRoots } else { FileFault::Owner }(uid));
     }
-    if data.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(FileFault::Mode(data.mode() & 0o7777));
-    }
-    Ok(())
+    refuse_writable(data)
 }
 
 /// Names of what is in a folder that belongs to root or to `owner` and that nobody else can write. Names
@@ -145,12 +152,33 @@ pub fn list_trusted(folder: &Path, owner: Owner, max: usize) -> Result<Vec<Strin
     Ok(names)
 }
 
+fn refuse_writable(data: &Metadata) -> Result<(), FileFault> {
+    match data.mode() {
+        mode if mode & WRITABLE_BY_OTHERS != 0 => Err(FileFault::Mode(mode & 0o7777)),
+        _ => Ok(()),
+    }
+}
+
 /// Reads such a file of at most so many bytes.
 ///
 /// # Errors
 /// [`FileFault`] says what is wrong with the file.
 pub fn read_bytes(path: &Path, owner: Owner, links: Links, max: usize) -> Result<Vec<u8>, FileFault> {
-    let file = open(path, owner, links, OpenOptions::new().read(true))?;
+    read_opened(open(path, owner, links, OpenOptions::new().read(true))?, max)
+}
+
+/// Reads a file whosever it is, for whose owner it says nothing that would not be theirs to say: a certificate
+/// and its key, which some other program's user may have fetched. Nobody else may write it.
+///
+/// # Errors
+/// [`FileFault`] says what is wrong with the file.
+pub fn read_whosever(path: &Path, links: Links, max: usize) -> Result<Vec<u8>, FileFault> {
+    let file = open_regular(path, links, OpenOptions::new().read(true))?;
+    refuse_writable(&file.metadata()?)?;
+    read_opened(file, max)
+}
+
+fn read_opened(file: File, max: usize) -> Result<Vec<u8>, FileFault> {
     // At once: a vector that grows leaves copies of secrets behind.
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(max).min(max);
     let mut bytes = Vec::with_capacity(length + 1);
@@ -281,8 +309,12 @@ mod tests {
         let path = folder.path().join("file");
         replace(&path, b"content").unwrap();
         chown(&path, Some(12345), None).unwrap();
-        assert!(matches!(read_trusted(&path, Owner(0), 10), Err(FileFault::Owner(12345))));
+        assert!(matches!(read_trusted(&path, Owner(0), 10), Err(FileFault::NotRoots(12345))));
         assert!(read_trusted(&path, Owner(12345), 10).is_ok());
+        assert_eq!(read_whosever(&path, Links::Refused, 10).unwrap(), b"content");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o660)).unwrap();
+        assert!(matches!(read_whosever(&path, Links::Refused, 10), Err(FileFault::Mode(0o660))));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         // Root's file is good for everybody.
         chown(&path, Some(0), None).unwrap();
         assert!(read_trusted(&path, Owner(12345), 10).is_ok());

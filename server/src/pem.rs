@@ -1,6 +1,6 @@
 //! Certificates and keys as PEM, in files of the administrator's.
 
-use countersign_files::{Links, Owner, read_bytes};
+use countersign_files::{Links, Owner, read_bytes, read_whosever};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 /// Longest such file in bytes: more than all the roots that a system trusts.
 const MAX_FILE: usize = 1024 * 1024;
 
-/// Reads a file. A link is followed, because programs that renew certificates put one in front; the
-/// file behind it has to be root's or our own.
+/// Reads a file of the server's own certificate. A link is followed, because programs that renew certificates
+/// put one in front; and the file may be that program's user's.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let bytes = read_bytes(path, Owner::own(), Links::Followed, MAX_FILE);
+    let bytes = read_whosever(path, Links::Followed, MAX_FILE);
     bytes.map(Zeroizing::new).map_err(|fault| fault.to_string())
 }
 
@@ -24,7 +24,10 @@ pub(crate) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, St
 
 /// The certificates of a file, each of which can be a root.
 pub(crate) fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = read_chain(path)?;
+    // Whom they make us believe is for the administrator to say.
+    let bytes =
+        read_bytes(path, Owner::own(), Links::Followed, MAX_FILE).map_err(|fault| fault.to_string())?;
+    let chain = chain(&bytes)?;
     for (n, certificate) in chain.iter().enumerate() {
         RootCertStore::empty()
             .add(certificate.clone())

@@ -60,7 +60,7 @@ def measure(stage):
     for name, fault, limit in FAULTS:
         just_then, known, cold = zip(*(_ours(stack, front, getattr(front, fault)) for _ in range(ROUNDS)))
         rows += _rows(name, just_then, known, cold, limit, theirs.get(fault, "not measured"))
-    rows += _dead_dns(stack, front)
+    rows += _dead_dns(stack, front, bool(theirs))
     return rows
 
 
@@ -96,7 +96,7 @@ def _mended(stack, front):
     wait_until(lambda: stack.daemon.status()["connected"], 10, "the daemon is connected")
 
 
-def _dead_dns(stack, front):
+def _dead_dns(stack, front, with_duo):
     """The name is good while the daemon connects; then the connection breaks, and nobody answers for the name."""
     resolver, hosts = SilentResolver(), Path("/etc/hosts")
     before = hosts.read_text()
@@ -109,10 +109,12 @@ def _dead_dns(stack, front):
     for _ in range(ROUNDS):
         hosts.write_text(before)
         rounds.append(_ours(stack, front, strike))
+    # Nobody answers for its server's name either.
+    theirs = _theirs() if with_duo else "not measured"
     hosts.write_text(before)
     resolver.stop()
     just_then, known, cold = zip(*rounds)
-    return _rows("no answer from DNS", just_then, known, cold, 3_000, "not measured")
+    return _rows("no answer from DNS", just_then, known, cold, 3_000, theirs)
 
 
 def _duo(stage, good, bad):
@@ -126,11 +128,15 @@ def _duo(stage, good, bad):
     for _, fault, _ in FAULTS:
         front.mend()
         getattr(front, fault)()
-        login = log_in("duo")
-        if login is None:
-            theirs[fault] = f"> {PATIENCE} s"
-        else:
-            theirs[fault] = f"{number(login[1])} ms, {'LETS IN' if login[0] == 0 else 'refused'}"
+        theirs[fault] = _theirs()
         time.sleep(0.1)
     front.stop()
     return theirs
+
+
+def _theirs():
+    """How a login with pam_duo ends."""
+    login = log_in("duo")
+    if login is None:
+        return f"> {PATIENCE} s"
+    return f"{number(login[1])} ms, {'LETS IN' if login[0] == 0 else 'refused'}"

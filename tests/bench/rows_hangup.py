@@ -8,7 +8,9 @@ import time
 from lab.browser import Browser
 from lab.process import wait_until
 
+from . import duo
 from .logins import Held
+from .rows_faults import PATIENCE
 from .table import Row, limited
 
 ROUNDS = 10
@@ -22,7 +24,8 @@ def measure(stage):
     watch.wait_for("connected")
     rows = []
     times = [_killed(watch, _process(), count) for count in range(1, ROUNDS + 1)]
-    rows += _rows("the login's process is killed → withdrawn", times)
+    server = None if duo.missing() else _duo(stage)
+    rows += _rows("the login's process is killed → withdrawn", times, _their_process(server))
     client = stack.client(stack.sshd())
     times = [_killed(watch, _ssh(client), ROUNDS + count) for count in range(1, ROUNDS + 1)]
     rows += _rows("the ssh client is killed → withdrawn", times)
@@ -34,9 +37,9 @@ def measure(stage):
     return rows
 
 
-def _rows(what, times):
+def _rows(what, times, theirs=""):
     return [
-        limited(f"{what}, slowest of {len(times)}", max(times), "ms", LIMIT),
+        limited(f"{what}, slowest of {len(times)}", max(times), "ms", LIMIT, duo=theirs),
         Row("… median", f"{statistics.median(times):.1f} ms"),
     ]
 
@@ -63,6 +66,28 @@ def _killed(watch, login, count):
     clean()
     assert closed["id"] == request["id"], "another request ended"
     return (closed["at"] - began) / 1e6
+
+
+def _duo(stage):
+    """A server at which every push of pam_duo stays unanswered."""
+    certificate, key, ca = stage.tls()
+    server = duo.DuoServer(certificate, key)
+    server.holding.set()
+    stage.duo("duo", server, ca)
+    return server
+
+
+def _their_process(server):
+    """What pam_duo's server hears once the login's process is killed."""
+    if not server:
+        return "not measured"
+    held = Held("duo", 1)
+    wait_until(lambda: server.held == 1, 10, "pam_duo waits for its push")
+    os.kill(held.pids[0], signal.SIGKILL)
+    said = server.requests
+    time.sleep(PATIENCE)
+    held.stop()
+    return f"stays > {PATIENCE} s" if server.requests == said else "withdrawn"
 
 
 def _drawn(stack):

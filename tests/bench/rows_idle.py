@@ -5,15 +5,15 @@ import time
 from .stats import cpu_seconds, rss_mib, switches
 from .table import Row, limited, number
 
-# How long it is watched.
-IDLE = 120
+# How long it is left alone, and then watched.
+SETTLED, IDLE = 10, 120
 RSS, WAKE_UPS = 12, 1.0
 
 
 def measure(stage):
     stack = stage.stack()
     pid = stack.daemon.process.pid
-    time.sleep(10)
+    time.sleep(SETTLED)
     before, cpu = switches(pid), cpu_seconds(pid)
     time.sleep(IDLE)
     woken = (switches(pid) - before) * 30 / IDLE

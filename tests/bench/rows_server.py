@@ -6,7 +6,7 @@ from lab.server import Server
 
 from .stats import cpu_seconds, rss_mib
 from .stage import first
-from .table import Row, limited, number, show
+from .table import Row, limited, number, show, slope
 
 SECONDS = 8
 # Hosts, each with one device; so many of them have a login under way.
@@ -44,14 +44,24 @@ def generator(stage, *words):
 
 
 def measure(stage):
-    rows = []
+    rows, trips, late, work = [], [], [], []
     for hosts in HOSTS:
-        rows += _loaded(stage, hosts)
+        found, (a_second, p99, cost) = _loaded(stage, hosts)
+        rows += found
+        trips.append((hosts, a_second))
+        late.append((hosts, p99))
+        work.append((hosts, cost * 1000))
         stage.clear()
-    return rows
+    return [
+        *rows,
+        slope("round trips a second with hosts", trips, "a second for each 100 more", 100),
+        slope("99 of 100 answers with hosts", late, "ms for each 100 more", 100),
+        slope("CPU a login with hosts", work, "µs for each 100 more", 100),
+    ]
 
 
 def _loaded(stage, hosts):
+    """Its rows, and what of them has a slope."""
     running = server(stage)
     tokens = running.directory / "tokens"
     tokens.write_text("".join(f"{running.token()}\n" for _ in range(hosts)))
@@ -64,7 +74,7 @@ def _loaded(stage, hosts):
     generating = (cpu_seconds(peer.pid) - theirs) / end["trips"] * 1000
     a_second = end["trips"] / end["seconds"]
     what = f"server, {hosts} hosts, {AT_ONCE} logins at a time"
-    return [
+    rows = [
         Row(f"{what}: round trips a second", show(a_second, ""), budget=f"≥ {number(LEAST)}", met=a_second >= LEAST),
         Row("… until the answer, median", show(end["p50"], "ms")),
         limited("… until the answer, 99 of 100", end["p99"], "ms", P99),
@@ -72,5 +82,6 @@ def _loaded(stage, hosts):
         Row("… the clients' CPU a login", show(generating, "ms")),
         Row("… RSS", show(rss_mib(pid), "MiB")),
     ]
+    return rows, (a_second, end["p99"], cost)
 
 

@@ -5,7 +5,7 @@ import time
 
 from .stats import cpu_seconds, rss_mib
 from .rows_server import generator, server
-from .table import Row, limited, number, show
+from .table import Row, limited, number, show, slope
 
 STREAMS = (5_000, 10_000, 20_000)
 LIMIT = 1024
@@ -24,14 +24,16 @@ def measure(stage):
     pid = running.process.pid
     idle = rss_mib(pid)
     peer = generator(stage, "streams", running.origin, running.token(), *counts)
-    rows = [Row("server, RSS idle", show(idle, "MiB"))]
+    rows, memory = [Row("server, RSS idle", show(idle, "MiB"))], []
     for number_of, count in enumerate(counts, 1):
         peer.wait_for("open", number_of, seconds=300)
         time.sleep(SETTLED)
         rss = rss_mib(pid)
+        memory.append((count, rss * 1024))
         what = f"server, RSS with {count:,} event streams"
         row = limited(what, rss, "MiB", LIMIT) if count == counts[-1] else Row(what, show(rss, "MiB"))
         rows += [row, Row("… each", f"{number((rss - idle) * 1024 / count)} KiB")]
+    rows.append(slope("RSS with event streams", memory, "KiB a stream"))
     cpu = cpu_seconds(pid)
     time.sleep(IDLE)
     busy = (cpu_seconds(pid) - cpu) / IDLE * 100

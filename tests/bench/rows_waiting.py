@@ -7,7 +7,7 @@ import time
 from lab.daemon import RUN
 
 from .stats import cpu_seconds, rss_mib
-from .table import Row, limited, number, show
+from .table import Row, limited, number, show, slope
 
 WAITING = (1_000, 5_000, 10_000)
 LIMIT = 200
@@ -36,7 +36,7 @@ def _limits(stage):
 
 
 def _many(stack, watch, pid, idle):
-    rows, sockets = [], []
+    rows, sockets, memory, work = [], [], [], []
     for count in WAITING:
         cpu, began = cpu_seconds(pid), time.monotonic()
         more = count - len(sockets)
@@ -47,10 +47,14 @@ def _many(stack, watch, pid, idle):
         time.sleep(2)
         cost = (cpu_seconds(pid) - cpu) / more * 1e6
         rss = rss_mib(pid)
+        memory.append((count, rss * 1024))
+        work.append((count, cost))
         each = (rss - idle) * 1024 / count
         what = f"daemon, RSS with {count:,} logins waiting"
         row = limited(what, rss, "MiB", LIMIT) if count == WAITING[-1] else Row(what, show(rss, "MiB"))
         rows += [row, Row("… each", f"{number(each)} KiB, {number(cost)} µs CPU, {number(took / more * 1e6)} µs until on the phone")]
+    rows.append(slope("RSS with logins waiting", memory, "KiB a login"))
+    rows.append(slope("CPU a login with logins waiting", work, "µs for each 1,000 more", 1_000))
     rows += _withdrawn(sockets, watch, pid)
     return rows
 

@@ -31,6 +31,15 @@ def number(value):
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def slope(what, points, unit, per=1):
+    """A row of how a value grows: the least-squares line through (size, value) at each size."""
+    sizes, values = zip(*points)
+    middle, level = sum(sizes) / len(points), sum(values) / len(points)
+    spread = sum((size - middle) ** 2 for size in sizes)
+    grows = sum((size - middle) * (value - level) for size, value in points) / spread if spread else 0.0
+    return Row(f"… slope of {what}, {min(sizes):,} to {max(sizes):,}", show(grows * per, unit))
+
+
 HEADER = ("what", "pam_permit", "pam_duo", "countersign", "budget", "met")
 
 

@@ -7,6 +7,9 @@ use countersign_protocol::notice;
 use countersign_protocol::signed::SignedMessage;
 use countersign_protocol::sshsig;
 
+#[path = "letter_attack_tests.rs"]
+mod attacks;
+
 /// A host, a device that trusts it, and what they need.
 struct Pair {
     _dir: Dir,

@@ -35,8 +35,8 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
             let wanted = audit::Wanted { seq: *seq, last: *last, user: user.as_deref() };
             audit::show(file, &wanted, extract.as_deref(), approvers, out)
         }
-        Command::Audit(Audit::Verify { file, host_key, approvers }) => {
-            audit::verify(file, host_key.as_deref(), approvers, out)
+        Command::Audit(Audit::Verify { file, host_key, approvers, has }) => {
+            audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
         Command::Policy(command) => policy::run(command, out),
     }

@@ -123,7 +123,7 @@ impl Logins {
         if request.knows(&decision) {
             return;
         }
-        if !app.devices.note_use(&decision.device, decision.decision.counter) {
+        if !app.devices.note_use(&decision.signed.key, decision.decision.counter) {
             app.log.warning(&format!(
                 "the counter of device {} went back: its key may have been copied",
                 decision.fingerprint

@@ -139,6 +139,8 @@ impl OpenRequest {
         }
         match next(self.state.get(), event) {
             Some(state) => {
+                #[cfg(test)]
+                super::model::takes(self.state.get(), event);
                 match event {
                     Event::Lost => self.unreachable.set(true),
                     Event::Acknowledged => self.unreachable.set(false),

@@ -9,6 +9,7 @@ use super::prompts;
 use super::request::OpenRequest;
 use super::story::Told;
 use crate::app::App;
+use crate::budget::Past;
 use crate::person::Person;
 use countersign_policy::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
 
@@ -67,10 +68,21 @@ impl Account {
 pub(super) async fn skips(app: &App, rule: &Rule) -> bool {
     match rule.unenrolled {
         Unenrolled::Deny => false,
-        Unenrolled::SkipUntil(date) => !app.budget.is_past(date).await.unwrap_or_else(|error| {
-            app.log.error(&error.to_string());
-            true
-        }),
+        Unenrolled::SkipUntil(date) => match app.budget.is_past(date).await {
+            Ok(Past::No) => true,
+            Ok(Past::Yes) => false,
+            Ok(Past::Clock) => {
+                app.log.notice(
+                    "skip_until counts as passed, since the clock once stood beyond it; if that was wrong, stop \
+                     countersignd, remove budget.json from its folder and start it again",
+                );
+                false
+            }
+            Err(error) => {
+                app.log.error(&error.to_string());
+                false
+            }
+        },
     }
 }
 

@@ -93,10 +93,10 @@ pub fn next(state: State, event: Event) -> Option<State> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const STATES: [State; 12] = [
+    pub(in crate::login) const STATES: [State; 12] = [
         State::New,
         State::Posted,
         State::Unreachable,
@@ -110,7 +110,7 @@ mod tests {
         State::Withdrawn,
         State::Replaced,
     ];
-    const EVENTS: [Event; 11] = [
+    pub(in crate::login) const EVENTS: [Event; 11] = [
         Event::Acknowledged,
         Event::Lost,
         Event::Approve,
@@ -159,6 +159,14 @@ mod tests {
         for state in STATES.into_iter().filter(|s| !s.is_end()) {
             assert_eq!(next(state, Event::Deadline), Some(State::Expired));
             assert_eq!(next(state, Event::HangUp), Some(State::Withdrawn));
+        }
+    }
+
+    #[test]
+    fn every_open_request_can_be_replaced() {
+        // One that cannot is taken for one that has ended.
+        for state in STATES.into_iter().filter(|s| !s.is_end()) {
+            assert_eq!(next(state, Event::Replace), Some(State::Replaced));
         }
     }
 

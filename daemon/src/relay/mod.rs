@@ -23,7 +23,7 @@ use countersign_protocol::api::Post;
 use countersign_protocol::message::Sealed;
 use countersign_relay_client::{RelayClient, RelayError};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock;
 use line::Line;
@@ -35,7 +35,7 @@ pub use trouble::Trouble;
 
 /// How long a post may take before the server counts as unreachable.
 const POST_TIME: Duration = Duration::from_secs(2);
-/// How long to wait for a turn to post. With [`POST_TIME`] a login hears in time that it is not posted.
+/// How long of [`POST_TIME`] may go by with waiting for a turn.
 const TURN_TIME: Duration = Duration::from_millis(900);
 /// Posts under way at a time. What waits for its turn waits small: a post under way holds its messages three times.
 const AT_ONCE: usize = 64;
@@ -295,12 +295,17 @@ impl Relay {
         let unposted = |why: &str| Unposted { why: Trouble::of(why), pause: None };
         let line = self.line().ok_or_else(|| unposted("no server is configured"))?;
         // Whoever only waits in line has learned nothing about the server.
+        let congested = || Unposted { why: Trouble::of("too much is being posted"), pause: Some(SLOW_DOWN) };
+        let began = Instant::now();
         let Ok(_turn) = timeout(TURN_TIME, self.turns.acquire()).await else {
-            return Err(Unposted { why: Trouble::of("too much is being posted"), pause: Some(SLOW_DOWN) });
+            let unposted = congested();
+            self.refusal.borrow_mut().clone_from(&unposted.why);
+            return Err(unposted);
         };
+        let waited = began.elapsed();
         let Some((post, what)) = self.message(id) else { return Ok(true) };
         let known = post.messages.len();
-        let error = match timeout(POST_TIME, line.post(&post)).await {
+        let error = match timeout(POST_TIME.saturating_sub(waited), line.post(&post)).await {
             Ok(Ok(posted)) => {
                 let is_open = matches!(what, What::Request { .. });
                 if !is_open || posted.unknown.len() < known {
@@ -320,6 +325,8 @@ impl Relay {
                 }
                 Unposted { why, pause }
             }
+            // It had less time than a server may take.
+            Err(_) if waited > POST_TIME / 4 => congested(),
             Err(_) => {
                 line.forget_connection();
                 let silent = unposted(&format!("no answer within {} s", POST_TIME.as_secs()));

@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use countersign_protocol::api::{Challenge, Hello, Post, Posted, Token, event};
 use countersign_protocol::message::Sealed;
 use futures_util::stream;
@@ -104,6 +105,8 @@ impl Hostile {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let wire = Wire::before(listener.local_addr().unwrap()).await;
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        // At once: nothing is to wait for an acknowledgement, which may take 40 ms.
+        let listener = listener.tap_io(|connection| connection.set_nodelay(true).unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { origin: format!("http://{}", wire.address), wire, shared, posts }
     }
@@ -171,7 +174,8 @@ impl Hostile {
     }
 }
 
-fn event(decision: &Sealed) -> String {
+/// A decision as it comes down a stream.
+pub(crate) fn event(decision: &Sealed) -> String {
     format!("event: {}\ndata: {}\n\n", event::DECISION, serde_json::to_string(decision).unwrap())
 }
 

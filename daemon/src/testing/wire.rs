@@ -89,11 +89,14 @@ struct Shared {
     harms: Mutex<VecDeque<Harm>>,
     /// Counts up when all connections are to end.
     cut: watch::Sender<u32>,
+    /// What the host was sent on each connection, where a test wants to know.
+    carried: Mutex<Option<Vec<Vec<u8>>>>,
 }
 
 impl Wire {
     pub(crate) async fn before(server: SocketAddr) -> Self {
-        let shared = Arc::new(Shared { harms: Mutex::default(), cut: watch::channel(0).0 });
+        let shared =
+            Arc::new(Shared { harms: Mutex::default(), cut: watch::channel(0).0, carried: Mutex::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let wire = Arc::clone(&shared);
@@ -111,6 +114,11 @@ impl Wire {
     pub(crate) fn harm(&self, harm: Harm) {
         self.shared.harms.lock().unwrap().push_back(harm);
         self.shared.cut.send_modify(|number| *number += 1);
+    }
+
+    /// What the host was sent since the last time, by connection.
+    pub(crate) fn carried(&self) -> Vec<Vec<u8>> {
+        self.shared.carried.lock().unwrap().replace(Vec::new()).unwrap_or_default()
     }
 
     pub(crate) fn heal(&self) {
@@ -131,7 +139,7 @@ async fn connection(wire: Arc<Shared>, near: TcpStream, far: TcpStream) {
     let (far_read, far_write) = far.into_split();
     tokio::select! {
         () = carry(near_read, far_write) => {}
-        () = spoil(far_read, near_write, harm) => {}
+        () = spoil(far_read, Kept::new(&wire, near_write), harm) => {}
         _ = cut.changed() => {}
     }
 }
@@ -145,7 +153,34 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
     }
 }
 
-async fn spoil(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, harm: Option<Harm>) {
+/// The end of a connection at which the host reads.
+struct Kept<'a> {
+    wire: &'a Shared,
+    /// Which connection it is since the last time that somebody asked.
+    number: Option<usize>,
+    to: OwnedWriteHalf,
+}
+
+impl<'a> Kept<'a> {
+    fn new(wire: &'a Shared, to: OwnedWriteHalf) -> Self {
+        let number = wire.carried.lock().unwrap().as_mut().map(|carried| {
+            carried.push(Vec::new());
+            carried.len() - 1
+        });
+        Self { wire, number, to }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if let (Some(carried), Some(number)) = (self.wire.carried.lock().unwrap().as_mut(), self.number)
+            && let Some(kept) = carried.get_mut(number)
+        {
+            kept.extend_from_slice(bytes);
+        }
+        self.to.write_all(bytes).await
+    }
+}
+
+async fn spoil(mut from: OwnedReadHalf, mut to: Kept<'_>, harm: Option<Harm>) {
     let (mut chunk, mut carried, mut harm) = ([0; CHUNK], 0_usize, harm);
     while let Ok(length @ 1..) = from.read(&mut chunk).await {
         let mut bytes = chunk[..length].to_vec();

@@ -55,6 +55,27 @@ fn parse(source: &str, path: &Path) -> Result<File, ConfigError> {
             c => c,
         };
         let told: String = error.to_string().trim_end().chars().map(inert).collect();
-        ConfigError(format!("{}: {told}", path.display()))
+        let belongs = place_of(&error).map(|place| format!("\nIt belongs {place}.")).unwrap_or_default();
+        ConfigError(format!("{}: {told}{belongs}", path.display()))
     })
+}
+
+/// Where a key belongs that was found in another table, as whatever is added to the end of a file is.
+fn place_of(error: &toml::de::Error) -> Option<&'static str> {
+    const UNKNOWN: &str = "unknown field `";
+    let key = error.message().strip_prefix(UNKNOWN)?.split('`').next()?;
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return None;
+    }
+    // Alone it is unknown where it does not belong; elsewhere there is at most something wrong with its value.
+    let line = format!("{key} = 0");
+    let is_known = |error: Option<toml::de::Error>| error.is_none_or(|e| !e.message().starts_with(UNKNOWN));
+    [
+        ("above the first [table]", toml::from_str::<File>(&line).err()),
+        ("under [limits]", toml::from_str::<Limits>(&line).err()),
+        ("under [push]", toml::from_str::<Push>(&line).err()),
+        ("under [tls]", toml::from_str::<TlsFiles>(&line).err()),
+    ]
+    .into_iter()
+    .find_map(|(place, error)| is_known(error).then_some(place))
 }

@@ -58,6 +58,20 @@ fn faults_name_the_place() {
 }
 
 #[test]
+fn a_misplaced_key_is_told_where_it_belongs() {
+    let told = |text: &str| load(text, Overrides::default()).unwrap_err();
+    let fault = told("[limits]\nhost_rate = 1\ndomain = ['a.example']\n");
+    assert!(fault.contains("line 3") && fault.ends_with("\nIt belongs above the first [table]."), "{fault}");
+    assert!(told("host_rate = 1\n").ends_with("It belongs under [limits]."));
+    assert!(told("[limits]\ncontact = 'mailto:a@b.example'\n").ends_with("It belongs under [push]."));
+    assert!(told("[push]\ncertificate = '/c'\n").ends_with("It belongs under [tls]."));
+    for nowhere in ["[limits]\ndomains = 1\n", "[limits]\n'a`b' = 1\n", "[limits]\n'' = 1\n", "limits = 1\n"]
+    {
+        assert!(!told(nowhere).contains("It belongs"), "{nowhere}");
+    }
+}
+
+#[test]
 fn whom_push_services_ask_is_a_url() {
     let push = |contact: &str| load(&format!("[push]\ncontact = '{contact}'"), Overrides::default());
     for good in ["mailto:admin@example.com", "https://example.com/contact"] {

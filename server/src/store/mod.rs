@@ -10,13 +10,16 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a statement waits for another program's lock.
 const BUSY: Duration = Duration::from_secs(5);
 /// What SQLite puts beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// How long work may wait for its turn. Less than [`BUSY`]: while another program has the lock, what waits
+/// behind one piece of work is refused with it, and not after it.
+const TURN: Duration = Duration::from_secs(3);
 /// Calls that wait for the database at most; more wait in their own request.
 const QUEUE: usize = 256;
 
@@ -191,13 +194,23 @@ impl Store {
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let (answer, wait) = oneshot::channel();
+        let asked = Instant::now();
         let job: Job = Box::new(move |conn| {
-            // Nobody waits any more when the caller has gone; the work is done all the same.
-            let _ = answer.send(work(conn));
+            // Whoever has gone was told nothing, and need not be waited for when the server stops.
+            if !answer.is_closed() {
+                let done = (asked.elapsed() <= TURN).then(|| work(conn));
+                let _ = answer.send(done);
+            }
         });
         let gone = || StoreError::new(&self.path, "its thread has ended; restart the server");
         self.jobs.send(job).await.map_err(|_| gone())?;
-        wait.await.map_err(|_| gone())?.map_err(|error| StoreError::sqlite(&self.path, &error))
+        match wait.await.map_err(|_| gone())? {
+            Some(done) => done.map_err(|error| StoreError::sqlite(&self.path, &error)),
+            None => Err(StoreError::new(
+                &self.path,
+                "it is too busy; does another program lock it, or is its disk slow?",
+            )),
+        }
     }
 
     /// Whether the database answers.

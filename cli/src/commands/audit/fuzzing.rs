@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Verifies a log; gives the digest of its last line.
 pub(crate) fn verified(file: &Path, approvers: &[PathBuf]) -> Outcome<String> {
-    verify::check(file, None, approvers).map(|checked| checked.head)
+    verify::check(file, None, approvers, None).map(|checked| checked.head)
 }
 
 /// What is shown of a log, as a list and record by record, and the lines that would check its decisions.

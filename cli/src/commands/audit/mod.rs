@@ -10,9 +10,10 @@ pub(super) use show::{Wanted, show};
 pub(super) use verify::verify;
 
 use crate::output::{Exit, Failure, Outcome};
+use countersign_files::{self as files, FileFault, Links};
 use countersign_protocol::audit::MAX_LINE;
 use countersign_protocol::signers::{AllowedSigners, MAX_FILE};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -57,30 +58,45 @@ fn bad(file: &Path, line: u64, why: &str) -> Failure {
 }
 
 fn open(path: &Path) -> Outcome<File> {
-    File::open(path).map_err(|e| {
-        let path = path.display();
-        match e.kind() {
-            ErrorKind::PermissionDenied => {
-                Failure::new(Exit::NotPermitted, format!("{path}: permission denied: run this as root"))
-            }
-            ErrorKind::NotFound => Failure::new(Exit::Refused, format!("{path}: there is no such file")),
-            _ => Failure::broken(path, e),
-        }
+    File::open(path).map_err(|e| match e.kind() {
+        ErrorKind::PermissionDenied => not_permitted(path),
+        ErrorKind::NotFound => missing(path),
+        _ => Failure::broken(path.display(), e),
     })
+}
+
+/// A text of so many bytes at most. Whoever runs this as root must not wait for what lies in a file's place, nor read it
+/// without end.
+fn read_text(path: &Path, max: usize) -> Outcome<String> {
+    let bytes = files::open_regular(path, Links::Followed, OpenOptions::new().read(true)).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > max { Err(FileFault::TooLong(max)) } else { Ok(bytes) }
+    });
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| FileFault::NotText));
+    text.map_err(|fault| match fault {
+        FileFault::Missing => missing(path),
+        FileFault::Unreadable(_) => not_permitted(path),
+        fault => Failure::broken(path.display(), fault),
+    })
+}
+
+fn missing(path: &Path) -> Failure {
+    Failure::new(Exit::Refused, format!("{}: there is no such file", path.display()))
+}
+
+fn not_permitted(path: &Path) -> Failure {
+    Failure::new(Exit::NotPermitted, format!("{}: permission denied: run this as root", path.display()))
 }
 
 /// Files of accepted keys with their paths. One of the default places may be empty.
 fn approvers(paths: &[PathBuf]) -> Outcome<Vec<(PathBuf, AllowedSigners)>> {
     let mut found = Vec::new();
     for path in paths {
-        let file = match open(path) {
+        let text = match read_text(path, MAX_FILE) {
             Err(f) if f.exit == Exit::Refused && crate::args::is_default_approvers(path) => continue,
-            file => file?,
+            text => text?,
         };
-        let mut text = String::new();
-        file.take(MAX_FILE as u64 + 1)
-            .read_to_string(&mut text)
-            .map_err(|e| Failure::broken(path.display(), e))?;
         let signers = AllowedSigners::parse(&text).map_err(|faults| {
             let first = faults.first().map(ToString::to_string).unwrap_or_default();
             Failure::broken(path.display(), first)

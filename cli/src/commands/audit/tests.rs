@@ -92,7 +92,7 @@ impl Log {
     }
 
     fn verify(&self) -> Result<(), String> {
-        let checked = verify(&self.file(), None, &[self.approvers()], QUIET);
+        let checked = verify(&self.file(), None, &[self.approvers()], None, QUIET);
         checked.map(drop).map_err(|f| {
             assert_eq!(f.exit, Exit::Broken);
             f.message
@@ -193,7 +193,7 @@ fn bytes_that_are_no_text_do_not_pass_for_the_sign_that_stands_for_them() {
     let at = log.text.find('\u{fffd}').unwrap();
     let changed = [&log.text.as_bytes()[..at], b"\xff", &log.text.as_bytes()[at + 3..]].concat();
     std::fs::write(&file, changed).unwrap();
-    let refused = verify(&file, None, &[log.approvers()], QUIET).unwrap_err();
+    let refused = verify(&file, None, &[log.approvers()], None, QUIET).unwrap_err();
     assert!(refused.exit == Exit::Broken && refused.message.contains("line 1: "), "{}", refused.message);
 }
 
@@ -272,7 +272,35 @@ fn the_host_key_can_be_given() {
     log.login(&device);
     let key = log.dir.path().join("host.pub");
     std::fs::write(&key, log.host.public_key().to_line() + " web1\n").unwrap();
-    verify(&log.file(), Some(&key), &[log.approvers()], QUIET).unwrap();
+    verify(&log.file(), Some(&key), &[log.approvers()], None, QUIET).unwrap();
     std::fs::write(&key, SigningKey::generate().public_key().to_line()).unwrap();
-    assert_eq!(verify(&log.file(), Some(&key), &[log.approvers()], QUIET).unwrap_err().exit, Exit::Broken);
+    assert_eq!(
+        verify(&log.file(), Some(&key), &[log.approvers()], None, QUIET).unwrap_err().exit,
+        Exit::Broken
+    );
+}
+
+/// Whoever runs it as root names the files, and others may own the folders.
+#[test]
+fn what_is_no_file_of_a_key_is_neither_waited_for_nor_read_without_end() {
+    let mut log = Log::new();
+    let device = SigningKey::from_openssh(&log.device.to_openssh("").unwrap(), None).unwrap();
+    log.login(&device);
+    let (file, good) = (log.file(), log.approvers());
+    let path = |name: &str| log.dir.path().join(name);
+    nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::create_dir(path("folder")).unwrap();
+    File::create(path("huge")).unwrap().set_len(1 << 40).unwrap();
+    std::fs::write(path("no text"), b"\xff\xfe").unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("link")).unwrap();
+    for name in ["pipe", "folder", "huge", "no text", "link", "/dev/zero"] {
+        let bad = path(name);
+        for (host_key, approvers) in [(Some(bad.as_path()), &good), (None, &bad)] {
+            let failure = verify(&file, host_key, std::slice::from_ref(approvers), None, QUIET).unwrap_err();
+            assert_eq!(failure.exit, Exit::Broken, "{name}: {}", failure.message);
+            assert!(failure.message.starts_with(&bad.display().to_string()), "{}", failure.message);
+        }
+    }
+    let missing = verify(&file, Some(&path("none")), &[good], None, QUIET).unwrap_err();
+    assert_eq!(missing.exit, Exit::Refused);
 }

@@ -1,6 +1,7 @@
 //! `countersign audit verify`: the chain of hashes, and every signature in it.
 
-use super::{Lines, approvers, bad};
+use super::{Lines, approvers, bad, read_text};
+use crate::args::Mark;
 use crate::output::{Failure, Outcome, Output};
 use countersign_protocol::audit::{Chain, ChainFault, Record};
 use countersign_protocol::keys::PublicKey;
@@ -12,13 +13,17 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Longest file of a public key.
+const MAX_KEY: usize = 16 * 1024;
+
 pub(in crate::commands) fn verify(
     file: &Path,
     host_key: Option<&Path>,
     approver_files: &[PathBuf],
+    has: Option<&Mark>,
     out: Output,
 ) -> Outcome<ExitCode> {
-    let Checked { records, decisions, host_key, head } = check(file, host_key, approver_files)?;
+    let Checked { records, decisions, host_key, head } = check(file, host_key, approver_files, has)?;
     let result = serde_json::json!({
         "valid": true, "records": records, "decisions": decisions, "host_key": host_key, "head": head,
     });
@@ -27,9 +32,13 @@ pub(in crate::commands) fn verify(
         if let Some(key) = host_key {
             text.push_str(&format!("The requests are signed by {key}: compare with countersign status.\n"));
         }
-        text.push_str(&format!(
-            "The last line's digest is {head}: a log cut at its end shows only if this is kept elsewhere.\n"
-        ));
+        text.push_str(&match has {
+            Some(mark) => format!("Record {} is the one that was looked for.\n", mark.seq),
+            None => format!(
+                "The last record is {records}:{head}: that a log was cut at its end shows only by --has, with such a \
+                 value from a log that is kept elsewhere.\n"
+            ),
+        });
         text
     })?;
     Ok(ExitCode::SUCCESS)
@@ -45,7 +54,12 @@ pub(super) struct Checked {
     pub(super) head: String,
 }
 
-pub(super) fn check(file: &Path, host_key: Option<&Path>, approver_files: &[PathBuf]) -> Outcome<Checked> {
+pub(super) fn check(
+    file: &Path,
+    host_key: Option<&Path>,
+    approver_files: &[PathBuf],
+    has: Option<&Mark>,
+) -> Outcome<Checked> {
     let signers = approvers(approver_files)?.into_iter().map(|(_, signers)| signers).collect();
     let host_key = host_key.map(read_key).transpose()?;
     let mut verifier =
@@ -61,6 +75,24 @@ pub(super) fn check(file: &Path, host_key: Option<&Path>, approver_files: &[Path
             bad(file, at, &fault.to_string())
         })?;
         verifier.check(&record).map_err(|why| bad(file, number, &format!("record {}: {why}", record.seq)))?;
+        if let Some(mark) = has
+            && mark.seq == record.seq
+            && mark.digest != chain.head()
+        {
+            let why = format!(
+                "record {} is another one than was written: its digest is {}",
+                mark.seq,
+                chain.head()
+            );
+            return Err(bad(file, number, &why));
+        }
+    }
+    if let Some(mark) = has
+        && mark.seq > chain.last()
+    {
+        let why =
+            format!("record {} was written and is gone: the last one here is {}", mark.seq, chain.last());
+        return Err(Failure::broken(file.display(), why));
     }
     Ok(Checked {
         records: number,
@@ -71,7 +103,7 @@ pub(super) fn check(file: &Path, host_key: Option<&Path>, approver_files: &[Path
 }
 
 fn read_key(path: &Path) -> Outcome<PublicKey> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::broken(path.display(), e))?;
+    let text = read_text(path, MAX_KEY)?;
     PublicKey::from_openssh(text.trim()).map_err(|e| Failure::broken(path.display(), e))
 }
 

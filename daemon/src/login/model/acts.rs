@@ -76,6 +76,7 @@ impl World {
             Move::Sleep(seconds) => clock::wound::sleep(Duration::from_secs(seconds.into())),
             Move::Revoke(holder) => self.revoke(holder),
             Move::Unpair(holder) => self.unpair(holder).await,
+            Move::NoRecord => self.lab.app.audit.refuses.0.set(true),
             Move::Restart(gently) => self.restart(gently).await,
         }
         self.settle().await;

@@ -33,11 +33,11 @@ const CASES: u32 = 1_000;
 /// Daemons that are attacked at once.
 const AT_ONCE: u32 = 80;
 /// How long the attacked login may wait for a decision: no request is for less.
-const WAIT: Duration = Duration::from_secs(1);
+pub(super) const WAIT: Duration = Duration::from_secs(1);
 /// How long a forgery has to be taken for what it is not.
 const TAKEN: Duration = Duration::from_millis(100);
 /// A post, and room for a machine that has other things to do.
-const DECIDED: Duration = Duration::from_secs(8);
+pub(super) const DECIDED: Duration = Duration::from_secs(8);
 /// How long the one beside it has, and its server to come back.
 const BESIDE: Duration = Duration::from_secs(60);
 /// Most bytes of one endless answer that may be taken from a server: four of them are read, the rest waits in
@@ -175,19 +175,19 @@ fn noise() -> impl Strategy<Value = Noise> {
 }
 
 /// A daemon, and the server that attacks it.
-struct Field {
-    lab: Lab,
-    server: Hostile,
+pub(super) struct Field {
+    pub(super) lab: Lab,
+    pub(super) server: Hostile,
     said: Said,
     /// Requests that came by: whose terminal, and as they came.
-    asked: Vec<(String, Asked, Sealed)>,
+    pub(super) asked: Vec<(String, Asked, Sealed)>,
     /// The approval that opened last.
     earlier: Option<(SignedMessage, Sealed)>,
     number: u32,
 }
 
 impl Field {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let holders = [Holder::Phone, Holder::Revoked];
         let (lab, said) = Lab::quiet(HOST.clone(), |paths| CAST.prepare(paths, &holders));
         let server = Hostile::start().await;
@@ -203,7 +203,7 @@ impl Field {
         field
     }
 
-    async fn is_up(&self) {
+    pub(super) async fn is_up(&self) {
         let up = async {
             while !self.lab.app.relay.is_up() {
                 sleep(Duration::from_millis(5)).await;
@@ -212,11 +212,11 @@ impl Field {
         assert!(timeout(BESIDE, up).await.is_ok(), "the daemon does not come back: {}", self.log());
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         self.said.borrow().join("\n  ")
     }
 
-    fn begin(&mut self, wait: Duration) -> (Peer, String) {
+    pub(super) fn begin(&mut self, wait: Duration) -> (Peer, String) {
         let mut config = config::read("server = \"http://127.0.0.1:1\"\n").unwrap();
         (config.default.confirm, config.default.wait) = (Confirm::Tap, wait);
         // Nobody is there to type one.
@@ -242,7 +242,7 @@ impl Field {
     }
 
     /// The request from that terminal, when it has come by.
-    fn look(&mut self, terminal: &str) -> Option<usize> {
+    pub(super) fn look(&mut self, terminal: &str) -> Option<usize> {
         let phone = &CAST.devices[number(Holder::Phone)];
         for post in self.server.posts() {
             // What is not for the phone first is beside it.

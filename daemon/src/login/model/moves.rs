@@ -70,6 +70,8 @@ pub(super) enum Move {
     Revoke(Holder),
     /// A device is no longer paired.
     Unpair(Holder),
+    /// The next record cannot be written.
+    NoRecord,
     /// The daemon starts again, killed or told to.
     Restart(bool),
 }
@@ -162,7 +164,13 @@ impl Policy {
 }
 
 pub(super) fn stories() -> impl Strategy<Value = Story> {
-    let scene = prop_oneof![3 => moves().prop_map(|one| vec![one]), 1 => logins(), 1 => sessions()];
+    let scene = prop_oneof![
+        12 => moves().prop_map(|one| vec![one]),
+        4 => logins(),
+        4 => sessions(),
+        1 => guesses(),
+        1 => quick_answers(),
+    ];
     (policies(), vec(scene, 1..MOST_SCENES))
         .prop_map(|(policy, scenes)| Story { policy, moves: scenes.concat() })
 }
@@ -188,6 +196,28 @@ fn sessions() -> impl Strategy<Value = Vec<Move>> {
     (logins(), vec(moves(), 0..2)).prop_map(|(mut login, between)| {
         login[0] = Move::Begin(Program::Sshd, false);
         [login, between, vec![Move::Begin(Program::SshdSession, true)]].concat()
+    })
+}
+
+/// Somebody who has no code tries one after the other, also while the server is away.
+fn guesses() -> impl Strategy<Value = Vec<Move>> {
+    let guess = || prop_oneof![2 => Just(Typed::Wrong), 2 => Just(Typed::Nonsense), 1 => typed()];
+    let guesses = vec(guess().prop_map(|guess| Move::Type(0, guess)), 3..6);
+    let mut before = vec![vec![]; 2];
+    before.push(vec![Move::Down]);
+    (select(before), programs(), vec(decisions(), 0..2), guesses).prop_map(
+        |(before, program, decisions, guesses)| {
+            [before, vec![Move::Begin(program, false)], decisions, guesses].concat()
+        },
+    )
+}
+
+/// The server hands a request on, and has the answer back before it says that it holds the request.
+fn quick_answers() -> impl Strategy<Value = Vec<Move>> {
+    let answers = select(vec![Answer::Approve, Answer::Deny, Answer::Report]);
+    (100..1_900_u16, programs(), answers).prop_map(|(late, program, answer)| {
+        let decide = Move::Decide { request: 0, by: By::Owner, answer, how: How::Rightly, now: true };
+        vec![Move::Next(Fate::Late(late)), Move::Begin(program, false), decide]
     })
 }
 
@@ -225,6 +255,7 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => (1..60_u16).prop_map(Move::Sleep),
         1 => holders().prop_map(Move::Revoke),
         1 => holders().prop_map(Move::Unpair),
+        1 => Just(Move::NoRecord),
         2 => any::<bool>().prop_map(Move::Restart),
     ]
 }

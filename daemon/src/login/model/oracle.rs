@@ -31,8 +31,8 @@ pub(super) struct Known {
     pub(super) deadline: (Duration, Duration),
     /// The first decision that counts, when it approves.
     pub(super) approval: Option<usize>,
-    /// A no that came in time.
-    pub(super) is_denied: bool,
+    /// When a no came in time.
+    pub(super) denied: Option<Duration>,
     /// A yes or no came when it may have been over.
     is_doubtful: bool,
     wrong: u32,
@@ -130,7 +130,7 @@ impl Oracle {
             to,
             deadline: (earliest + wait, now + wait),
             approval: None,
-            is_denied: false,
+            denied: None,
             is_doubtful: false,
             wrong: 0,
             early: None,
@@ -169,7 +169,10 @@ impl Oracle {
                 }
             }
             Answer::Approve => {}
-            Answer::Deny | Answer::Report => known.is_denied |= now < known.deadline.0,
+            Answer::Deny | Answer::Report if now < known.deadline.0 => {
+                known.denied.get_or_insert(now);
+            }
+            Answer::Deny | Answer::Report => {}
         }
         true
     }
@@ -186,7 +189,7 @@ impl Oracle {
         let Some(at) = self.requests.iter().rposition(|known| known.login == login) else { return false };
         let known = &self.requests[at];
         let is_code = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_open = now < known.deadline.0 && !known.is_denied && known.wrong < TRIES;
+        let is_open = now < known.deadline.0 && known.denied.is_none() && known.wrong < TRIES;
         if text.is_empty() || !is_open || known.asked.request.confirm == Confirm::Tap {
             return false;
         }
@@ -214,7 +217,7 @@ impl Oracle {
         known.asked.request.confirm == Confirm::Tap
             && known.run == self.run
             && now < known.deadline.0
-            && !known.is_denied
+            && known.denied.is_none()
             && !known.is_doubtful
             && said.is_some_and(|said| self.accepts(said.by, known.person))
             && self.logins[known.login].ended.is_none()
@@ -247,7 +250,7 @@ impl Oracle {
         }
         match record.factor.as_deref() {
             Some("device") => self.judge_decision(login, record, now),
-            Some("recovery") => self.judge_recovery(login),
+            Some("recovery") => self.judge_recovery(login, now),
             Some("token") if has_token => Ok(()),
             Some("token") => Err("it brought no token that was good".into()),
             other => Err(format!("no factor {other:?} lets anybody in")),
@@ -267,7 +270,8 @@ impl Oracle {
         if now >= known.deadline.1 {
             return Err("after the deadline".into());
         }
-        if known.is_denied {
+        // One that comes in the very moment of the verdict may come after it.
+        if known.denied.is_some_and(|denied| denied < now) {
             return Err("though it was denied".into());
         }
         if !self.accepts(said.by, known.person) {
@@ -292,13 +296,13 @@ impl Oracle {
         Ok(())
     }
 
-    fn judge_recovery(&mut self, login: usize) -> Result<(), String> {
+    fn judge_recovery(&mut self, login: usize, now: Duration) -> Result<(), String> {
         let may = self.rule.codes.contains(&Factor::Recovery)
             || (self.rule.offline.contains(&Factor::Recovery) && self.had_trouble);
         if !may {
             return Err("the rule allows no recovery code".into());
         }
-        if self.current(login).is_some_and(|known| known.is_denied) {
+        if self.current(login).is_some_and(|known| known.denied.is_some_and(|denied| denied < now)) {
             return Err("though a person said no".into());
         }
         let Login { person, ref typed, .. } = self.logins[login];

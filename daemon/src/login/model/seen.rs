@@ -1,11 +1,15 @@
 //! What the stories of a run came to, so that a run in which nothing happens is no success.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 
 use countersign_protocol::audit::Record;
 
+use crate::login::state::tests::{EVENTS, STATES};
+use crate::login::state::{Event, State, next};
+
 /// What a long run has to have seen.
-const ALL: [&str; 12] = [
+const ALL: [&str; 15] = [
     "granted device",
     "granted recovery",
     "granted token",
@@ -18,7 +22,32 @@ const ALL: [&str; 12] = [
     "end told",
     "decision delivered",
     "decision counted",
+    "unwritten granted",
+    "unwritten withdrawn",
+    "failure told",
 ];
+
+/// Lines of the state table that no story goes by: nobody is prompted, and so nothing typed, before the server has
+/// answered or time for that is over.
+pub(super) const UNREACHED: [(State, Event); 3] =
+    [(State::New, Event::Factor), (State::New, Event::TooManyTries), (State::New, Event::Replace)];
+
+thread_local! {
+    /// The lines of the state table by which requests went on this thread.
+    static TAKEN: RefCell<HashSet<(State, Event)>> = RefCell::default();
+}
+
+/// A request goes by this line of the table.
+pub(crate) fn takes(state: State, event: Event) {
+    TAKEN.with_borrow_mut(|taken| taken.insert((state, event)));
+}
+
+/// Lines of the table by which no request went.
+pub(super) fn untaken() -> Vec<(State, Event)> {
+    let all = STATES.into_iter().flat_map(|state| EVENTS.map(|event| (state, event)));
+    let lines = all.filter(|(state, event)| next(*state, *event).is_some());
+    TAKEN.with_borrow(|taken| lines.filter(|line| !taken.contains(line)).collect())
+}
 
 /// How often each thing was seen.
 #[derive(Debug, Default)]

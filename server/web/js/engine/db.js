@@ -84,13 +84,19 @@ function connect(factory) {
     request.onupgradeneeded = () => {
       for (const [name, parameters] of Object.entries(STORES)) request.result.createObjectStore(name, parameters);
     };
+    let isGivenUp = false;
     request.onsuccess = () => {
+      // The other tab is gone by now. Nobody waits for this connection, and it would block others in turn.
+      if (isGivenUp) return request.result.close();
       // Another tab with a later version of the app.
       request.result.onversionchange = () => request.result.close();
       resolve(request.result);
     };
     request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Fault('storage', 'blocked by another tab'));
+    request.onblocked = () => {
+      isGivenUp = true;
+      reject(new Fault('storage', 'blocked by another tab'));
+    };
   });
 }
 

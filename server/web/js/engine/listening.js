@@ -120,7 +120,8 @@ export class Listening {
 
   async #tick() {
     const { screen, sender, store } = this.#desk;
-    await store.tick();
+    // What cannot be kept keeps no answer from going out.
+    await store.tick().catch(console.error);
     if (this.#line.isOurs && screen.device) await sender.sweep(screen.device);
   }
 

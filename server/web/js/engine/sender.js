@@ -45,7 +45,8 @@ export class Sender {
 
   /** The connection is there: all that may have been missed. @param {Device} own */
   async catchUp(own) {
-    await this.store.sendAllAgain();
+    // Where that cannot be noted, what is due by its time goes all the same.
+    await succeeds(this.store.sendAllAgain());
     await this.sweep(own);
     if (!own.isCardPut) await succeeds(this.putCard(own));
     await succeeds(this.#endLinks());

@@ -103,7 +103,8 @@ export class Store extends Records {
       const record = await this.#kept(item, decision);
       return { item: record, sealed: decision.sealed };
     } catch (error) {
-      await this.#change(key, (record) => inbox.notSigned(record, counter));
+      // Where that cannot be kept either, the time of signing ends it.
+      await this.#change(key, (record) => inbox.notSigned(record, counter)).catch(console.error);
       throw error instanceof Fault ? error : new Fault('keys', String(error));
     }
   }
@@ -159,11 +160,16 @@ export class Store extends Records {
    */
   async takeDue() {
     const now = this.clock.wall();
-    return this.db.run(['items'], 'readwrite', async ({ items }) => {
-      const due = (await items.all()).filter((record) => inbox.isDue(record, now));
-      for (const record of due) await items.put(inbox.sentAgain(record, now));
-      return due.map(({ key, sealed }) => ({ key, sealed }));
+    /** @param {import('./db.js').Tables} tables @returns {Promise<ItemRecord[]>} */
+    const dueOf = async ({ items }) => (await items.all()).filter((record) => inbox.isDue(record, now));
+    const noted = this.db.run(['items'], 'readwrite', async (tables) => {
+      const due = await dueOf(tables);
+      for (const record of due) await tables.items.put(inbox.sentAgain(record, now));
+      return due;
     });
+    // Storage that takes nothing must not keep an answer from going out: then it goes more often.
+    const due = await noted.catch(() => this.db.run(['items'], 'readonly', dueOf));
+    return due.flatMap(({ key, sealed }) => (sealed ? [{ key, sealed }] : []));
   }
 
   /** Time passes: ends what has ended, and forgets what was kept long enough. */

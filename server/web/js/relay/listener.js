@@ -52,7 +52,9 @@ export async function listen(relay, hearer, signal, sleep = pause) {
     };
     const fault = await follow(relay, heard, signal).then(() => new Fault('network', 'the stream ended'), asFault);
     if (signal.aborted) break;
-    hearer.state(isOpen ? { state: 'connecting' } : { state: isRefusal(fault) ? 'refused' : 'offline', reason: fault.code });
+    // What came and could not be kept is for the person to see, however well the stream is.
+    const isPassing = isOpen && fault.code !== 'storage';
+    hearer.state(isPassing ? { state: 'connecting' } : { state: isRefusal(fault) ? 'refused' : 'offline', reason: fault.code });
     await sleep(waitAfter(fault, failures), signal);
     failures += 1;
   }

@@ -5,10 +5,11 @@ import '../setup.mjs';
 import test from 'node:test';
 import { attack } from './attack.mjs';
 import * as encodings from './encodings.mjs';
+import * as pictures from './pictures.mjs';
 import * as server from './server.mjs';
 import * as signed from './signed.mjs';
 
-const targets = [...encodings.targets, ...signed.targets, ...server.targets];
+const targets = [...encodings.targets, ...signed.targets, ...server.targets, ...pictures.targets];
 
 for (const target of targets) {
   test(target.name, async (t) => {

@@ -1,6 +1,7 @@
 //! A log of a dozen records, and everything that somebody may do to its bytes and lines.
 
 use super::*;
+use crate::args::Mark;
 use crate::commands::audit::verify::check;
 
 /// A log with and without signed messages, and who approves by it.
@@ -30,7 +31,7 @@ fn a_dozen() -> Log {
 fn judged(log: &Log, bytes: &[u8]) -> Result<String, String> {
     let path = log.dir.path().join("tampered.jsonl");
     std::fs::write(&path, bytes).unwrap();
-    check(&path, None, &[log.approvers()]).map(|checked| checked.head).map_err(|failure| {
+    check(&path, None, &[log.approvers()], None).map(|checked| checked.head).map_err(|failure| {
         assert_eq!(failure.exit, Exit::Broken);
         assert!(failure.message.contains("tampered.jsonl: line "), "{}", failure.message);
         failure.message
@@ -179,4 +180,37 @@ fn an_end_that_is_cut_inside_a_record_is_named() {
         assert_eq!(judged(&log, &text[..length]).is_ok(), is_whole, "{length}");
     }
     assert_eq!(judged(&log, &text[..text.len() - 1]), judged(&log, text));
+}
+
+/// Whoever keeps the daemon's lines of the system's log elsewhere has each record's number and digest.
+#[test]
+fn a_cut_is_found_by_a_line_of_the_system_log() {
+    let log = a_dozen();
+    let bounds = bounds(&log.text);
+    let path = log.dir.path().join("cut.jsonl");
+    let judge = |text: &str, mark: &Mark| {
+        std::fs::write(&path, text).unwrap();
+        check(&path, None, &[log.approvers()], Some(mark)).map(drop).map_err(|failure| {
+            assert_eq!(failure.exit, Exit::Broken);
+            failure.message
+        })
+    };
+    for cut in 1..bounds.len() {
+        let left = &log.text[..bounds[cut]];
+        let mark = Mark { seq: cut as u64, digest: follow(Chain::new(), left.as_bytes()).unwrap() };
+        // It is there at the end and further in.
+        assert_eq!(judge(left, &mark), Ok(()));
+        assert_eq!(judge(&log.text, &mark), Ok(()));
+        // Cut off, and cut off with others written in its place.
+        let before = &log.text[..bounds[cut - 1]];
+        let gone = judge(before, &mark).unwrap_err();
+        assert!(
+            gone.contains(&format!("record {cut} was written and is gone: the last one here is {}", cut - 1))
+        );
+        let mut chain = Chain::new();
+        before.lines().for_each(|line| drop(chain.follow(line).unwrap()));
+        let other = chain.append(Record { event: "stopped".into(), ..Record::default() }).unwrap();
+        let another = judge(&format!("{before}{other}\n"), &mark).unwrap_err();
+        assert!(another.contains(&format!("line {cut}: record {cut} is another one than was written")));
+    }
 }
