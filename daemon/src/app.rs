@@ -3,7 +3,6 @@
 use crate::approvers::Approvers;
 use crate::audit::Audit;
 use crate::budget::Budget;
-use crate::config::{Config, Loaded};
 use crate::devices::Devices;
 use crate::files::Owner;
 use crate::log::Log;
@@ -12,6 +11,8 @@ use crate::notices::Notices;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
+use crate::sources::Sources;
+use countersign_policy::{Config, Loaded};
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ pub struct App {
     pub budget: Rc<Budget>,
     /// Recovery codes.
     pub recovery: Recovery,
+    /// Where users were let in from.
+    pub sources: Sources,
     /// What administrators read.
     pub log: Log,
     /// The connection to the server.

@@ -16,7 +16,6 @@ pub mod audit;
 pub mod budget;
 pub mod caller;
 pub mod clock;
-pub mod config;
 pub mod connection;
 pub mod devices;
 pub mod files;
@@ -39,6 +38,7 @@ mod revoke;
 pub mod run;
 pub mod service_manager;
 pub mod sockets;
+pub mod sources;
 pub mod verify;
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Users of this host, as the name service knows them.
 
-use nix::unistd::{Uid, User};
+use countersign_policy::Membership;
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -64,7 +67,8 @@ pub async fn lookup(name: &str) -> Result<Option<Person>, LookupError> {
         return Ok(None);
     }
     let name = name.to_owned();
-    ask(PLACES.with(Arc::clone), move || User::from_name(&name)).await
+    let user = ask(PLACES.with(Arc::clone), move || User::from_name(&name)).await?;
+    Ok(user.map(known))
 }
 
 /// The user of that number, who calls and is not root.
@@ -72,7 +76,8 @@ pub async fn lookup(name: &str) -> Result<Option<Person>, LookupError> {
 /// # Errors
 /// As [`lookup`].
 pub async fn by_uid(uid: u32) -> Result<Option<Person>, LookupError> {
-    ask(PLACES_OF_USERS.with(Arc::clone), move || User::from_uid(Uid::from_raw(uid))).await
+    let user = ask(PLACES_OF_USERS.with(Arc::clone), move || User::from_uid(Uid::from_raw(uid))).await?;
+    Ok(user.map(known))
 }
 
 /// Whether there is a user of that number, of whom nothing is known yet: whoever may be anybody waits beside
@@ -85,10 +90,35 @@ pub async fn exists(uid: u32) -> Result<bool, LookupError> {
     Ok(ask(PLACES_OF_STRANGERS.with(Arc::clone), question).await?.is_some())
 }
 
-async fn ask(
+/// The groups of the user of that number, and what the named groups are. A group that does not exist has no
+/// members.
+///
+/// # Errors
+/// As [`lookup`].
+pub async fn membership(uid: u32, groups: Vec<String>, for_root: bool) -> Result<Membership, LookupError> {
+    if groups.is_empty() {
+        return Ok(Membership::default());
+    }
+    let places = if for_root { &PLACES } else { &PLACES_OF_USERS }.with(Arc::clone);
+    let question = move || {
+        let Some(user) = User::from_uid(Uid::from_raw(uid))? else { return Ok(Membership::default()) };
+        let name = CString::new(user.name).map_err(|_| nix::Error::EINVAL)?;
+        let of_user = getgrouplist(&name, user.gid)?.into_iter().map(Gid::as_raw).collect();
+        let mut named = HashMap::new();
+        for group in groups {
+            if let Some(known) = Group::from_name(&group)? {
+                named.insert(group, known.gid.as_raw());
+            }
+        }
+        Ok(Membership { of_user, named })
+    };
+    ask(places, question).await
+}
+
+async fn ask<T: Send + 'static>(
     places: Arc<Semaphore>,
-    question: impl FnOnce() -> nix::Result<Option<User>> + Send + 'static,
-) -> Result<Option<Person>, LookupError> {
+    question: impl FnOnce() -> nix::Result<T> + Send + 'static,
+) -> Result<T, LookupError> {
     let answer = async {
         let place = places.acquire_owned().await.map_err(|_| LookupError::Broken)?;
         let task = tokio::task::spawn_blocking(move || {
@@ -98,8 +128,11 @@ async fn ask(
         });
         task.await.map_err(|_| LookupError::Broken)?.map_err(LookupError::Failed)
     };
-    let user = tokio::time::timeout(LIMIT, answer).await.map_err(|_| LookupError::Timeout)??;
-    Ok(user.map(|user| Person { name: user.name, uid: user.uid.as_raw() }))
+    tokio::time::timeout(LIMIT, answer).await.map_err(|_| LookupError::Timeout)?
+}
+
+fn known(user: User) -> Person {
+    Person { name: user.name, uid: user.uid.as_raw() }
 }
 
 /// What this thread asks for root hangs, or what it asks for users, until this is dropped.
@@ -133,6 +166,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn groups_are_known_by_their_numbers() {
+        let groups = vec!["root".to_owned(), "no such group here".to_owned()];
+        let root = membership(0, groups.clone(), true).await.unwrap();
+        assert!(root.of_user.contains(&0));
+        assert_eq!(root.named, HashMap::from([("root".to_owned(), 0)]));
+        assert_eq!(membership(3_999_999_999, groups, true).await.unwrap(), Membership::default());
+    }
+
+    #[tokio::test]
     async fn names_that_no_user_can_have_are_unknown() {
         for name in ["", "root\0x", "no such user here", &"a".repeat(5000)] {
             assert_eq!(lookup(name).await.unwrap(), None, "{name:?}");
@@ -144,7 +186,7 @@ mod tests {
         let before = std::time::Instant::now();
         let answer = ask(PLACES.with(Arc::clone), || {
             std::thread::sleep(LIMIT + Duration::from_millis(300));
-            Ok(None)
+            Ok(())
         })
         .await;
         assert!(matches!(answer, Err(LookupError::Timeout)));
@@ -155,7 +197,7 @@ mod tests {
     async fn what_users_ask_does_not_keep_roots_questions_waiting() {
         let slow = || {
             std::thread::sleep(LIMIT + Duration::from_millis(100));
-            Ok(None)
+            Ok(())
         };
         let users = || ask(PLACES_OF_USERS.with(Arc::clone), slow);
         let (a, b, c, root) = tokio::join!(users(), users(), users(), lookup("root"));

@@ -5,7 +5,6 @@ use crate::approvers::{self, Approvers};
 use crate::args::{self, Args, Command, HELP};
 use crate::audit::Audit;
 use crate::budget::Budget;
-use crate::config::{self, Config, Loaded};
 use crate::devices::Devices;
 use crate::files::Owner;
 use crate::log::Log;
@@ -15,7 +14,9 @@ use crate::recovery::Recovery;
 use crate::relay::{self, Relay};
 use crate::removal::Refusals;
 use crate::sockets::{self, Sockets};
+use crate::sources::Sources;
 use crate::{host_key, listen, privileges, service_manager};
+use countersign_policy::{self as config, Config, Loaded};
 use countersign_protocol::keys::{Signer, SigningKey};
 use countersign_relay_client::{RelayClient, RelayError, Server};
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -191,6 +192,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         audit: Audit::open(&audit.join("audit.jsonl"), own, &log)?,
         recovery: Recovery::open(&paths.own("recovery.json"), own, Rc::clone(&budget))?,
         budget,
+        sources: Sources::open(&paths.own("sources.json"), own)?,
         config: RefCell::new(loaded),
         host: HostIdentity { key, name, public },
         relay: Relay::new(client),

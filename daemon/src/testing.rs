@@ -32,7 +32,6 @@ use crate::app::{App, HostIdentity, Paths};
 use crate::approvers::Approvers;
 use crate::audit::Audit;
 use crate::budget::Budget;
-use crate::config::Loaded;
 use crate::devices::Devices;
 use crate::files::Owner;
 use crate::log::Log;
@@ -44,6 +43,7 @@ use crate::person::Person;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
+use countersign_policy::Loaded;
 
 /// A daemon without sockets and without a server.
 pub(crate) struct Lab {
@@ -137,6 +137,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         approvers: Approvers::new((etc, owner), (state, owner), log.clone()),
         devices: Devices::open(&state.join("devices.json"), owner).unwrap(),
         audit: Audit::open(&state.join("audit.jsonl"), owner, &log).unwrap(),
+        sources: crate::sources::Sources::open(&state.join("sources.json"), owner).unwrap(),
         recovery: Recovery::open(&state.join("recovery.json"), owner, Rc::clone(&budget)).unwrap(),
         budget,
         config: RefCell::new(Loaded::default()),

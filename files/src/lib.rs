@@ -4,7 +4,7 @@
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,12 @@ pub enum FileFault {
     /// It is a directory, a pipe, a socket or a device.
     #[error("it is not a regular file")]
     NotAFile,
+    /// It is a file where a folder has to be.
+    #[error("it is not a folder")]
+    NotAFolder,
+    /// It has too many entries.
+    #[error("it has more than {0} entries")]
+    TooMany(usize),
     /// It is somebody else's.
     #[error(
         "it belongs to user {0}, and has to be root's or the user's as whom this runs: chown root FILE, chgrp it to \
@@ -107,16 +113,47 @@ pub fn open_regular(path: &Path, links: Links, options: &mut OpenOptions) -> Res
 /// [`FileFault`] says what is wrong with the file.
 pub fn open(path: &Path, owner: Owner, links: Links, options: &mut OpenOptions) -> Result<File, FileFault> {
     let file = open_regular(path, links, options)?;
-    let uid = file.metadata()?.uid();
-    if uid != 0 && uid != owner.0 {
-        return Err(if owner.0 == 0 { FileFault::NotRoots } else { FileFault::Owner }(uid));
-    }
-    refuse_writable(&file)?;
+    trust(&file.metadata()?, owner)?;
     Ok(file)
 }
 
-fn refuse_writable(file: &File) -> Result<(), FileFault> {
-    match file.metadata()?.mode() {
+fn trust(data: &Metadata, owner: Owner) -> Result<(), FileFault> {
+    let uid = data.uid();
+    if uid != 0 && uid != owner.0 {
+        return Err(if owner.0 == 0 { FileFault::NotRoots } else { FileFault::Owner }(uid));
+    }
+    refuse_writable(data)
+}
+
+/// Names of what is in a folder that belongs to root or to `owner` and that nobody else can write. Names
+/// that are no text are left out.
+///
+/// # Errors
+/// [`FileFault`] says what is wrong with the folder.
+pub fn list_trusted(folder: &Path, owner: Owner, max: usize) -> Result<Vec<String>, FileFault> {
+    let data = match std::fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FileFault::Missing),
+        data => data?,
+    };
+    if data.is_symlink() {
+        return Err(FileFault::Link);
+    }
+    if !data.is_dir() {
+        return Err(FileFault::NotAFolder);
+    }
+    trust(&data, owner)?;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        if names.len() == max {
+            return Err(FileFault::TooMany(max));
+        }
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+fn refuse_writable(data: &Metadata) -> Result<(), FileFault> {
+    match data.mode() {
         mode if mode & WRITABLE_BY_OTHERS != 0 => Err(FileFault::Mode(mode & 0o7777)),
         _ => Ok(()),
     }
@@ -137,7 +174,7 @@ pub fn read_bytes(path: &Path, owner: Owner, links: Links, max: usize) -> Result
 /// [`FileFault`] says what is wrong with the file.
 pub fn read_whosever(path: &Path, links: Links, max: usize) -> Result<Vec<u8>, FileFault> {
     let file = open_regular(path, links, OpenOptions::new().read(true))?;
-    refuse_writable(&file)?;
+    refuse_writable(&file.metadata()?)?;
     read_opened(file, max)
 }
 

@@ -36,6 +36,8 @@ pub mod notice;
 #[cfg(feature = "crypto")]
 pub mod pairing;
 #[cfg(feature = "crypto")]
+pub mod pattern;
+#[cfg(feature = "crypto")]
 pub mod phone_code;
 #[cfg(feature = "crypto")]
 pub mod random;

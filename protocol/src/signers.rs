@@ -6,7 +6,6 @@
 
 mod line;
 mod parse;
-mod pattern;
 mod revoked;
 
 pub use line::{BadPrincipal, Line};
@@ -138,7 +137,8 @@ impl AllowedSigners {
             return Err(Refusal::RevokedAuthority);
         }
         let mut first = None;
-        for entry in self.entries.iter().filter(|entry| pattern::in_list(principal, &entry.principals)) {
+        for entry in self.entries.iter().filter(|entry| crate::pattern::in_list(principal, &entry.principals))
+        {
             match entry.accepts(principal, namespace, signed, at) {
                 Ok(()) => return Ok(()),
                 Err(Refusal::NotListed) => {}
@@ -161,7 +161,7 @@ impl Entry {
             }
             _ => return Err(Refusal::NotListed),
         }
-        if self.namespaces.as_ref().is_some_and(|list| !pattern::in_list(namespace, list)) {
+        if self.namespaces.as_ref().is_some_and(|list| !crate::pattern::in_list(namespace, list)) {
             return Err(Refusal::Namespace);
         }
         if self.valid_after.is_some_and(|after| at < after) {

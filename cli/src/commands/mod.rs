@@ -6,6 +6,7 @@ mod codes;
 mod devices;
 mod join;
 mod pair;
+mod policy;
 mod revoke;
 mod status;
 mod test_login;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Audit(Audit::Verify { file, host_key, approvers, has }) => {
             audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
+        Command::Policy(command) => policy::run(command, out),
     }
 }
 

@@ -13,7 +13,7 @@ use super::rules::may_type;
 use super::state::State;
 use super::story::{Login, Told};
 use crate::clock;
-use crate::config::{Factor, Rule};
+use countersign_policy::{Factor, Rule};
 
 /// Most prompts in one login, whatever is typed.
 pub(super) const MOST_PROMPTS: u32 = 16;

@@ -1,6 +1,7 @@
 //! Logins: [`serve`] takes one from its first call to its verdict, [`Logins`] knows all that wait.
 
 mod action;
+mod choose;
 mod dialogue;
 mod ending;
 pub(crate) mod facts;
@@ -237,5 +238,10 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     tokio::task::yield_now().await;
     if is_written {
         settle(true);
+        if let (Some(request), true) = (request.as_deref(), outcome == Outcome::Granted)
+            && let Err(error) = app.sources.note(&request.user, &login.facts.source()).await
+        {
+            app.log.warning(&format!("a place is still new to {}: {error}", request.user));
+        }
     }
 }

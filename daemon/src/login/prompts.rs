@@ -1,7 +1,7 @@
 //! Every text that a person sees at the terminal: plain ASCII, one line, what happened and what to
 //! do next.
 
-use crate::config::Factor;
+use countersign_policy::Factor;
 
 /// The usual prompt.
 pub(super) const APPROVE: &str = "Approve on your phone, then type its code: ";

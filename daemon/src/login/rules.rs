@@ -10,8 +10,8 @@ use super::request::OpenRequest;
 use super::story::Told;
 use crate::app::App;
 use crate::budget::Past;
-use crate::config::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
 use crate::person::Person;
+use countersign_policy::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
 
 /// Whose phone is asked. For su to root the caller's, since nobody carries root's; whoever else names a
 /// caller (a remote shell, a mail server) may have that name from the other side.
@@ -89,8 +89,8 @@ pub(super) async fn skips(app: &App, rule: &Rule) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
     use crate::testing::facts;
+    use countersign_policy as config;
 
     #[test]
     fn a_caller_is_asked_only_where_the_host_itself_names_one() {

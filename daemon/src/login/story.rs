@@ -5,6 +5,7 @@ use std::rc::Rc;
 use countersign_protocol::login::{Stage, Step, Style};
 use countersign_protocol::message::Confirm;
 
+use super::choose;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::facts::Facts;
@@ -14,13 +15,13 @@ use super::request::OpenRequest;
 use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
 use super::state::{Event, State};
 use crate::app::App;
-use crate::config::{Factor, Rule, Then, WithoutPrompt};
 use crate::connection::Connection;
 use crate::devices::Device;
 use crate::log::Level;
 use crate::person;
 use crate::recovery::{self, Checked};
 use crate::verify;
+use countersign_policy::{Factor, Rule, Then, WithoutPrompt};
 
 /// How often an unreachable server is tried again by pressing Enter.
 const MOST_RETRIES: u32 = 3;
@@ -68,7 +69,9 @@ impl Login {
 
     async fn tell(&mut self) -> Told<Ending> {
         let config = self.app.config().map_err(Ending::misconfigured)?;
-        let rule = &config.default;
+        // Without need nobody is looked up: what lets everybody pass does so while the name service is away, too.
+        let known = if config.asks_who() { Some(self.account().await?) } else { None };
+        let rule = choose::rule(&self.app, &self.facts, &config, known.as_ref()).await?;
         self.rule = Some(rule.name.clone());
         match rule.then {
             Then::Skip => return Err(Ending::ignored("the rule skips it")),
@@ -80,7 +83,10 @@ impl Login {
             return Ok(Ending::granted_before(&grant));
         }
 
-        let account = self.account().await?;
+        let account = match known {
+            Some(account) => account,
+            None => self.account().await?,
+        };
         let person = rules::whom(rule, &self.facts, &account);
         let devices = self.devices(&account, &person);
         let had_any =

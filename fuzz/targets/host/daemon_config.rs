@@ -1,7 +1,7 @@
 //! The daemon's configuration: every fault has a place in the file and is one line.
 
 use countersign_fuzz::{Target, check};
-use countersignd::config;
+use countersign_policy as config;
 
 pub(crate) const TARGET: Target = Target { name: "daemon_config", run, seeds };
 
@@ -35,7 +35,7 @@ fn run(data: &[u8]) {
 
 fn seeds() -> Vec<Vec<u8>> {
     vec![
-        include_bytes!("../../../daemon/countersign.example.toml").to_vec(),
+        include_bytes!("../../../policy/countersign.example.toml").to_vec(),
         b"server = \"https://push.example.com\"\nserver_ca = \"/etc/ca.pem\"\napp = \"https://a.example.com\"\n\
           host_name = \"db-1\"\n[default]\nthen = \"observe\"\nconfirm = \"tap\"\nwithout_prompt = \"refuse\"\n\
           wait = \"2m\"\ncodes = [\"recovery\"]\noffline = []\nask = \"caller\"\n\

@@ -12,8 +12,8 @@ use super::oracle::Known;
 use super::peer::{At, MOMENT};
 use super::world::{World, is_granted};
 use crate::clock;
-use crate::config::Factor;
 use crate::testing::Heard;
+use countersign_policy::Factor;
 
 /// Longest wait for the next try to connect while nobody waits, and a little.
 const RECONNECTED: Duration = Duration::from_secs(65);

@@ -3,8 +3,8 @@
 use super::Stage;
 use super::moves::{By, How, Move, Policy, Story, Typed};
 use super::world::Program;
-use crate::config::{Confirm, WithoutPrompt};
 use crate::testing::simulated::Fate;
+use countersign_policy::{Confirm, WithoutPrompt};
 use countersign_protocol::message::{Answer, Envelope, MessageType};
 
 const USUAL: Policy = Policy {

@@ -21,12 +21,12 @@ use tokio::time::{sleep, timeout};
 use super::cast::{CAST, HOST, Holder, ROOT, number};
 use super::forgery::{Forgery, Loot, approval, forgeries, seal_to};
 use super::peer::{At, Peer};
-use crate::config::{self, Confirm, Loaded};
 use crate::login::state::State;
 use crate::relay;
 use crate::testing::hostile::{Call, Hostile, Lie, NONSENSE};
 use crate::testing::wire::{Harm, Junk};
 use crate::testing::{Asked, Heard, Lab, Said};
+use countersign_policy::{self as config, Confirm, Loaded};
 
 /// Attacks in a usual run.
 const CASES: u32 = 1_000;

@@ -9,8 +9,8 @@ use proptest::sample::select;
 
 use super::cast::{HOLDERS, Holder};
 use super::world::Program;
-use crate::config::{self, Config, Confirm, Factor, Then, WithoutPrompt};
 use crate::testing::simulated::Fate;
+use countersign_policy::{self as config, Config, Confirm, Factor, Then, WithoutPrompt};
 
 /// Most scenes of a story. Nearly everything that breaks breaks in a short one, and short ones are quick.
 const MOST_SCENES: usize = 16;

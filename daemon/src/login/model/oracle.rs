@@ -9,8 +9,8 @@ use countersign_protocol::digest;
 use countersign_protocol::message::{Answer, Confirm, Sealed};
 
 use super::cast::{ALICE, CODE_OF_ALICE, CODES, HOLDERS, Holder, ROOT};
-use crate::config::{Factor, Rule};
 use crate::testing::Asked;
+use countersign_policy::{Factor, Rule};
 
 /// How long sshd may take from one stage to the next.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);

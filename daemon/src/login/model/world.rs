@@ -17,10 +17,10 @@ use super::cast::{ALICE, CAST, HOLDERS, HOST, Holder, ROOT, number};
 use super::oracle::Oracle;
 use super::peer::{At, MOMENT, Peer};
 use super::seen::Seen;
-use crate::config::{Config, Loaded, Then};
 use crate::testing::simulated::{Arrived, Fate, Simulated};
 use crate::testing::{Heard, Lab, Said};
 use crate::{clock, files, relay};
+use countersign_policy::{Config, Loaded, Then};
 
 /// What a daemon that is told to stop gives its logins.
 const STOPPED: Duration = Duration::from_secs(1);

@@ -22,12 +22,12 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use crate::caller::Caller;
-use crate::config::{self, Loaded, Rule};
 use crate::connection::Connection;
 use crate::login::state::State;
 use crate::testing::push::Push;
 use crate::testing::{Asked, Heard, Lab, TestDevice};
 use crate::{clock, login, relay};
+use countersign_policy::{self as config, Loaded, Rule};
 
 /// The one user whom every machine has.
 const USER: &str = "root";

@@ -3,7 +3,7 @@
 use countersign_protocol::keys::Signer;
 
 use super::*;
-use crate::config::{Then, Unenrolled};
+use countersign_policy::{Then, Unenrolled};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -114,6 +114,69 @@ async fn an_enrolled_account_is_not_entered_unasked_by_a_caller_without_a_device
         assert_eq!(first(&lab, su("another")).await, Some(Outcome::Ignored));
         lab.pair(USER, &TestDevice::new()).await;
         assert_ne!(first(&lab, su("another")).await, Some(Outcome::Ignored));
+    })
+    .await;
+}
+
+/// A policy of rules, on a daemon that has no server.
+fn ruled(rules: &str) -> Lab {
+    let lab = Lab::new();
+    let config = config::read(&format!("server = \"http://127.0.0.1:1\"\n{rules}")).unwrap();
+    *lab.app.config.borrow_mut() = Loaded { good: Some(Rc::new(config)), faults: Vec::new() };
+    lab
+}
+
+#[tokio::test]
+async fn the_first_rule_that_a_login_meets_decides_and_is_written_down() {
+    play(async {
+        let lab = ruled(
+            "[default]\nthen = \"deny\"\n\
+             [[rule]]\nname = \"no su\"\nwhen = { service = \"su\" }\nthen = \"deny\"\n\
+             [[rule]]\nname = \"wheel\"\nwhen = { group = \"root\" }\nthen = \"skip\"\n\
+             [[rule]]\nname = \"never\"\nthen = \"deny\"\n",
+        );
+        for (begin, outcome, rule) in [
+            (su("alice"), Outcome::Denied, "no su"),
+            (sshd(), Outcome::Ignored, "wheel"),
+            (Begin { user: "no such user here".to_owned(), ..sshd() }, Outcome::Denied, "never"),
+        ] {
+            assert_eq!(first(&lab, begin).await, Some(outcome), "{rule}");
+            assert_eq!(lab.audit().last().unwrap().rule.as_deref(), Some(rule));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_looked_up_is_let_in_by_no_rule_about_who_it_is() {
+    play(async {
+        let by_name = "[default]\nthen = \"skip\"\n[[rule]]\nname = \"x\"\nwhen = { user = \"bob\" }\nthen = \"deny\"\n";
+        let _hangs = crate::person::hang(true);
+        assert_eq!(first(&ruled(by_name), sshd()).await, Some(Outcome::Fault));
+        let by_service = by_name.replace("user", "service");
+        assert_eq!(first(&ruled(&by_service), sshd()).await, Some(Outcome::Ignored));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_place_is_new_until_somebody_was_let_in_from_there() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let text = "[[rule]]\nname = \"known\"\nwhen = { new_source = false }\nthen = \"skip\"\n";
+        let mut config = (*scene.lab.app.config().unwrap()).clone();
+        config.rules = config::read(&format!("server = \"http://127.0.0.1:1\"\n{text}")).unwrap().rules;
+        scene.lab.app.config.borrow_mut().good = Some(Rc::new(config));
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let asked = scene.asked().await;
+        scene.answer(&asked, Answer::Approve).await;
+        peer.answer(CODE).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+        assert_eq!(scene.closed().await, ClosedOutcome::Approved);
+        assert_eq!(first(&scene.lab, sshd()).await, Some(Outcome::Ignored));
+        let elsewhere = Begin { remote_host: Some("198.51.100.9".to_owned()), ..sshd() };
+        assert_eq!(first(&scene.lab, elsewhere).await, None);
     })
     .await;
 }

@@ -1,8 +1,8 @@
 //! Logins where a tap is enough.
 
 use super::*;
-use crate::config::{Then, WithoutPrompt};
 use crate::login::prompts;
+use countersign_policy::{Then, WithoutPrompt};
 use countersign_protocol::message::{Closed, Confirm};
 
 #[tokio::test]

@@ -33,19 +33,19 @@ impl<'a, 'i> Table<'a, 'i> {
         Some(Value { key, value: value.get_ref(), span: value.span() })
     }
 
-    /// The keys that were asked for.
-    pub(super) fn known(&self) -> Vec<&'static str> {
-        self.known.clone()
+    /// Whether the key is there, known or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.keys().any(|name| name.get_ref() == key)
     }
 
-    /// A fault for every key that nobody asked for. `elsewhere` is where else there are keys, and which.
-    pub(super) fn finish(self, elsewhere: Option<(&str, &[&str])>, faults: &mut Vec<Fault>) {
+    /// A fault for every key that nobody asked for. `elsewhere` says where else there are keys, and
+    /// which.
+    pub(super) fn finish(self, elsewhere: &[(&str, &[&str])], faults: &mut Vec<Fault>) {
         for name in self.table.keys().filter(|name| !self.known.contains(&name.get_ref().as_ref())) {
-            let hint = match elsewhere {
-                Some((place, keys)) if keys.contains(&name.get_ref().as_ref()) => {
-                    format!("; it belongs {place}")
-                }
-                _ => hint(name.get_ref(), &self.known),
+            let at_home = elsewhere.iter().find(|(_, keys)| keys.contains(&name.get_ref().as_ref()));
+            let hint = match at_home {
+                Some((place, _)) => format!("; it belongs {place}"),
+                None => hint(name.get_ref(), &self.known),
             };
             faults.push(Fault::at(
                 name.span(),
@@ -66,6 +66,21 @@ impl<'a, 'i> Value<'a, 'i> {
         self.value.as_str().ok_or_else(|| {
             self.fault(format!("\"{}\" has to be a text in quotes, not {}", self.key, kind(self.value)))
         })
+    }
+
+    /// True or false.
+    pub(super) fn flag(&self) -> Result<bool, Fault> {
+        self.value.as_bool().ok_or_else(|| {
+            self.fault(format!("\"{}\" has to be true or false, not {}", self.key, kind(self.value)))
+        })
+    }
+
+    /// The items of a list, or the value itself where it is none.
+    pub(super) fn items(&self) -> impl Iterator<Item = Self> {
+        let (key, array) = (self.key, self.value.as_array());
+        let alone = array.is_none().then(|| Self { key, value: self.value, span: self.span.clone() });
+        let items = array.into_iter().flat_map(|array| array.iter());
+        items.map(move |item| Self { key, value: item.get_ref(), span: item.span() }).chain(alone)
     }
 
     /// One of some words.

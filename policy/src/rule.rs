@@ -1,50 +1,17 @@
-//! The administrator's policy: `countersign.toml`, read once into types.
-//!
-//! [`read`] turns text into a [`Config`] or into all its faults, each with its place; [`load`]
-//! does so for a file that has to be root's.
+//! What a rule does with the logins that meet its conditions.
 
-mod fault;
-mod load;
-mod read;
-mod table;
-
-pub use fault::Fault;
-pub use load::{Loaded, load};
-pub use read::read;
-
-pub use countersign_protocol::message::Confirm;
-use std::path::PathBuf;
 use std::time::Duration;
 
-/// Longest configuration in bytes.
-pub const MAX_CONFIG: usize = 256 * 1024;
-/// Longest wait where the service limits the time to log in.
-pub const MAX_WAIT_IN_GRACE: Duration = Duration::from_secs(120);
-/// Longest wait anywhere.
-pub const MAX_WAIT: Duration = Duration::from_secs(600);
-/// Shortest wait: less and nobody finds their phone.
-pub const MIN_WAIT: Duration = Duration::from_secs(5);
-
-/// A configuration without faults.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The push server's origin, for example `https://push.example.com`.
-    pub server: String,
-    /// Certificates (PEM) to trust for the server in place of the system's.
-    pub server_ca: Option<PathBuf>,
-    /// Where the web app is, when that is not the server.
-    pub app: Option<String>,
-    /// What phones call this host; without it the system's host name.
-    pub host_name: Option<String>,
-    /// What holds where no other rule matches.
-    pub default: Rule,
-}
+use super::when::When;
+use super::{Confirm, MAX_WAIT, MAX_WAIT_IN_GRACE};
 
 /// What happens to a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// For logs and the audit.
     pub name: String,
+    /// Which logins it is for; the default is for all that no other rule is for.
+    pub when: When,
     /// What to do.
     pub then: Then,
     /// What the person does beside approving.

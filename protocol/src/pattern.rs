@@ -4,7 +4,8 @@
 const MAX_PATTERN: usize = 1022;
 
 /// Whether a comma-separated list of patterns matches.
-pub(super) fn in_list(text: &str, list: &str) -> bool {
+#[must_use]
+pub fn in_list(text: &str, list: &str) -> bool {
     let mut matched = false;
     for item in list.split(',') {
         let (negated, pattern) = match item.strip_prefix('!') {
@@ -22,7 +23,8 @@ pub(super) fn in_list(text: &str, list: &str) -> bool {
 
 /// Whether one pattern matches all of the text. Goes back to the last star only, so that no pattern
 /// takes more than length times length steps.
-fn matches(text: &[u8], pattern: &[u8]) -> bool {
+#[must_use]
+pub fn matches(text: &[u8], pattern: &[u8]) -> bool {
     let (mut t, mut p) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while let Some(byte) = text.get(t) {

@@ -1,0 +1,173 @@
+//! `countersign policy explain`: which rule decides about a login, why none before it, and what happens.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::process::ExitCode;
+
+use countersign_files::Owner;
+use countersign_policy::{Config, Membership, Rule, Situation, load, meaning};
+use countersign_protocol::login::Stage;
+use countersign_protocol::message::{Remote, RemoteSource, SshKey};
+use countersign_protocol::text::escape;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use nix::unistd::{Gid, Group, User, getgrouplist, gethostname};
+use serde::Serialize;
+
+use crate::args::Explain;
+use crate::output::{Exit, Failure, Outcome, Output};
+
+#[derive(Serialize)]
+struct Explained<'a> {
+    rule: &'a str,
+    passed_over: Vec<PassedOver<'a>>,
+    online: Vec<String>,
+    offline: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PassedOver<'a> {
+    rule: &'a str,
+    condition: &'static str,
+    found: String,
+}
+
+pub(super) fn run(login: &Explain, out: Output) -> Outcome<ExitCode> {
+    let config = load(&login.config, Owner::own()).map_err(|faults| {
+        Failure::new(Exit::Broken, format!("this policy is not taken:\n{}", faults.drawings.join("\n")))
+    })?;
+    let host = host(login, &config)?;
+    let groups = membership(&login.user, config.groups())?;
+    let remote = login.from.as_ref().map(|address| Remote {
+        address: address.clone(),
+        port: None,
+        source: RemoteSource::Kernel,
+    });
+    let key = (login.key.is_some() || login.key_type.is_some()).then(|| SshKey {
+        fingerprint: login.key.clone().unwrap_or_default(),
+        key_type: login.key_type.clone().unwrap_or_default(),
+    });
+    let stage = if login.session { Stage::Session } else { Stage::Auth };
+    let situation = Situation {
+        service: &login.service,
+        stage,
+        user: &login.user,
+        groups,
+        requester: login.requester.as_deref(),
+        remote: remote.as_ref(),
+        host: &host,
+        terminal: login.terminal.as_deref(),
+        ssh_key: key.as_ref(),
+        command: login.command.as_deref(),
+        new_source: login.new_source,
+        now: moment(login.at.as_deref())?,
+        zone: TimeZone::system(),
+    };
+
+    let rule = config.rule_for(&situation);
+    let meaning = meaning(rule, &login.service, stage);
+    let explained = Explained {
+        rule: &rule.name,
+        passed_over: passed_over(&config, rule, &situation),
+        online: meaning.online,
+        offline: meaning.offline,
+    };
+    out.either(&explained, || words(&explained))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn passed_over<'a>(config: &'a Config, rule: &Rule, login: &Situation<'_>) -> Vec<PassedOver<'a>> {
+    let before = config.rules.iter().take_while(|other| other.name != rule.name);
+    before
+        .filter_map(|other| {
+            let unmet = other.when.unmet(login)?;
+            Some(PassedOver { rule: &other.name, condition: unmet.key, found: unmet.found })
+        })
+        .collect()
+}
+
+fn words(explained: &Explained<'_>) -> String {
+    let mut text = format!("\"{}\" decides.\n", escape(explained.rule));
+    for over in &explained.passed_over {
+        let (rule, condition) = (escape(over.rule), over.condition);
+        text.push_str(&format!("  not \"{rule}\": {condition} is {}\n", escape(&over.found)));
+    }
+    for (when, lines) in
+        [("While the server can be reached", &explained.online), ("While it cannot", &explained.offline)]
+    {
+        text.push_str(&format!("{when}:\n"));
+        for line in lines {
+            text.push_str(&format!("  {}\n", escape(line)));
+        }
+    }
+    text
+}
+
+fn host(login: &Explain, config: &Config) -> Outcome<String> {
+    if let Some(name) = login.host.as_ref().or(config.host_name.as_ref()) {
+        return Ok(name.clone());
+    }
+    let name = gethostname().map_err(|error| Failure::broken("this host's name", error))?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// What the name service says of a user and of the groups that rules name.
+fn membership(user: &str, groups: Vec<String>) -> Outcome<Membership> {
+    let fault = |error: nix::Error| Failure::broken("the name service", error);
+    let mut named = HashMap::new();
+    for group in groups {
+        if let Some(known) = Group::from_name(&group).map_err(fault)? {
+            named.insert(group, known.gid.as_raw());
+        }
+    }
+    let of_user = match (User::from_name(user).map_err(fault)?, CString::new(user)) {
+        (Some(known), Ok(name)) => getgrouplist(&name, known.gid).map_err(fault)?,
+        _ => Vec::new(),
+    };
+    Ok(Membership { of_user: of_user.into_iter().map(Gid::as_raw).collect(), named })
+}
+
+/// Now, or a time of this host's clock.
+fn moment(at: Option<&str>) -> Outcome<Timestamp> {
+    let Some(text) = at else { return Ok(Timestamp::now()) };
+    let usage =
+        || Failure::new(Exit::Usage, format!("\"{}\" is no time; write \"2026-11-23 08:30\"", escape(text)));
+    let civil: DateTime = text.parse().map_err(|_| usage())?;
+    Ok(civil.to_zoned(TimeZone::system()).map_err(|_| usage())?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_this_hosts() {
+        assert!(moment(Some("2026-11-23 08:30")).is_ok());
+        for bad in ["", "tomorrow", "08:30", "2026-13-01 00:00"] {
+            assert_eq!(moment(Some(bad)).unwrap_err().exit, Exit::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_to_the_name_service_is_in_no_group() {
+        let groups =
+            membership("no such user here", vec!["root".to_owned(), "no such group".to_owned()]).unwrap();
+        assert_eq!(groups.of_user, Vec::<u32>::new());
+        assert_eq!(groups.named, HashMap::from([("root".to_owned(), 0)]));
+    }
+
+    #[test]
+    fn the_words_name_the_rule_and_why_not_the_others() {
+        let explained = Explained {
+            rule: "b\x1b",
+            passed_over: vec![PassedOver { rule: "a", condition: "user", found: "al\nice".into() }],
+            online: vec!["let pass".into()],
+            offline: vec!["refused".into()],
+        };
+        let text = words(&explained);
+        assert!(!text.contains('\x1b'), "{text}");
+        assert!(text.contains("  not \"a\": user is al\\u{a}ice\n"), "{text}");
+        assert!(text.contains("While it cannot:\n  refused\n"), "{text}");
+    }
+}

@@ -1,0 +1,81 @@
+//! `countersign policy`: what the administrator's policy means, without a daemon and without a login.
+
+mod explain;
+mod services;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use countersign_files::Owner;
+use countersign_policy::{Advice, Config, check, load};
+use countersign_protocol::text::escape;
+use serde::Serialize;
+
+use crate::args::Policy;
+use crate::output::{Exit, Failure, Outcome, Output};
+
+/// Runs one of its commands.
+pub(super) fn run(command: &Policy, out: Output) -> Outcome<ExitCode> {
+    match command {
+        Policy::Check { config, pam } => checked(config, pam, out),
+        Policy::Explain(login) => explain::run(login, out),
+    }
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    faults: &'a [String],
+    advice: Vec<Said<'a>>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    rule: &'a str,
+    kind: &'static str,
+    text: &'a str,
+}
+
+/// Exits with 5 where the policy has faults, with 1 where there is something to think about.
+fn checked(path: &Path, pam: &Path, out: Output) -> Outcome<ExitCode> {
+    let config = match load(path, Owner::own()) {
+        Ok(config) => config,
+        Err(faults) if out.json => {
+            out.object(&Checked { faults: &faults.lines, advice: Vec::new() })?;
+            return Ok(ExitCode::from(Exit::Broken as u8));
+        }
+        // Escaped where they are drawn.
+        Err(faults) => {
+            return Err(Failure::new(
+                Exit::Broken,
+                format!("this policy is not taken:\n{}", faults.drawings.join("\n")),
+            ));
+        }
+    };
+    let services = services::asking(pam);
+    let advice = check(&config, services.as_deref());
+    let said: Vec<Said<'_>> =
+        advice.iter().map(|one| Said { rule: &one.rule, kind: one.kind.word(), text: &one.text }).collect();
+    out.either(&Checked { faults: &[], advice: said }, || words(&config, &advice, services.is_some()))?;
+    Ok(if advice.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Refused as u8) })
+}
+
+fn words(config: &Config, advice: &[Advice], services_known: bool) -> String {
+    let mut text: String = advice
+        .iter()
+        .map(|one| format!("{} \"{}\": {}\n", one.kind.word(), escape(&one.rule), escape(&one.text)))
+        .collect();
+    let rules = match config.rules.len() {
+        1 => "1 rule and the default".to_owned(),
+        number => format!("{number} rules and the default"),
+    };
+    let found = match advice.len() {
+        0 => "nothing to think about".to_owned(),
+        1 => "1 thing to think about".to_owned(),
+        number => format!("{number} things to think about"),
+    };
+    text.push_str(&format!("{rules}: no faults, {found}\n"));
+    if !services_known {
+        text.push_str("Which PAM services ask countersign is not known: the PAM folder cannot be read.\n");
+    }
+    text
+}

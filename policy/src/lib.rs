@@ -1,0 +1,84 @@
+//! The administrator's policy: `countersign.toml`, read once into types.
+//!
+//! [`read`] turns text into a [`Config`] or into all its faults, each with its place; [`load`]
+//! does so for a file that has to be root's.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod check;
+mod describe;
+mod fault;
+mod hours;
+mod load;
+mod network;
+mod patterns;
+mod read;
+mod rule;
+mod table;
+mod when;
+
+pub use check::{Advice, Kind, check};
+pub use describe::{Meaning, meaning};
+pub use fault::Fault;
+pub use load::{Faults, Loaded, load};
+pub use read::read;
+pub use rule::{Ask, Factor, Rule, Then, Unenrolled, WithoutPrompt};
+pub use when::{Groups, Membership, Situation, Unmet, When, stage_name};
+
+pub use countersign_protocol::message::Confirm;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest configuration in bytes.
+pub const MAX_CONFIG: usize = 256 * 1024;
+/// Longest wait where the service limits the time to log in.
+pub const MAX_WAIT_IN_GRACE: Duration = Duration::from_secs(120);
+/// Longest wait anywhere.
+pub const MAX_WAIT: Duration = Duration::from_secs(600);
+/// Shortest wait: less and nobody finds their phone.
+pub const MIN_WAIT: Duration = Duration::from_secs(5);
+
+/// A configuration without faults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The push server's origin, for example `https://push.example.com`.
+    pub server: String,
+    /// Certificates (PEM) to trust for the server in place of the system's.
+    pub server_ca: Option<PathBuf>,
+    /// Where the web app is, when that is not the server.
+    pub app: Option<String>,
+    /// What phones call this host; without it the system's host name.
+    pub host_name: Option<String>,
+    /// The first one whose conditions a login meets decides.
+    pub rules: Vec<Rule>,
+    /// What holds where no other rule matches.
+    pub default: Rule,
+}
+
+impl Config {
+    /// The rule that decides about a login.
+    #[must_use]
+    pub fn rule_for(&self, login: &Situation<'_>) -> &Rule {
+        self.rules.iter().find(|rule| rule.when.unmet(login).is_none()).unwrap_or(&self.default)
+    }
+
+    /// Whether a rule asks who the account is that is entered.
+    #[must_use]
+    pub fn asks_who(&self) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.when.user.is_some() || rule.when.group.is_some() || rule.when.new_source.is_some()
+        })
+    }
+
+    /// Names of all groups that rules ask about.
+    #[must_use]
+    pub fn groups(&self) -> Vec<String> {
+        let asked = self.rules.iter().filter_map(|rule| rule.when.group.as_ref());
+        let mut groups: Vec<String> =
+            asked.flat_map(|one| one.meant.iter().chain(&one.not).cloned()).collect();
+        groups.sort();
+        groups.dedup();
+        groups
+    }
+}
