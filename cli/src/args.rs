@@ -136,7 +136,7 @@ pub enum Policy {
         pam: PathBuf,
     },
     /// Say which rule decides about a login, why none before it, and what happens, online and offline
-    Explain(Explain),
+    Explain(Box<Explain>),
 }
 
 /// A login that is asked about.
