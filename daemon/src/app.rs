@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::hook::Hook;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
@@ -52,6 +53,8 @@ pub struct App {
     pub logins: Logins,
     /// What devices were told about each other.
     pub notices: Notices,
+    /// The administrator's own program.
+    pub hook: Hook,
     /// Removals that were not believed lately.
     pub refusals: Refusals,
 }

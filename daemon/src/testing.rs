@@ -35,6 +35,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::hook::Hook;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::login::facts::Facts;
@@ -147,6 +148,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         relay: Relay::new(None),
         logins: Logins::default(),
         notices: Notices::default(),
+        hook: Hook::default(),
         refusals: Refusals::default(),
         administrator: owner,
         paths,

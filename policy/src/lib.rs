@@ -39,6 +39,15 @@ pub const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Shortest wait: less and nobody finds their phone.
 pub const MIN_WAIT: Duration = Duration::from_secs(5);
 
+/// A program, without a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What follows it.
+    pub arguments: Vec<String>,
+}
+
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -50,6 +59,8 @@ pub struct Config {
     pub app: Option<String>,
     /// What phones call this host; without it the system's host name.
     pub host_name: Option<String>,
+    /// The administrator's own program, which is told of what somebody should look at.
+    pub hook: Option<Hook>,
     /// The first one whose conditions a login meets decides.
     pub rules: Vec<Rule>,
     /// What holds where no other rule matches.

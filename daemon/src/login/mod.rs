@@ -142,11 +142,10 @@ impl Logins {
                 decision.fingerprint
             ));
         }
-        let answer = decision.decision.decision;
         if !request.decide(decision.clone()) {
             report::late(app, &request, &decision).await;
         }
-        abuse::decided(app, &request, answer).await;
+        abuse::decided(app, &request, &decision).await;
     }
 
     /// The server holds a request (again).

@@ -12,10 +12,10 @@ use std::path::PathBuf;
 use toml::de::DeTable;
 
 use super::table::{Table, Value};
-use super::{Config, Fault, Rule};
+use super::{Config, Fault, Hook, Rule};
 
 /// Keys outside of tables, and the tables.
-const KEYS: &[&str] = &["server", "server_ca", "app", "host_name", "rule", "default"];
+const KEYS: &[&str] = &["server", "server_ca", "app", "host_name", "hook", "rule", "default"];
 /// Most rules, of all files together.
 const MAX_RULES: usize = 500;
 
@@ -65,6 +65,7 @@ struct Draft {
     server_ca: Option<Placed<PathBuf>>,
     app: Option<Placed<String>>,
     host_name: Option<Placed<String>>,
+    hook: Option<Placed<Hook>>,
     default: Option<Placed<rule::Draft>>,
     rules: Vec<rule::Draft>,
 }
@@ -80,6 +81,7 @@ impl Draft {
             server_ca: placed(top.get("server_ca"), values::path, faults),
             app: placed(top.get("app"), values::origin, faults),
             host_name: placed(top.get("host_name"), values::name, faults),
+            hook: placed(top.get("hook"), values::hook, faults),
             default: top.get("default").map(|value| (rule::Draft::default(&value, faults), value.span)),
             rules: top.get("rule").map(|value| rules(&value, faults)).unwrap_or_default(),
         };
@@ -97,12 +99,14 @@ impl Draft {
     ) -> Option<Config> {
         let mut once = Once { files, faults };
         let (mut server, mut server_ca, mut app, mut host_name, mut default) = (None, None, None, None, None);
+        let mut hook = None;
         let mut rules = Vec::new();
         for (number, draft) in drafts {
             once.take("server", number, &mut server, draft.server);
             once.take("server_ca", number, &mut server_ca, draft.server_ca);
             once.take("app", number, &mut app, draft.app);
             once.take("host_name", number, &mut host_name, draft.host_name);
+            once.take("hook", number, &mut hook, draft.hook);
             once.take("[default]", number, &mut default, draft.default);
             rules.extend(draft.rules.into_iter().map(|rule| (number, rule)));
         }
@@ -117,6 +121,7 @@ impl Draft {
             server_ca: server_ca.map(|(_, value)| value),
             app: app.map(|(_, value)| value),
             host_name: host_name.map(|(_, value)| value),
+            hook: hook.map(|(_, value)| value),
             rules,
             default,
         })
