@@ -6,6 +6,7 @@ mod factors;
 mod late;
 mod pairing;
 mod policy;
+mod several;
 mod tap;
 
 use std::rc::Rc;
