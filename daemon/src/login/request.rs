@@ -16,11 +16,13 @@ use tokio::sync::Notify;
 
 use super::facts::Facts;
 use super::panel::Panel;
+use super::place;
 use super::state::{Event, State, next};
 use super::taken::Taken;
 use crate::app::HostIdentity;
 use crate::clock;
 use crate::devices::Device;
+use crate::fatigue::Asking;
 use crate::person::Person;
 use crate::verify::Verified;
 
@@ -46,6 +48,8 @@ pub struct OpenRequest {
     pub needed: u8,
     /// What the rule says of several people.
     pub(crate) rule: Option<Approvals>,
+    /// The same person, and from where it is asked.
+    pub asking: Asking,
     /// The devices that it was sealed to, each for its own person.
     pub devices: Vec<Device>,
     /// What has to be done beside approving.
@@ -117,6 +121,7 @@ impl OpenRequest {
             needed: panel.needed,
             rule: panel.rule,
             devices: panel.devices,
+            asking: place::asking(facts, person),
             confirm,
             by_sshd: facts.is_sshd(),
             wait,

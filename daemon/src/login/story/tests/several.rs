@@ -236,8 +236,11 @@ async fn a_no_after_an_approval_ends_it_for_everybody() {
             assert_eq!(several.closed().await, ends);
             peer.answer("222222").await;
             assert_eq!(peer.outcome().await, Outcome::Denied);
-            let record = several.last();
+            let records = several.scene.lab.audit();
+            let record = records.iter().rfind(|record| record.event == "login").unwrap();
+            record.evidence(&several.scene.lab.app.host.public).unwrap();
             assert_eq!((record.approver.as_deref(), record.further.len()), (Some("bob"), 1));
+            several.scene.unblock().await;
         }
     })
     .await;
