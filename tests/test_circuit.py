@@ -1,8 +1,7 @@
 """The circuit breaker: what breaks between the daemon and its server, at every stage of a login.
 
 A table of causes, played through each stage: nobody is let in by a fault, nobody waits longer than the bound of the cause, and
-all is well again by itself once the cause is gone. The bounds are those that docs/reliability.md names; they are held against
-medians, and where they are shorter than a busy machine's hiccups, with room.
+all is well again by itself once the cause is gone. The bounds are those that docs/reliability.md names.
 """
 
 import statistics
@@ -20,8 +19,8 @@ HOSTS = Path("/etc/hosts")
 OFFLINE = "The approval server cannot be reached."
 # Until the offline prompt, in seconds: for what shows itself at once, for what has to be waited for, and once it is known.
 AT_ONCE, WAITED, KNOWN = 0.1, 3.0, 0.02
-# On a machine that has other things to do.
-ROOM = 3
+# One login may meet a moment in which the machine has other things to do; the medians are what is held against the bounds.
+HICCUP = 1.0
 ROUNDS = 3
 
 # cause: (how it strikes, the bound while it is new)
@@ -100,7 +99,7 @@ class Way:
         peer, step, took = self.begin()
         with peer:
             assert step["step"] == "ask" and step["text"].startswith(OFFLINE), (why, step)
-            assert took <= bound * ROOM, f"{why}: {took:.3f} s"
+            assert took <= bound + HICCUP, f"{why}: {took:.3f} s"
         return took
 
     def is_let_in(self):
@@ -155,7 +154,7 @@ def test_while_it_waits_for_the_decision(way, cause):
         took = time.monotonic() - started
         assert step["text"].startswith(OFFLINE), step
         # The stream that broke is tried once more; of one that says nothing two comments are missed first.
-        assert took <= WAITED * 1.2, took
+        assert took <= WAITED + HICCUP, took
         way.mend()
         way.well()
         code = way.phone.approve(request)
@@ -181,7 +180,7 @@ def test_after_the_approval_and_when_the_end_is_told(way, cause):
         started = time.monotonic()
         assert peer.step(login("Continue", answer=code), seconds=20)["outcome"] == "granted"
         took = time.monotonic() - started
-        assert took <= AT_ONCE * ROOM, took
+        assert took <= AT_ONCE + HICCUP, took
     way.mend()
     assert way.phone.wait_closed(request, seconds=40)["outcome"] == "approved"
     way.well()

@@ -200,16 +200,24 @@ class IgnorantResolver(SilentResolver):
 
     def __init__(self):
         super().__init__()
-        threading.Thread(target=self._answer, daemon=True).start()
+        self._socket.settimeout(0.1)
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._answer, daemon=True)
+        self._thread.start()
 
     def _answer(self):
-        try:
-            while True:
+        while not self._ends.is_set():
+            try:
                 question, caller = self._socket.recvfrom(4096)
-                # The same question, as a response that says that there is no such name.
-                self._socket.sendto(question[:2] + b"\x81\x83" + question[4:], caller)
-        except OSError:
-            pass
+            except TimeoutError:
+                continue
+            # The same question, as a response that says that there is no such name.
+            self._socket.sendto(question[:2] + b"\x81\x83" + question[4:], caller)
+
+    def stop(self):
+        self._ends.set()
+        self._thread.join()
+        super().stop()
 
 
 class Packets:

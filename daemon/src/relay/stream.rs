@@ -51,6 +51,8 @@ pub async fn run(app: Rc<App>) {
         };
         let began = clock::boot();
         let (was_up, end) = listen(&app, &line, rival.is_about(), doubtful).await;
+        // Whatever was wrong may be of this connection only: behind one name there may be many servers.
+        line.forget_connection();
         let is_steady = was_up && clock::boot().saturating_sub(began) >= STEADY;
         let why = match end {
             End::Broken(why) if is_steady && app.relay.is_up() => {
