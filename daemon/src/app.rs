@@ -12,6 +12,7 @@ use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
 use crate::sources::Sources;
+use crate::totp::Totp;
 use countersign_policy::{Config, Loaded};
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
@@ -39,6 +40,8 @@ pub struct App {
     pub budget: Rc<Budget>,
     /// Recovery codes.
     pub recovery: Recovery,
+    /// Authenticators.
+    pub totp: Totp,
     /// Where users were let in from.
     pub sources: Sources,
     /// What administrators read.

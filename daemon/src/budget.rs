@@ -6,7 +6,7 @@
 use crate::{clock, files};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +30,8 @@ const MAX_FILE: usize = 8 * 1024 * 1024;
 pub struct Budget {
     store: files::Store,
     state: RefCell<State>,
+    /// Users who were seen to have something to guess, so that no factor's flood of names frees another's.
+    holders: RefCell<BTreeSet<String>>,
     /// Time when the daemon started, by this file and by the boot clock.
     started: (u64, Duration),
 }
@@ -78,7 +80,12 @@ impl Budget {
     pub fn open(path: &Path, owner: files::Owner) -> io::Result<Self> {
         let state: State = files::read_json(path, owner, MAX_FILE)?.unwrap_or_default();
         let started = (clock::unix().max(state.high_water), clock::boot());
-        Ok(Self { store: files::Store::new(path), state: RefCell::new(state), started })
+        Ok(Self {
+            store: files::Store::new(path),
+            state: RefCell::new(state),
+            holders: RefCell::default(),
+            started,
+        })
     }
 
     /// Asks for leave to compare one code that this user typed; comes back when the disk knows.
@@ -88,6 +95,10 @@ impl Budget {
     /// When it cannot be written down: then nothing may be compared.
     pub async fn take(&self, user: &str, holds: impl Fn(&str) -> bool) -> io::Result<Result<Try, Blocked>> {
         let now = self.now();
+        if holds(user) {
+            self.holders.borrow_mut().insert(user.to_owned());
+        }
+        let holds = |user: &str| holds(user) || self.holders.borrow().contains(user);
         if let Err(blocked) = self.state.borrow_mut().take(user, now, holds) {
             return Ok(Err(blocked));
         }

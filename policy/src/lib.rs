@@ -39,6 +39,10 @@ pub const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Shortest wait: less and nobody finds their phone.
 pub const MIN_WAIT: Duration = Duration::from_secs(5);
 
+/// How long the server has to have been out of reach before `allow_until` lets anybody in: a moment without it is no
+/// outage.
+pub const ALLOWED_AFTER: Duration = Duration::from_secs(60);
+
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {

@@ -24,6 +24,9 @@ pub struct Rule {
     pub codes: Vec<Factor>,
     /// Factors that may be typed in addition when the server is unreachable.
     pub offline: Vec<Factor>,
+    /// Named local users are let in without any factor while the server is unreachable, until that moment
+    /// (seconds since 1970).
+    pub allow_until: Option<u64>,
     /// What happens to a user without any device.
     pub unenrolled: Unenrolled,
     /// Whose phone is asked when somebody becomes another user.
@@ -73,8 +76,13 @@ pub enum Ask {
 /// What may be typed in place of the phone's six digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Factor {
-    /// A recovery code.
+    /// A recovery code, or one that was made to be used once within some time.
     Recovery,
+    /// The eight digits that the phone makes out of the QR code on the terminal, or out of a request that it
+    /// cannot answer.
+    PhoneCode,
+    /// An authenticator's six digits (RFC 6238).
+    Totp,
 }
 
 impl Rule {

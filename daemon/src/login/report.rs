@@ -38,6 +38,7 @@ pub(super) async fn write(
     let decision = request.and_then(OpenRequest::evidence);
     let factor = ending.factor.map(str::to_owned);
     let device = decision.as_ref().map(|decision| decision.fingerprint.clone());
+    let device = ending.device.clone().or(device);
     let rule = login.rule.clone();
     let mut reason = ending.reason.clone();
     if !facts.by_root {
@@ -62,8 +63,7 @@ pub(super) async fn write(
         ..Record::default()
     };
     evidence(&mut record, request, decision.as_ref());
-    let typed = ending.outcome == Outcome::Granted && ending.factor == Some("recovery");
-    let durability = if typed { Durability::Now } else { Durability::Later };
+    let durability = if ending.is_unsigned_grant() { Durability::Now } else { Durability::Later };
     let written = app.audit.append(record.clone(), durability).await?;
 
     let seconds = format!("{:.1}s", took.as_secs_f64());
@@ -78,7 +78,11 @@ pub(super) async fn write(
     ];
     pairs.extend(optional.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))));
     pairs.extend([("after", seconds.as_str()), ("reason", reason.as_str()), ("audit", written.as_str())]);
-    let level = if ending.outcome == Outcome::Granted { Level::Info } else { Level::Notice };
+    let level = match ending.outcome {
+        Outcome::Granted if matches!(ending.factor, Some("allow" | "once")) => Level::Warning,
+        Outcome::Granted => Level::Info,
+        _ => Level::Notice,
+    };
     let observed = if login.observed { " (observed only)" } else { "" };
     app.log.line(level, &format!("{outcome}{observed}"), &pairs);
     Ok(())

@@ -5,7 +5,6 @@ use countersign_protocol::message::{Confirm, Kind};
 
 use super::ending::Ending;
 use super::facts::Facts;
-use super::prompts;
 use super::request::OpenRequest;
 use super::story::Told;
 use crate::app::App;
@@ -37,11 +36,6 @@ pub(super) fn offline_factors(rule: &Rule) -> Vec<Factor> {
     let mut factors = rule.codes.clone();
     factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
     factors
-}
-
-/// What to ask while the server is away; the end when nothing is left to type.
-pub(super) fn offline_prompt(app: &App, rule: &Rule) -> Told<String> {
-    prompts::offline(&offline_factors(rule)).ok_or_else(|| Ending::unreachable(app.relay.trouble()))
 }
 
 /// Whether a factor may be typed now.

@@ -1,6 +1,7 @@
 //! A login from its first call to its verdict. [`Login::story`] is the whole of it, top to bottom.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use countersign_protocol::login::{Stage, Step, Style};
 use countersign_protocol::message::Confirm;
@@ -8,23 +9,27 @@ use countersign_protocol::message::Confirm;
 use super::choose;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
+use super::factors::Factors;
 use super::facts::Facts;
 use super::open::{Manner, Open};
 use super::prompts;
 use super::request::OpenRequest;
-use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
+use super::rules::{self, Account, offline_factors, skips};
 use super::state::{Event, State};
 use crate::app::App;
 use crate::connection::Connection;
 use crate::devices::Device;
 use crate::log::Level;
 use crate::person;
-use crate::recovery::{self, Checked};
 use crate::verify;
-use countersign_policy::{Factor, Rule, Then, WithoutPrompt};
+use countersign_policy::{Rule, Then, WithoutPrompt};
 
 /// How often an unreachable server is tried again by pressing Enter.
 const MOST_RETRIES: u32 = 3;
+
+/// How long a server that had a request may be away until what is left is asked for: a connection that breaks is
+/// back in a moment.
+const AWAY_TIME: Duration = Duration::from_secs(3);
 
 /// What comes of a part of the story: something to go on with, or the end.
 pub(super) type Told<T> = Result<T, Ending>;
@@ -42,6 +47,8 @@ pub(super) struct Login {
     pub(super) rule: Option<String>,
     /// Prompts so far.
     pub(super) prompts: u32,
+    /// What is typed in place of the phone's six digits.
+    pub(super) factors: Factors,
     retries: u32,
     rung_again: bool,
 }
@@ -56,6 +63,7 @@ impl Login {
             observed: false,
             rule: None,
             prompts: 0,
+            factors: Factors::default(),
             retries: 0,
             rung_again: false,
         }
@@ -160,7 +168,7 @@ impl Login {
     /// One prompt after the other until one of them ends it.
     async fn ask_for_code(&mut self, mut open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let mut prompt = match open.state() {
-            State::Unreachable => offline_prompt(&self.app, rule)?,
+            State::Unreachable => self.offline_prompt(&open, rule).await?,
             _ => prompts::APPROVE.to_owned(),
         };
         loop {
@@ -173,8 +181,11 @@ impl Login {
                 Answered::CannotAsk => return self.without_prompt(open, rule, account).await,
             };
             let typed = answer.trim();
-            prompt = if recovery::looks_like_code(typed) && may_type(Factor::Recovery, &open, rule) {
-                self.judge_recovery(&open, typed, rule).await?
+            self.is_answered();
+            prompt = if let Some(factor) = self.factor(&open, typed, rule) {
+                self.judge_factor(&open, typed, factor, rule).await?
+            } else if self.asks_for_qr(&open, typed, rule) {
+                self.show_qr(&open, rule).await?
             } else if typed.is_empty() {
                 let rang = match open.state() {
                     State::Expired => {
@@ -188,7 +199,7 @@ impl Login {
                     _ => false,
                 };
                 match open.state() {
-                    State::Unreachable => offline_prompt(&self.app, rule)?,
+                    State::Unreachable => self.offline_prompt(&open, rule).await?,
                     // There is no code to type.
                     _ if open.confirm == Confirm::Tap => return self.wait_for_tap(open, rule, account).await,
                     State::Posted if rang => prompts::ASKED_AGAIN.to_owned(),
@@ -216,7 +227,7 @@ impl Login {
                 State::Expired if self.rung_again && open.is_unreachable() => {
                     return Err(Ending::unreachable(self.app.relay.trouble()));
                 }
-                State::Expired if open.is_unreachable() => return offline_prompt(&self.app, rule),
+                State::Expired if open.is_unreachable() => return self.offline_prompt(open, rule).await,
                 State::Expired if !self.rung_again => return Ok(prompts::EXPIRED_ASK.to_owned()),
                 end => return Err(Ending::of(end)),
             }
@@ -231,29 +242,14 @@ impl Login {
     }
 
     /// What to ask after something wrong: the code again, or what is left when the request has ended.
-    async fn after_a_wrong_try(&mut self, open: &Open, rule: &Rule) -> Told<String> {
+    pub(super) async fn after_a_wrong_try(&mut self, open: &Open, rule: &Rule) -> Told<String> {
         if open.state().is_end() {
             return self.settle(open, rule).await;
         }
+        if open.state() == State::Unreachable {
+            return Ok(prompts::wrong_offline(open.tries(), &self.offline_prompt(open, rule).await?));
+        }
         Ok(prompts::wrong(open.tries()))
-    }
-
-    /// Also good after the request's time: whoever has to look for their codes needs longer. A person's
-    /// no stands.
-    async fn judge_recovery(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        if open.state().is_end() && open.state() != State::Expired {
-            return Err(Ending::of(open.state()));
-        }
-        match self.app.recovery.check(&open.person, typed).await {
-            Ok(Checked::Used { left }) if open.happens(Event::Factor) => Err(Ending::recovered(left)),
-            Ok(Checked::Used { .. }) => Err(Ending::of(open.state())),
-            Ok(Checked::Blocked { .. }) => Err(Ending::blocked()),
-            Ok(Checked::Wrong | Checked::NotACode) => {
-                open.waste_try();
-                self.after_a_wrong_try(open, rule).await
-            }
-            Err(error) => Err(Ending::fault(format!("recovery codes: {error}"))),
-        }
     }
 
     /// Posts again after an empty line at the offline prompt.
@@ -307,6 +303,7 @@ impl Login {
     async fn wait_for_tap(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let can_ask = self.facts.stage == Stage::Auth;
         if open.state() == State::Unreachable {
+            self.let_in_unasked(&open, rule).await?;
             if can_ask && !offline_factors(rule).is_empty() {
                 return Box::pin(self.ask_for_code(open, rule, account)).await;
             }
@@ -316,10 +313,31 @@ impl Login {
         let step = if self.facts.silent || !can_ask {
             Step::Wait { deadline_ms }
         } else {
-            Step::Say { style: Style::Info, text: prompts::TAP.to_owned(), deadline_ms }
+            Step::Say { style: Style::Info, text: prompts::TAP.to_owned(), deadline_ms, always: false }
         };
         self.step(step, &open, rule).await?;
+        if can_ask && !offline_factors(rule).is_empty() {
+            self.while_reachable(&open).await?;
+            if open.state() == State::Unreachable {
+                return Box::pin(self.ask_for_code(open, rule, account)).await;
+            }
+        }
         self.wait_for_decision(open).await
+    }
+
+    /// Waits for a decision, or until the server has been away for longer than a moment.
+    async fn while_reachable(&mut self, open: &Open) -> Told<()> {
+        loop {
+            let state = open.state();
+            match state {
+                State::New | State::Posted => self.watch(open, state).await?,
+                State::Unreachable => tokio::select! {
+                    changed = self.watch(open, state) => changed?,
+                    () = tokio::time::sleep(AWAY_TIME) => return Ok(()),
+                },
+                _ => return Ok(()),
+            }
+        }
     }
 
     async fn wait_for_decision(&mut self, open: Open) -> Told<Ending> {

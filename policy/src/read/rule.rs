@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::table::{Table, Value};
 use crate::{Ask, Confirm, Factor, Fault, Rule, Then, Unenrolled, When, WithoutPrompt};
 
+use super::offline::Offline;
 use super::{taken, values, when};
 
 const THEN: &[(&str, Then)] =
@@ -13,7 +14,8 @@ const THEN: &[(&str, Then)] =
 const CONFIRM: &[(&str, Confirm)] = &[("code", Confirm::Code), ("tap", Confirm::Tap)];
 const WITHOUT_PROMPT: &[(&str, WithoutPrompt)] =
     &[("tap", WithoutPrompt::Tap), ("refuse", WithoutPrompt::Refuse)];
-const FACTORS: &[(&str, Factor)] = &[("recovery", Factor::Recovery)];
+const FACTORS: &[(&str, Factor)] =
+    &[("recovery", Factor::Recovery), ("phone-code", Factor::PhoneCode), ("totp", Factor::Totp)];
 const ASK: &[(&str, Ask)] = &[("user", Ask::User), ("caller", Ask::Caller)];
 
 /// Keys of what happens to a login.
@@ -33,7 +35,7 @@ pub(super) struct Draft {
     without_prompt: Option<WithoutPrompt>,
     wait: Option<Duration>,
     codes: Option<Vec<Factor>>,
-    offline: Option<Vec<Factor>>,
+    offline: Option<Offline>,
     unenrolled: Option<Unenrolled>,
     ask: Option<Ask>,
 }
@@ -43,6 +45,7 @@ impl Draft {
     pub(super) fn default(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> Self {
         let Some(mut table) = taken(value.table("[default]"), faults) else { return Self::empty(value) };
         let draft = Self { span: value.span.clone(), ..Self::outcome(&mut table, faults) };
+        faults.extend(draft.offline.as_ref().and_then(|offline| offline.fault(None)));
         table.finish(&[("above [default]", super::KEYS), ("in \"when\" of a rule", when::KEYS)], faults);
         draft
     }
@@ -57,6 +60,7 @@ impl Draft {
         let name = name.and_then(|name| Some((taken(values::name(&name), faults)?, name.span)));
         let when = table.get("when").map(|when| when::read(&when, faults)).unwrap_or_default();
         let mut draft = Self { span: value.span.clone(), name, when, ..Self::outcome(&mut table, faults) };
+        faults.extend(draft.offline.as_ref().and_then(|offline| offline.fault(Some(&draft.when))));
         if !table.has("then") {
             let words: Vec<&str> = THEN.iter().map(|(word, _)| *word).collect();
             faults.push(value.fault(format!("a rule says \"then\": {}", words.join(", "))));
@@ -75,14 +79,9 @@ impl Draft {
     }
 
     fn outcome(table: &mut Table<'_, '_>, faults: &mut Vec<Fault>) -> Self {
-        let mut factors = |table: &mut Table<'_, '_>, key| match table.get(key)?.words(FACTORS) {
-            Ok(factors) => Some(factors),
-            Err(more) => {
-                faults.extend(more);
-                None
-            }
-        };
-        let (codes, offline) = (factors(table, "codes"), factors(table, "offline"));
+        let codes = table.get("codes").and_then(|value| all_taken(value.words(FACTORS), faults));
+        let offline =
+            table.get("offline").and_then(|value| all_taken(Offline::read(&value, FACTORS), faults));
         Self {
             then: table.get("then").and_then(|value| taken(value.word(THEN), faults)),
             confirm: table.get("confirm").and_then(|value| taken(value.word(CONFIRM), faults)),
@@ -108,11 +107,17 @@ impl Draft {
             without_prompt: self.without_prompt.unwrap_or(other.without_prompt),
             wait: self.wait.unwrap_or(other.wait),
             codes: self.codes.unwrap_or_else(|| other.codes.clone()),
-            offline: self.offline.unwrap_or_else(|| other.offline.clone()),
+            // Only where it is written: it is never taken over from elsewhere.
+            allow_until: self.offline.as_ref().and_then(|offline| Some(offline.allow_until.as_ref()?.0)),
+            offline: self.offline.map_or_else(|| other.offline.clone(), |offline| offline.factors),
             unenrolled: self.unenrolled.unwrap_or(other.unenrolled),
             ask: self.ask.unwrap_or(other.ask),
         }
     }
+}
+
+fn all_taken<T>(value: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
+    value.map_err(|more| faults.extend(more)).ok()
 }
 
 /// What holds where nothing is written.
@@ -127,6 +132,7 @@ pub(super) fn built_in() -> Rule {
         // They exist only where root has made them, for the day on which no phone is there.
         codes: vec![Factor::Recovery],
         offline: Vec::new(),
+        allow_until: None,
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
     }

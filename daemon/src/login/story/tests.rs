@@ -4,6 +4,7 @@ mod code;
 mod ends;
 mod factors;
 mod late;
+mod offline;
 mod pairing;
 mod policy;
 mod tap;
