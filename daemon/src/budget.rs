@@ -144,7 +144,7 @@ impl Budget {
     }
 
     /// Seconds since 1970 that only run forward: the wall clock at start, then the boot clock.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.started.0.saturating_add(clock::boot().saturating_sub(self.started.1).as_secs())
     }
 

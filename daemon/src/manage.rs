@@ -2,6 +2,7 @@
 //! [`pair`].
 
 mod pair;
+mod typed;
 
 use crate::app::App;
 use crate::audit::Durability;
@@ -112,6 +113,8 @@ impl Session {
             Call::Revoke { user, device } => answer!(self.revoke(&user, &device).await),
             Call::NewCodes { user, count } => answer!(self.new_codes(&user, count).await),
             Call::CodesLeft { user } => answer!(self.codes_left(&user).await),
+            Call::NewOnce { user, seconds, reason } => answer!(self.new_once(&user, seconds, &reason).await),
+            Call::NewAuthenticator { user } => answer!(self.new_authenticator(&user).await),
         }
     }
 

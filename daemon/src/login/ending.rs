@@ -40,6 +40,12 @@ impl Ending {
         Self { factor: Some("recovery"), ..Self::new(Outcome::Granted, Some(&text), reason) }
     }
 
+    /// The code was typed that root has made for a while.
+    pub(super) fn by_once(reason: &str) -> Self {
+        let reason = format!("the code was typed that was made for: {reason}");
+        Self { factor: Some("once"), ..Self::new(Outcome::Granted, Some(prompts::ONCE), reason) }
+    }
+
     /// The eight digits of a device were typed.
     pub(super) fn by_phone_code(device: String) -> Self {
         let ending = Self::new(Outcome::Granted, None, "the code of a paired device was typed");

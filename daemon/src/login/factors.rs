@@ -105,6 +105,7 @@ impl Login {
     async fn recovery(&self, open: &Open, typed: &str) -> std::io::Result<Judged> {
         Ok(match self.app.recovery.check(&open.person, typed).await? {
             Checked::Used { left } => Judged::Right(Ending::recovered(left)),
+            Checked::Once { reason } => Judged::Right(Ending::by_once(&reason)),
             Checked::Blocked { .. } => Judged::Blocked,
             Checked::Wrong | Checked::NotACode => Judged::Wrong,
         })

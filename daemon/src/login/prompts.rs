@@ -9,6 +9,8 @@ pub(super) const ABOVE_QR: &str = "Scan this with the Countersign app:";
 pub(super) const ABOVE_QR_OFFLINE: &str = "The approval server is away. Scan this with the app:";
 /// Below a QR code that was asked for.
 pub(super) const BELOW_QR: &str = "Approve it in the app, then type its eight digits: ";
+/// The code that root has made for a while was right.
+pub(super) const ONCE: &str = "Code accepted. It is used up.";
 /// Nothing is asked, since the policy says so while the server is away.
 pub(super) const ALLOWED: &str =
     "The approval server cannot be reached; let in as the policy allows for now.";
@@ -140,6 +142,7 @@ mod tests {
             ABOVE_QR_OFFLINE,
             BELOW_QR,
             ALLOWED,
+            ONCE,
         ];
         let made = [
             offline(&[Factor::Recovery]).unwrap_or_default(),
