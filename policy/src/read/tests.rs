@@ -128,7 +128,7 @@ fn later_factors_are_unknown_and_not_ignored() {
         let source = format!("{SERVER}[default]\noffline = [\"{factor}\"]\n");
         assert_eq!(
             faults(&source),
-            [format!("c:3:12: \"{factor}\" is no value of \"offline\"; there is recovery")]
+            [format!("c:3:12: \"{factor}\" is no value of \"offline\"; there is recovery, phone-code, totp")]
         );
     }
 }

@@ -197,11 +197,14 @@ impl Verifier {
     }
 }
 
+/// What lets in without anybody's signature.
+const TYPED: [&str; 5] = ["recovery", "once", "phone-code", "totp", "allow"];
+
 /// Whether the decision in a record is what let somebody in. Otherwise it is only what had been said, perhaps by a
 /// device that was removed before its code was typed; what opened, if anything did, was typed.
 fn opened_by_decision(record: &Record) -> bool {
     match record.outcome.as_deref() {
-        Some("granted") | None => record.factor.as_deref() != Some("recovery"),
+        Some("granted") | None => !record.factor.as_deref().is_some_and(|factor| TYPED.contains(&factor)),
         Some(_) => false,
     }
 }
