@@ -3,6 +3,7 @@
 
 mod pair;
 mod typed;
+mod unblock;
 
 use crate::app::App;
 use crate::audit::Durability;
@@ -15,7 +16,9 @@ use crate::person::{self, Person};
 use crate::revoke;
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
-use countersign_protocol::manage::{self, Call, Codes, CodesLeft, Devices, Joined, Revoked, Status, error};
+use countersign_protocol::manage::{
+    self, Call, Codes, CodesLeft, Devices, Held, Joined, Revoked, Status, error,
+};
 use countersign_relay_client::RelayError;
 use pair::Step;
 use std::rc::Rc;
@@ -115,6 +118,10 @@ impl Session {
             Call::CodesLeft { user } => answer!(self.codes_left(&user).await),
             Call::NewOnce { user, seconds, reason } => answer!(self.new_once(&user, seconds, &reason).await),
             Call::NewAuthenticator { user } => answer!(self.new_authenticator(&user).await),
+            Call::Blocks {} => answer!(self.root_only().map(|()| unblock::held(&self.app, None, None))),
+            Call::Unblock { user, source } => {
+                answer!(self.unblock(user.as_deref(), source.as_deref()).await)
+            }
         }
     }
 
@@ -224,6 +231,11 @@ impl Session {
     async fn codes_left(&self, user: &str) -> Answer<CodesLeft> {
         let person = self.permitted(user).await?;
         Ok(CodesLeft { left: self.app.recovery.left(&person.name) })
+    }
+
+    async fn unblock(&self, user: Option<&str>, source: Option<&str>) -> Answer<Held> {
+        self.root_only()?;
+        unblock::unblock(&self.app, user, source, &self.by()).await
     }
 
     fn root_only(&self) -> Answer<()> {
