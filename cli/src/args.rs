@@ -245,6 +245,9 @@ pub struct Approve {
     /// Sign with this key of ssh-agent: its SHA256:… fingerprint or its public key file
     #[arg(long, value_name = "FINGERPRINT|FILE")]
     pub agent: Option<String>,
+    /// Make the code for a QR code that a login shows while its server is away: its bytes, as hexadecimal digits
+    #[arg(long, value_name = "HEX", conflicts_with = "pair")]
+    pub challenge: Option<String>,
     /// A line an event instead of a screen
     #[arg(long)]
     pub plain: bool,

@@ -2,6 +2,7 @@
 
 mod approve;
 pub(crate) mod audit;
+mod challenge;
 mod codes;
 mod devices;
 mod join;
