@@ -59,6 +59,6 @@ mod tests {
                 ends.iter().all(|end| matches!(end, Some('█' | '▀')))
             }));
         }
-        assert!(rows(&vec![0; MAX_CHALLENGE + 1]).is_err());
+        assert!(rows(&[0; MAX_CHALLENGE + 1]).is_err());
     }
 }
