@@ -58,7 +58,10 @@ impl Login {
     }
 
     fn may_type(&self, factor: Factor, open: &Open, rule: &Rule) -> bool {
-        rules::may_type(factor, open, rule) || (self.factors.taken && rule.offline.contains(&factor))
+        rules::may_type(factor, open, rule)
+            || (self.factors.taken
+                && rule.offline.contains(&factor)
+                && offline_factors(rule).contains(&factor))
     }
 
     /// Which factor an answer is, if any that may be typed.
@@ -69,7 +72,7 @@ impl Login {
         if let Some(code) = phone::typed_code(typed) {
             return self.may_type(Factor::PhoneCode, open, rule).then_some(Typed::PhoneCode(code));
         }
-        let code = verify::typed_code(typed).filter(|_| open.state() != State::Approved)?;
+        let code = verify::typed_code(typed).filter(|_| !open.has_untyped())?;
         self.may_type(Factor::Totp, open, rule).then_some(Typed::Totp(code))
     }
 
@@ -195,7 +198,7 @@ impl Login {
 
     /// Ends the login well where the rule lets this person in without any factor while the server is away.
     pub(super) async fn let_in_unasked(&mut self, open: &Open, rule: &Rule) -> Told<()> {
-        let Some(date) = rule.allow_until else { return Ok(()) };
+        let Some(date) = rule.allow_until.filter(|_| rule.approvals.is_none()) else { return Ok(()) };
         // The rule says the same; a mistake in choosing it must not open.
         let facts = &self.facts;
         let is_named = rule.when.names_local_users().is_some_and(|names| names.contains(&open.user));

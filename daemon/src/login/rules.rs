@@ -35,12 +35,19 @@ pub(super) fn confirm(rule: &Rule, stage: Stage) -> Told<Confirm> {
 pub(super) fn offline_factors(rule: &Rule) -> Vec<Factor> {
     let mut factors = rule.codes.clone();
     factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
+    factors.retain(|factor| counts(*factor, rule));
     factors
+}
+
+/// Whether a factor means anything under a rule: one phone's code is not the word of several people.
+fn counts(factor: Factor, rule: &Rule) -> bool {
+    factor != Factor::PhoneCode || rule.approvals.is_none()
 }
 
 /// Whether a factor may be typed now.
 pub(super) fn may_type(factor: Factor, open: &OpenRequest, rule: &Rule) -> bool {
-    rule.codes.contains(&factor) || (rule.offline.contains(&factor) && open.is_unreachable())
+    counts(factor, rule)
+        && (rule.codes.contains(&factor) || (rule.offline.contains(&factor) && open.is_unreachable()))
 }
 
 /// The account that is entered.

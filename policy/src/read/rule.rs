@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::approvals::{self, Approvals};
 use crate::table::{Table, Value};
 use crate::{Ask, Confirm, Factor, Fault, Rule, Then, Unenrolled, When, WithoutPrompt};
 
@@ -20,7 +21,7 @@ const ASK: &[(&str, Ask)] = &[("user", Ask::User), ("caller", Ask::Caller)];
 
 /// Keys of what happens to a login.
 pub(super) const KEYS: &[&str] =
-    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask"];
+    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask", "approvals"];
 
 /// A rule with what was written of it.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(super) struct Draft {
     offline: Option<Offline>,
     unenrolled: Option<Unenrolled>,
     ask: Option<Ask>,
+    /// What was written: some people, or the user alone.
+    approvals: Option<Option<Approvals>>,
 }
 
 impl Draft {
@@ -82,7 +85,8 @@ impl Draft {
         let codes = table.get("codes").and_then(|value| all_taken(value.words(FACTORS), faults));
         let offline =
             table.get("offline").and_then(|value| all_taken(Offline::read(&value, FACTORS), faults));
-        Self {
+        let mut spared = None;
+        let draft = Self {
             then: table.get("then").and_then(|value| taken(value.word(THEN), faults)),
             confirm: table.get("confirm").and_then(|value| taken(value.word(CONFIRM), faults)),
             without_prompt: table
@@ -91,14 +95,31 @@ impl Draft {
             wait: table.get("wait").and_then(|value| taken(values::wait(&value), faults)),
             codes,
             offline,
-            unenrolled: table.get("unenrolled").and_then(|value| taken(values::unenrolled(&value), faults)),
+            unenrolled: table.get("unenrolled").and_then(|value| {
+                spared = Some(value.fault(approvals::SPARED));
+                taken(values::unenrolled(&value), faults)
+            }),
             ask: table.get("ask").and_then(|value| taken(value.word(ASK), faults)),
+            approvals: table.get("approvals").and_then(|value| approvals::read(&value, faults)),
             ..Self::default_draft()
+        };
+        if let Some(Some(_)) = &draft.approvals {
+            faults.extend(spared);
         }
+        draft
     }
 
     /// The rule, with another one's word where it says nothing.
     pub(super) fn over(self, other: &Rule) -> Rule {
+        let approvals = self.approvals.unwrap_or_else(|| other.approvals.clone());
+        // What one person types, or is spared, was not written for a rule of several unless it stands there.
+        let until = self.offline.as_ref().and_then(|offline| Some(offline.allow_until.as_ref()?.0));
+        let alone = built_in();
+        let other_one = match (&approvals, &other.approvals) {
+            (Some(_), _) => &Rule { codes: Vec::new(), offline: Vec::new(), ..alone },
+            (None, Some(_)) => &alone,
+            (None, None) => other,
+        };
         Rule {
             name: self.name.map_or_else(|| other.name.clone(), |(name, _)| name),
             when: self.when,
@@ -106,12 +127,13 @@ impl Draft {
             confirm: self.confirm.unwrap_or(other.confirm),
             without_prompt: self.without_prompt.unwrap_or(other.without_prompt),
             wait: self.wait.unwrap_or(other.wait),
-            codes: self.codes.unwrap_or_else(|| other.codes.clone()),
-            // Only where it is written: it is never taken over from elsewhere.
-            allow_until: self.offline.as_ref().and_then(|offline| Some(offline.allow_until.as_ref()?.0)),
-            offline: self.offline.map_or_else(|| other.offline.clone(), |offline| offline.factors),
-            unenrolled: self.unenrolled.unwrap_or(other.unenrolled),
+            codes: self.codes.unwrap_or_else(|| other_one.codes.clone()),
+            // Only where it is written, and never in place of several people.
+            allow_until: until.filter(|_| approvals.is_none()),
+            offline: self.offline.map_or_else(|| other_one.offline.clone(), |offline| offline.factors),
+            unenrolled: self.unenrolled.unwrap_or(other_one.unenrolled),
             ask: self.ask.unwrap_or(other.ask),
+            approvals,
         }
     }
 }
@@ -135,5 +157,6 @@ pub(super) fn built_in() -> Rule {
         allow_until: None,
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
+        approvals: None,
     }
 }
