@@ -7,6 +7,7 @@ use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::files::Owner;
+use crate::leases::{self, Leases};
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
@@ -197,6 +198,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         host: HostIdentity { key, name, public },
         relay: Relay::new(client),
         logins: Logins::default(),
+        leases: Leases::open(&paths.own("leases.json"), own, leases::boot_id(), &log),
         notices: Notices::default(),
         refusals: Refusals::default(),
         administrator,

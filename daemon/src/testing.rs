@@ -34,6 +34,7 @@ use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::files::Owner;
+use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::login::facts::Facts;
@@ -44,6 +45,9 @@ use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
 use countersign_policy::Loaded;
+
+/// The boot of the machine that tests run on.
+pub(crate) const BOOT: &str = "a boot of tests";
 
 /// A daemon without sockets and without a server.
 pub(crate) struct Lab {
@@ -107,7 +111,7 @@ impl Lab {
     pub(crate) fn request(&self, user: &str, confirm: Confirm, wait: Duration) -> Rc<OpenRequest> {
         let person = Person { name: user.to_owned(), uid: 1000 };
         let devices = self.app.devices.for_user(user);
-        OpenRequest::new(&self.app.host, &facts(user), (&person, user), devices, confirm, wait).unwrap()
+        OpenRequest::new(&self.app.host, &facts(user), (&person, user), devices, confirm, wait, None).unwrap()
     }
 }
 
@@ -144,6 +148,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         host: HostIdentity { public: key.public_key().clone(), key, name: "lab".to_owned() },
         relay: Relay::new(None),
         logins: Logins::default(),
+        leases: Leases::open(&state.join("leases.json"), owner, Some(BOOT.to_owned()), &log),
         notices: Notices::default(),
         refusals: Refusals::default(),
         administrator: owner,
@@ -163,6 +168,7 @@ pub(crate) fn facts(user: &str) -> Facts {
         ssh_key: None,
         command: None,
         action: None,
+        session: None,
         kind: Kind::Login,
         silent: false,
         token: None,

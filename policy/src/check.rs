@@ -24,6 +24,8 @@ pub enum Kind {
     Opens,
     /// Its services do not ask us.
     Unreached,
+    /// Something in it has no effect.
+    Idle,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Never => "never",
             Self::Opens => "opens",
             Self::Unreached => "unreached",
+            Self::Idle => "idle",
         }
     }
 }
@@ -53,6 +56,7 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
             advice.push(say(Kind::Never, why.to_owned()));
         }
         advice.extend(opens(rule).map(|text| say(Kind::Opens, text)));
+        advice.extend(idle(rule).map(|text| say(Kind::Idle, text)));
         if let (Some(asked), Some(services)) = (&rule.when.service, services)
             && !services.iter().any(|service| asked.match_name(service))
         {
@@ -65,7 +69,21 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
         kind: Kind::Opens,
         text,
     }));
+    advice.extend(idle(&config.default).map(|text| Advice {
+        rule: "default".to_owned(),
+        kind: Kind::Idle,
+        text,
+    }));
     advice
+}
+
+/// What a rule says to no effect.
+fn idle(rule: &Rule) -> Option<String> {
+    let asks = matches!(rule.then, Then::Approve | Then::Observe);
+    (asks && rule.leases_offline() && rule.lease.is_none()).then(|| {
+        "\"offline\" lists \"lease\", and no phone may grant one: say how long, as in lease = \"8h\""
+            .to_owned()
+    })
 }
 
 /// What is open about a rule.
@@ -208,6 +226,17 @@ mod tests {
             assert_eq!(advice(&rules, None), [("x".to_owned(), "opens")], "{rules}");
         }
         assert_eq!(advice("[default]\nthen = \"skip\"\n", None), [("default".to_owned(), "opens")]);
+    }
+
+    #[test]
+    fn a_lease_that_nobody_may_grant_is_found() {
+        let offline = "offline = [\"lease\"]\n";
+        assert_eq!(advice(&format!("[default]\n{offline}"), None), [("default".to_owned(), "idle")]);
+        let rules = rule("x", "service = \"sshd\"", "approve");
+        assert_eq!(advice(&format!("{rules}{offline}"), None), [("x".to_owned(), "idle")]);
+        assert_eq!(advice(&format!("{rules}{offline}[default]\nlease = \"1h\"\n"), None), []);
+        // What asks nobody needs none.
+        assert_eq!(advice(&format!("{}{offline}", rule("x", "user = \"a\"", "skip")), None), []);
     }
 
     #[test]

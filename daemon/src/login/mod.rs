@@ -5,6 +5,7 @@ mod choose;
 mod dialogue;
 mod ending;
 pub(crate) mod facts;
+mod lease;
 #[cfg(test)]
 pub(crate) mod model;
 mod open;
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use countersign_protocol::login::{Begin, Outcome, Stage, Step, Verdict};
-use countersign_protocol::message::Sealed;
+use countersign_protocol::message::{Answer, Sealed};
 use countersign_protocol::{random, seal};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -129,6 +130,9 @@ impl Logins {
                 decision.fingerprint
             ));
         }
+        if decision.decision.decision != Answer::Approve {
+            lease::denied(app, &request.person, &decision).await;
+        }
         if !request.decide(decision.clone()) {
             report::late(app, &request, &decision).await;
         }
@@ -212,6 +216,8 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let request = login.request.clone();
     let settle = |written| request.iter().for_each(|request| open::settle(&app, request, written));
     let is_written = written.is_ok();
+    // Before whoever was let in can come again.
+    let has_lease = is_written && lease::keep(&login, &ending);
     // What cannot be written down does not happen.
     let ending = match written {
         Ok(()) => ending,
@@ -236,6 +242,9 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let _ = login.connection.reply(verdict).await;
     // Afterwards, since nobody waits for it; whoever else waits goes first.
     tokio::task::yield_now().await;
+    if has_lease {
+        app.leases.write(&app.log).await;
+    }
     if is_written {
         settle(true);
         if let (Some(request), true) = (request.as_deref(), outcome == Outcome::Granted)

@@ -13,6 +13,7 @@ use super::request::OpenRequest;
 use super::state::Event;
 use crate::app::App;
 use crate::devices::Device;
+use crate::leases::Offer;
 use crate::person::Person;
 use crate::{clock, notices, verify};
 
@@ -20,7 +21,7 @@ use crate::{clock, notices, verify};
 const END_KEPT: Duration = Duration::from_secs(300);
 
 /// How a person is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manner {
     /// What has to be done beside approving.
     pub(super) confirm: Confirm,
@@ -28,6 +29,8 @@ pub(super) struct Manner {
     pub(super) wait: Duration,
     /// Whether devices ring for it.
     pub(super) ring: bool,
+    /// The lease that may be granted with it.
+    pub(super) lease: Option<Offer>,
 }
 
 /// An open request, held by its login. Letting go of it withdraws it, unless it has ended.
@@ -59,9 +62,9 @@ impl Open {
         devices: Vec<Device>,
         manner: Manner,
     ) -> Result<Self, Ending> {
-        let Manner { confirm, wait, ring } = manner;
+        let Manner { confirm, wait, ring, lease } = manner;
         let request =
-            OpenRequest::new(&app.host, facts, whom, devices, confirm, wait).map_err(Ending::fault)?;
+            OpenRequest::new(&app.host, facts, whom, devices, confirm, wait, lease).map_err(Ending::fault)?;
         app.logins.keep(&request);
         let open = Self { app: app.clone(), request, ring };
         open.post().await.map_err(Ending::fault)?;

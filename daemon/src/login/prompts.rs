@@ -70,8 +70,10 @@ pub(super) fn acknowledge(reason: &str) -> String {
 fn names(factors: &[Factor]) -> Option<String> {
     let names: Vec<&str> = factors
         .iter()
-        .map(|factor| match factor {
-            Factor::Recovery => "recovery code",
+        .filter_map(|factor| match factor {
+            Factor::Recovery => Some("recovery code"),
+            // Nothing is typed.
+            Factor::Lease => None,
         })
         .collect();
     let mut line = names.join(" or ");

@@ -15,7 +15,7 @@ use crate::audit::Durability;
 use crate::log::Level;
 use crate::verify::Verified;
 
-/// Writes an end down, before anybody learns of it. What a typed factor opened is on the disk
+/// Writes an end down, before anybody learns of it. What a typed factor or a lease opened is on the disk
 /// afterwards; the rest follows within a second.
 ///
 /// # Errors
@@ -62,7 +62,10 @@ pub(super) async fn write(
         ..Record::default()
     };
     evidence(&mut record, request, decision.as_ref());
-    let typed = ending.outcome == Outcome::Granted && ending.factor == Some("recovery");
+    if let Some(leased) = &login.leased {
+        leased.tell(&mut record);
+    }
+    let typed = ending.outcome == Outcome::Granted && matches!(ending.factor, Some("recovery" | "lease"));
     let durability = if typed { Durability::Now } else { Durability::Later };
     let written = app.audit.append(record.clone(), durability).await?;
 

@@ -19,6 +19,7 @@ use super::state::{Event, State, next};
 use crate::app::HostIdentity;
 use crate::clock;
 use crate::devices::Device;
+use crate::leases::Offer;
 use crate::person::Person;
 use crate::verify::Verified;
 
@@ -46,6 +47,8 @@ pub struct OpenRequest {
     pub confirm: Confirm,
     /// Whether sshd asks, which may lose patience by itself.
     pub by_sshd: bool,
+    /// The lease that may be granted with it.
+    pub lease: Option<Offer>,
     /// How long it is open.
     pub wait: Duration,
     /// Boot clock.
@@ -76,6 +79,7 @@ impl OpenRequest {
         devices: Vec<Device>,
         confirm: Confirm,
         wait: Duration,
+        lease: Option<Offer>,
     ) -> Result<Rc<Self>, String> {
         let id = digest::hex(&random::bytes::<16>());
         let reply = SealKey::generate();
@@ -97,7 +101,8 @@ impl OpenRequest {
             issued_at: clock::unix(),
             expires_in: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
             confirm,
-            lease_max: None,
+            lease_max: lease.as_ref().map(Offer::seconds),
+            lease_uses: lease.as_ref().and_then(|lease| lease.ceiling.uses),
             approvals: Approvals { needed: 1, from: vec![person.to_owned()] },
         };
         let signed = signed::sign_message(host.key.as_ref(), &request)
@@ -112,6 +117,7 @@ impl OpenRequest {
             devices,
             confirm,
             by_sshd: facts.is_sshd(),
+            lease,
             wait,
             deadline: clock::boot() + wait,
             state: Cell::new(State::New),

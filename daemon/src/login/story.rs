@@ -9,6 +9,7 @@ use super::choose;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::facts::Facts;
+use super::lease;
 use super::open::{Manner, Open};
 use super::prompts;
 use super::request::OpenRequest;
@@ -17,6 +18,7 @@ use super::state::{Event, State};
 use crate::app::App;
 use crate::connection::Connection;
 use crate::devices::Device;
+use crate::leases::Leased;
 use crate::log::Level;
 use crate::person;
 use crate::recovery::{self, Checked};
@@ -36,6 +38,8 @@ pub(super) struct Login {
     pub(super) connection: Connection,
     /// The request that was made last: the audit's evidence.
     pub(super) request: Option<Rc<OpenRequest>>,
+    /// The lease that let it in, in place of a request.
+    pub(super) leased: Option<Leased>,
     /// The rule only observes: whatever comes of it, PAM goes on.
     pub(super) observed: bool,
     /// The rule that matched.
@@ -53,6 +57,7 @@ impl Login {
             facts,
             connection,
             request: None,
+            leased: None,
             observed: false,
             rule: None,
             prompts: 0,
@@ -103,6 +108,9 @@ impl Login {
             false => None,
         };
 
+        if lease::lets_in(self, rule, &account, &person).await? {
+            return Ok(Ending::leased());
+        }
         let confirm = rules::confirm(rule, self.facts.stage)?;
         let open = self.open(&account, &person, confirm, rule, true).await?;
         match confirm {
@@ -145,7 +153,8 @@ impl Login {
         rule: &Rule,
         ring: bool,
     ) -> Told<Open> {
-        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
+        let lease = lease::offer(&self.facts, rule, account);
+        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let (known, devices) = (account.known(), self.devices(account, person));
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {

@@ -4,21 +4,22 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::table::{Table, Value};
-use crate::{Ask, Confirm, Factor, Fault, Rule, Then, Unenrolled, When, WithoutPrompt};
+use crate::{Ask, Confirm, Factor, Fault, Lease, Rule, Then, Unenrolled, When, WithoutPrompt};
 
-use super::{taken, values, when};
+use super::{lease, taken, values, when};
 
 const THEN: &[(&str, Then)] =
     &[("approve", Then::Approve), ("observe", Then::Observe), ("skip", Then::Skip), ("deny", Then::Deny)];
 const CONFIRM: &[(&str, Confirm)] = &[("code", Confirm::Code), ("tap", Confirm::Tap)];
 const WITHOUT_PROMPT: &[(&str, WithoutPrompt)] =
     &[("tap", WithoutPrompt::Tap), ("refuse", WithoutPrompt::Refuse)];
-const FACTORS: &[(&str, Factor)] = &[("recovery", Factor::Recovery)];
+const CODES: &[(&str, Factor)] = &[("recovery", Factor::Recovery)];
+const OFFLINE: &[(&str, Factor)] = &[("recovery", Factor::Recovery), ("lease", Factor::Lease)];
 const ASK: &[(&str, Ask)] = &[("user", Ask::User), ("caller", Ask::Caller)];
 
 /// Keys of what happens to a login.
 pub(super) const KEYS: &[&str] =
-    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask"];
+    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "lease", "unenrolled", "ask"];
 
 /// A rule with what was written of it.
 #[derive(Debug, Default)]
@@ -34,6 +35,7 @@ pub(super) struct Draft {
     wait: Option<Duration>,
     codes: Option<Vec<Factor>>,
     offline: Option<Vec<Factor>>,
+    lease: Option<Option<Lease>>,
     unenrolled: Option<Unenrolled>,
     ask: Option<Ask>,
 }
@@ -75,14 +77,14 @@ impl Draft {
     }
 
     fn outcome(table: &mut Table<'_, '_>, faults: &mut Vec<Fault>) -> Self {
-        let mut factors = |table: &mut Table<'_, '_>, key| match table.get(key)?.words(FACTORS) {
+        let mut factors = |table: &mut Table<'_, '_>, key, words| match table.get(key)?.words(words) {
             Ok(factors) => Some(factors),
             Err(more) => {
                 faults.extend(more);
                 None
             }
         };
-        let (codes, offline) = (factors(table, "codes"), factors(table, "offline"));
+        let (codes, offline) = (factors(table, "codes", CODES), factors(table, "offline", OFFLINE));
         Self {
             then: table.get("then").and_then(|value| taken(value.word(THEN), faults)),
             confirm: table.get("confirm").and_then(|value| taken(value.word(CONFIRM), faults)),
@@ -92,6 +94,7 @@ impl Draft {
             wait: table.get("wait").and_then(|value| taken(values::wait(&value), faults)),
             codes,
             offline,
+            lease: table.get("lease").and_then(|value| taken(lease::read(&value), faults)),
             unenrolled: table.get("unenrolled").and_then(|value| taken(values::unenrolled(&value), faults)),
             ask: table.get("ask").and_then(|value| taken(value.word(ASK), faults)),
             ..Self::default_draft()
@@ -109,6 +112,7 @@ impl Draft {
             wait: self.wait.unwrap_or(other.wait),
             codes: self.codes.unwrap_or_else(|| other.codes.clone()),
             offline: self.offline.unwrap_or_else(|| other.offline.clone()),
+            lease: self.lease.unwrap_or(other.lease),
             unenrolled: self.unenrolled.unwrap_or(other.unenrolled),
             ask: self.ask.unwrap_or(other.ask),
         }
@@ -127,6 +131,7 @@ pub(super) fn built_in() -> Rule {
         // They exist only where root has made them, for the day on which no phone is there.
         codes: vec![Factor::Recovery],
         offline: Vec::new(),
+        lease: None,
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
     }

@@ -4,6 +4,7 @@ mod code;
 mod ends;
 mod factors;
 mod late;
+mod lease;
 mod pairing;
 mod policy;
 mod tap;
@@ -209,6 +210,7 @@ fn begin(service: &str, stage: Stage) -> Begin {
         ssh_auth_info: None,
         command_line: None,
         peer: None,
+        session: None,
         silent: false,
         token: None,
     }
