@@ -11,6 +11,7 @@ use super::ending::Ending;
 use super::facts::Facts;
 use super::lease;
 use super::open::{Manner, Open};
+use super::place;
 use super::prompts;
 use super::request::OpenRequest;
 use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
@@ -101,6 +102,9 @@ impl Login {
         let new = account.uid.is_some() && !had_any(&person) && !had_any(&account.name);
         if skips(&self.app, rule).await && new {
             return Err(Ending::ignored("the person has no device yet, and the rule lets that pass for now"));
+        }
+        if let Some(refused) = self.app.fatigue.refuses(&person, &place::place(&self.facts)) {
+            return Err(Ending::refused_from_there(refused));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
         let _place = match devices.is_empty() {

@@ -235,6 +235,12 @@ impl Relay {
         self.outbox.borrow().get(id).is_some_and(|entry| entry.heard)
     }
 
+    /// Whether a request was ever sent to the server, whatever came of that.
+    #[must_use]
+    pub fn may_have_rung(&self, id: &str) -> bool {
+        self.outbox.borrow().get(id).is_some_and(|entry| entry.sent)
+    }
+
     /// Posts the end of a request in the background, until the server holds it. False when there is
     /// nothing to post, because nobody can have heard of the request.
     pub fn close(&self, id: &str, messages: Vec<Sealed>, until: Duration) -> bool {

@@ -259,8 +259,13 @@ async fn a_no_that_comes_later_ends_all_that_the_person_has_granted() {
             scene.closed().await;
             other.hang_up().await;
             assert!(!is_let_in(&mut scene, ssh()).await && !is_let_in(&mut scene, sudo()).await);
-            let ended = scene.lab.audit().iter().filter(|record| record.event == "lease-ended").count();
-            assert_eq!(ended, 2);
+            let ended = || scene.lab.audit().iter().filter(|record| record.event == "lease-ended").count();
+            let written = async {
+                while ended() < 2 {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(PATIENCE, written).await.expect("it is written down");
             assert!(scene.lab.restarted().app.leases.all().is_empty());
         }
     })
