@@ -205,7 +205,7 @@ impl Login {
                     // There is no code to type.
                     _ if open.confirm == Confirm::Tap => return self.wait_for_tap(open, rule, account).await,
                     State::Posted if rang => prompts::ASKED_AGAIN.to_owned(),
-                    _ => self.settle(&open, rule).await?,
+                    _ => self.settle_while_reachable(&open, rule).await?,
                 }
             } else if let Some(code) = verify::typed_code(typed) {
                 match self.settle(&open, rule).await {
@@ -233,6 +233,17 @@ impl Login {
                 State::Expired if !self.rung_again => return Ok(prompts::EXPIRED_ASK.to_owned()),
                 end => return Err(Ending::of(end)),
             }
+        }
+    }
+
+    /// The same for somebody who has nothing to type: once the server is gone, what can be typed without it.
+    async fn settle_while_reachable(&mut self, open: &Open, rule: &Rule) -> Told<String> {
+        while matches!(open.state(), State::New | State::Posted) {
+            self.watch(open, open.state()).await?;
+        }
+        match prompts::offline(&offline_factors(rule)) {
+            Some(prompt) if open.state() == State::Unreachable => Ok(prompt),
+            _ => self.settle(open, rule).await,
         }
     }
 
