@@ -2,7 +2,7 @@
 //! person, that no service reaches.
 
 use crate::patterns::Patterns;
-use crate::{Config, Rule, Then, When};
+use crate::{Config, Factor, Rule, Then, When};
 
 /// Something about a policy that its author should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
         } else if let Some(why) = contradiction(&rule.when) {
             advice.push(say(Kind::Never, why.to_owned()));
         }
-        advice.extend(opens(rule).map(|text| say(Kind::Opens, text)));
+        advice.extend(opens(rule).into_iter().chain(alone(rule)).map(|text| say(Kind::Opens, text)));
         advice.extend(idle(rule).map(|text| say(Kind::Idle, text)));
         if let (Some(asked), Some(services)) = (&rule.when.service, services)
             && !services.iter().any(|service| asked.match_name(service))
@@ -64,7 +64,7 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
             advice.push(say(Kind::Unreached, text));
         }
     }
-    advice.extend(opens(&config.default).map(|text| Advice {
+    advice.extend(opens(&config.default).into_iter().chain(alone(&config.default)).map(|text| Advice {
         rule: "default".to_owned(),
         kind: Kind::Opens,
         text,
@@ -80,6 +80,11 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
 /// What a rule says to no effect.
 fn idle(rule: &Rule) -> Option<String> {
     let asks = matches!(rule.then, Then::Approve | Then::Observe);
+    if asks && rule.approvals.is_some() && rule.lease.is_some() {
+        let text =
+            "a \"lease\" is the word of the login's own person: whom \"approvals\" names is asked each time";
+        return Some(text.to_owned());
+    }
     (asks && rule.leases_offline() && rule.lease.is_none()).then(|| {
         "\"offline\" lists \"lease\", and no phone may grant one: say how long, as in lease = \"8h\""
             .to_owned()
@@ -101,6 +106,19 @@ fn opens(rule: &Rule) -> Option<String> {
         ),
         Then::Skip | Then::Observe => None,
     }
+}
+
+/// What lets one person do alone what several should.
+fn alone(rule: &Rule) -> Option<String> {
+    let approvals = rule.approvals.as_ref().filter(|approvals| approvals.needed > 1)?;
+    let asks = matches!(rule.then, Then::Approve | Then::Observe);
+    let is_typed = |factor: &Factor| *factor != Factor::Lease;
+    (asks && rule.codes.iter().chain(&rule.offline).any(is_typed)).then(|| {
+        let needed = approvals.needed;
+        format!(
+            "what its \"codes\" or \"offline\" take, one person types in place of {needed} people's approvals"
+        )
+    })
 }
 
 /// Whether a rule asks nothing that only some people can bring along.
@@ -235,6 +253,8 @@ mod tests {
         let rules = rule("x", "service = \"sshd\"", "approve");
         assert_eq!(advice(&format!("{rules}{offline}"), None), [("x".to_owned(), "idle")]);
         assert_eq!(advice(&format!("{rules}{offline}[default]\nlease = \"1h\"\n"), None), []);
+        let several = "lease = \"1h\"\napprovals = { from = [\"bob\"], needed = 1 }\n";
+        assert_eq!(advice(&format!("{rules}{several}"), None), [("x".to_owned(), "idle")]);
         // What asks nobody needs none.
         assert_eq!(advice(&format!("{}{offline}", rule("x", "user = \"a\"", "skip")), None), []);
     }

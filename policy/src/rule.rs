@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::approvals::Approvals;
 use super::when::When;
 use super::{Confirm, MAX_WAIT, MAX_WAIT_IN_GRACE};
 
@@ -30,6 +31,8 @@ pub struct Rule {
     pub unenrolled: Unenrolled,
     /// Whose phone is asked when somebody becomes another user.
     pub ask: Ask,
+    /// Whose approvals are needed; without it the one of whom `ask` means.
+    pub approvals: Option<Approvals>,
 }
 
 /// What a rule does.
@@ -91,6 +94,12 @@ pub enum Factor {
 }
 
 impl Rule {
+    /// The ceiling of a lease; none where people are named, who are asked each time.
+    #[must_use]
+    pub fn leases(&self) -> Option<Lease> {
+        self.lease.filter(|_| self.approvals.is_none())
+    }
+
     /// Whether a lease still lets in while the server is unreachable.
     #[must_use]
     pub fn leases_offline(&self) -> bool {

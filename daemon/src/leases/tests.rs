@@ -14,6 +14,7 @@ use super::*;
 use crate::app::App;
 use crate::clock;
 use crate::login::facts::Facts;
+use crate::login::panel::Panel;
 use crate::login::request::OpenRequest;
 use crate::person::Person;
 use crate::testing::{BOOT, Lab, TestDevice, facts};
@@ -72,9 +73,16 @@ impl Place {
         let devices = app.devices.for_user(USER);
         let wait = Duration::from_secs(60);
         let offered = Some(offer.clone());
-        let request =
-            OpenRequest::new(&app.host, facts, (&person(), USER), devices, Confirm::Tap, wait, offered)
-                .unwrap();
+        let request = OpenRequest::new(
+            &app.host,
+            facts,
+            (&person(), USER),
+            Panel::of_one(USER, devices),
+            Confirm::Tap,
+            wait,
+            offered,
+        )
+        .unwrap();
         let decision = Decision { lease, ..TestDevice::decision(&request, Answer::Approve) };
         let sealed = self.phone.seal(&self.lab, &request, &self.phone.sign(&decision));
         assert!(request.decide(verify::decision(app, &request, &sealed).unwrap()));
@@ -82,7 +90,7 @@ impl Place {
     }
 
     fn add(&self, (request, offer): &(Rc<OpenRequest>, Offer)) -> Result<Lease, String> {
-        let decision = request.evidence().unwrap();
+        let decision = request.counting().remove(0);
         let granted = Granted {
             request: &request.signed,
             id: &request.id,

@@ -18,7 +18,7 @@ use crate::verify::Verified;
 /// What a phone may grant beside its approval.
 pub(super) fn offer(facts: &Facts, rule: &Rule, account: &Account) -> Option<Offer> {
     account.uid?;
-    let ceiling = rule.lease?;
+    let ceiling = rule.leases()?;
     Some(Offer { binding: Binding::of(facts, &account.known())?, ceiling })
 }
 
@@ -52,7 +52,8 @@ pub(super) fn keep(login: &Login, ending: &Ending) -> bool {
     let Some(request) = login.request.as_deref().filter(|_| ending.factor == Some("device")) else {
         return false;
     };
-    let Some(decision) = request.evidence() else { return false };
+    // One person's word; where several are needed none is offered.
+    let [decision] = &*request.counting() else { return false };
     if decision.decision.lease.is_none() {
         return false;
     }
@@ -61,7 +62,7 @@ pub(super) fn keep(login: &Login, ending: &Ending) -> bool {
         request: &request.signed,
         id: &request.id,
         person: &request.person,
-        decision: &decision,
+        decision,
         since: request.deadline.saturating_sub(request.wait),
     };
     let added = match &request.lease {
@@ -84,8 +85,9 @@ pub(super) fn keep(login: &Login, ending: &Ending) -> bool {
 }
 
 /// A person has said no: something is wrong, and what they granted before ends.
-pub(super) async fn denied(app: &App, person: &str, decision: &Verified) {
-    let ended = app.leases.end(|lease| lease.person == person);
+pub(super) async fn denied(app: &App, decision: &Verified) {
+    let person = &decision.person;
+    let ended = app.leases.end(|lease| lease.person == *person);
     if ended.is_empty() {
         return;
     }

@@ -8,6 +8,7 @@ mod late;
 mod lease;
 mod pairing;
 mod policy;
+mod several;
 mod tap;
 
 use std::rc::Rc;
