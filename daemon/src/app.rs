@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
@@ -53,6 +54,8 @@ pub struct App {
     pub relay: Relay,
     /// The logins that wait.
     pub logins: Logins,
+    /// The leases that were granted.
+    pub leases: Leases,
     /// What devices were told about each other.
     pub notices: Notices,
     /// Removals that were not believed lately.

@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::leases::{self, Leases};
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
@@ -201,6 +202,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         host: HostIdentity { key, name, public },
         relay: Relay::new(client),
         logins: Logins::default(),
+        leases: Leases::open(&paths.own("leases.json"), own, leases::boot_id(), &log),
         notices: Notices::default(),
         refusals: Refusals::default(),
         administrator,

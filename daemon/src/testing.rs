@@ -36,6 +36,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::login::facts::Facts;
@@ -47,6 +48,9 @@ use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
 use countersign_policy::Loaded;
+
+/// The boot of the machine that tests run on.
+pub(crate) const BOOT: &str = "a boot of tests";
 
 /// A daemon without sockets and without a server.
 pub(crate) struct Lab {
@@ -117,6 +121,7 @@ impl Lab {
             Panel::of_one(user, devices),
             confirm,
             wait,
+            None,
         )
         .unwrap()
     }
@@ -157,6 +162,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         host: HostIdentity { public: key.public_key().clone(), key, name: "lab".to_owned() },
         relay: Relay::new(None),
         logins: Logins::default(),
+        leases: Leases::open(&state.join("leases.json"), owner, Some(BOOT.to_owned()), &log),
         notices: Notices::default(),
         refusals: Refusals::default(),
         administrator: owner,
@@ -176,6 +182,7 @@ pub(crate) fn facts(user: &str) -> Facts {
         ssh_key: None,
         command: None,
         action: None,
+        session: None,
         kind: Kind::Login,
         silent: false,
         token: None,

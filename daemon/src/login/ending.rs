@@ -77,6 +77,12 @@ impl Ending {
         Self { factor: Some("token"), ..Self::new(Outcome::Granted, None, reason) }
     }
 
+    /// A lease that a person granted before.
+    pub(super) fn leased() -> Self {
+        let reason = "a lease that was granted before";
+        Self { factor: Some("lease"), ..Self::new(Outcome::Granted, None, reason) }
+    }
+
     pub(super) fn ignored(reason: &str) -> Self {
         Self::new(Outcome::Ignored, None, reason)
     }

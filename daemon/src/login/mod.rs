@@ -7,6 +7,7 @@ mod dialogue;
 mod ending;
 mod factors;
 pub(crate) mod facts;
+mod lease;
 #[cfg(test)]
 pub(crate) mod model;
 mod open;
@@ -32,7 +33,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use countersign_protocol::login::{Begin, Outcome, Stage, Step, Verdict};
-use countersign_protocol::message::Sealed;
+use countersign_protocol::message::{Answer, Sealed};
 use countersign_protocol::{random, seal};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -152,7 +153,11 @@ impl Logins {
             ));
         }
         let answer = decision.decision.decision;
-        if !request.decide(decision.clone()) {
+        let is_taken = request.decide(decision.clone());
+        if answer != Answer::Approve {
+            lease::denied(app, &decision).await;
+        }
+        if !is_taken {
             report::late(app, &request, &decision).await;
         }
         abuse::decided(app, &request, answer).await;
@@ -249,6 +254,8 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let request = login.request.clone();
     let settle = |written| request.iter().for_each(|request| open::settle(&app, request, written));
     let is_written = written.is_ok();
+    // Before whoever was let in can come again.
+    let has_lease = is_written && lease::keep(&login, &ending);
     // What cannot be written down does not happen.
     let ending = match written {
         Ok(()) => ending,
@@ -273,6 +280,9 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let _ = login.connection.reply(verdict).await;
     // Afterwards, since nobody waits for it; whoever else waits goes first.
     tokio::task::yield_now().await;
+    if has_lease {
+        app.leases.write(&app.log).await;
+    }
     if is_written {
         settle(true);
         if let (Some(request), true) = (request.as_deref(), outcome == Outcome::Granted)

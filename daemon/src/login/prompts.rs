@@ -105,7 +105,8 @@ pub(super) fn acknowledge(reason: &str) -> String {
 }
 
 fn names(factors: &[Factor]) -> Option<String> {
-    let names: Vec<&str> = factors.iter().map(|factor| name(*factor)).collect();
+    let names: Vec<&str> =
+        factors.iter().filter(|factor| **factor != Factor::Lease).map(|factor| name(*factor)).collect();
     let mut line = names.join(" or ");
     line.get_mut(..1)?.make_ascii_uppercase();
     Some(line)
@@ -116,6 +117,8 @@ fn name(factor: Factor) -> &'static str {
         Factor::Recovery => "recovery code",
         Factor::PhoneCode => "phone code",
         Factor::Totp => "authenticator code",
+        // Nothing is typed.
+        Factor::Lease => "lease",
     }
 }
 

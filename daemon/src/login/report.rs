@@ -19,7 +19,7 @@ use crate::verify::Verified;
 /// Most decisions beside the first in one record: all that can let anybody in, and no longer a line than is read.
 const MOST_FURTHER: usize = MOST_NEEDED as usize - 1;
 
-/// Writes an end down, before anybody learns of it. What a typed factor opened is on the disk
+/// Writes an end down, before anybody learns of it. What a typed factor or a lease opened is on the disk
 /// afterwards; the rest follows within a second.
 ///
 /// # Errors
@@ -71,6 +71,9 @@ pub(super) async fn write(
         ..Record::default()
     };
     evidence(&mut record, request, &decisions);
+    if let Some(leased) = &login.leased {
+        leased.tell(&mut record);
+    }
     let durability = if ending.is_unsigned_grant() { Durability::Now } else { Durability::Later };
     let written = app.audit.append(record.clone(), durability).await?;
 

@@ -35,7 +35,7 @@ pub(super) fn confirm(rule: &Rule, stage: Stage) -> Told<Confirm> {
 pub(super) fn offline_factors(rule: &Rule) -> Vec<Factor> {
     let mut factors = rule.codes.clone();
     factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
-    factors.retain(|factor| counts(*factor, rule));
+    factors.retain(|factor| *factor != Factor::Lease && counts(*factor, rule));
     factors
 }
 

@@ -11,6 +11,7 @@ use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::factors::Factors;
 use super::facts::Facts;
+use super::lease;
 use super::open::{Manner, Open};
 use super::panel::Panel;
 use super::place;
@@ -21,6 +22,7 @@ use super::several;
 use super::state::{Event, State};
 use crate::app::App;
 use crate::connection::Connection;
+use crate::leases::Leased;
 use crate::log::Level;
 use crate::person;
 use crate::verify;
@@ -43,6 +45,8 @@ pub(super) struct Login {
     pub(super) connection: Connection,
     /// The request that was made last: the audit's evidence.
     pub(super) request: Option<Rc<OpenRequest>>,
+    /// The lease that let it in, in place of a request.
+    pub(super) leased: Option<Leased>,
     /// The rule only observes: whatever comes of it, PAM goes on.
     pub(super) observed: bool,
     /// The rule that matched.
@@ -64,6 +68,7 @@ impl Login {
             facts,
             connection,
             request: None,
+            leased: None,
             observed: false,
             rule: None,
             approvals: None,
@@ -120,6 +125,9 @@ impl Login {
             false => None,
         };
 
+        if lease::lets_in(self, rule, &account, &person).await? {
+            return Ok(Ending::leased());
+        }
         let confirm = rules::confirm(rule, self.facts.stage)?;
         let open = self.open(&account, (&person, panel), confirm, rule, true).await?;
         match confirm {
@@ -159,7 +167,8 @@ impl Login {
         rule: &Rule,
         ring: bool,
     ) -> Told<Open> {
-        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
+        let lease = lease::offer(&self.facts, rule, account);
+        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let known = account.known();
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {

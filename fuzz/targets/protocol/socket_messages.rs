@@ -64,6 +64,7 @@ fn seeds() -> Vec<Vec<u8>> {
         ssh_auth_info: Some("publickey ssh-ed25519 AAAA\n".into()),
         command_line: Some("sudo id".into()),
         peer: Some(Peer { address: [192, 0, 2, 1].into(), port: 22 }),
+        session: None,
         silent: true,
         token: Some("t".to_owned().into()),
     };

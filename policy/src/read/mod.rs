@@ -1,5 +1,6 @@
 //! From the configuration's text to its types, or to all its faults.
 
+mod lease;
 mod offline;
 mod rule;
 #[cfg(test)]

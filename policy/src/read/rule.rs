@@ -5,23 +5,39 @@ use std::time::Duration;
 
 use crate::approvals::{self, Approvals};
 use crate::table::{Table, Value};
-use crate::{Ask, Confirm, Factor, Fault, Rule, Then, Unenrolled, When, WithoutPrompt};
+use crate::{Ask, Confirm, Factor, Fault, Lease, Rule, Then, Unenrolled, When, WithoutPrompt};
 
 use super::offline::Offline;
-use super::{taken, values, when};
+use super::{lease, taken, values, when};
 
 const THEN: &[(&str, Then)] =
     &[("approve", Then::Approve), ("observe", Then::Observe), ("skip", Then::Skip), ("deny", Then::Deny)];
 const CONFIRM: &[(&str, Confirm)] = &[("code", Confirm::Code), ("tap", Confirm::Tap)];
 const WITHOUT_PROMPT: &[(&str, WithoutPrompt)] =
     &[("tap", WithoutPrompt::Tap), ("refuse", WithoutPrompt::Refuse)];
-const FACTORS: &[(&str, Factor)] =
+const CODES: &[(&str, Factor)] =
     &[("recovery", Factor::Recovery), ("phone-code", Factor::PhoneCode), ("totp", Factor::Totp)];
+const OFFLINE: &[(&str, Factor)] = &[
+    ("recovery", Factor::Recovery),
+    ("phone-code", Factor::PhoneCode),
+    ("totp", Factor::Totp),
+    ("lease", Factor::Lease),
+];
 const ASK: &[(&str, Ask)] = &[("user", Ask::User), ("caller", Ask::Caller)];
 
 /// Keys of what happens to a login.
-pub(super) const KEYS: &[&str] =
-    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask", "approvals"];
+pub(super) const KEYS: &[&str] = &[
+    "then",
+    "confirm",
+    "without_prompt",
+    "wait",
+    "codes",
+    "offline",
+    "lease",
+    "unenrolled",
+    "ask",
+    "approvals",
+];
 
 /// A rule with what was written of it.
 #[derive(Debug, Default)]
@@ -37,6 +53,7 @@ pub(super) struct Draft {
     wait: Option<Duration>,
     codes: Option<Vec<Factor>>,
     offline: Option<Offline>,
+    lease: Option<Option<Lease>>,
     unenrolled: Option<Unenrolled>,
     ask: Option<Ask>,
     /// What was written: some people, or the user alone.
@@ -82,9 +99,9 @@ impl Draft {
     }
 
     fn outcome(table: &mut Table<'_, '_>, faults: &mut Vec<Fault>) -> Self {
-        let codes = table.get("codes").and_then(|value| all_taken(value.words(FACTORS), faults));
+        let codes = table.get("codes").and_then(|value| all_taken(value.words(CODES), faults));
         let offline =
-            table.get("offline").and_then(|value| all_taken(Offline::read(&value, FACTORS), faults));
+            table.get("offline").and_then(|value| all_taken(Offline::read(&value, OFFLINE), faults));
         let mut spared = None;
         let draft = Self {
             then: table.get("then").and_then(|value| taken(value.word(THEN), faults)),
@@ -95,6 +112,7 @@ impl Draft {
             wait: table.get("wait").and_then(|value| taken(values::wait(&value), faults)),
             codes,
             offline,
+            lease: table.get("lease").and_then(|value| taken(lease::read(&value), faults)),
             unenrolled: table.get("unenrolled").and_then(|value| {
                 spared = Some(value.fault(approvals::SPARED));
                 taken(values::unenrolled(&value), faults)
@@ -131,6 +149,7 @@ impl Draft {
             // Only where it is written, and never in place of several people.
             allow_until: until.filter(|_| approvals.is_none()),
             offline: self.offline.map_or_else(|| other_one.offline.clone(), |offline| offline.factors),
+            lease: self.lease.unwrap_or(other_one.lease),
             unenrolled: self.unenrolled.unwrap_or(other_one.unenrolled),
             ask: self.ask.unwrap_or(other.ask),
             approvals,
@@ -155,6 +174,7 @@ pub(super) fn built_in() -> Rule {
         codes: vec![Factor::Recovery],
         offline: Vec::new(),
         allow_until: None,
+        lease: None,
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
         approvals: None,

@@ -25,6 +25,7 @@ fn one_line_is_a_policy_and_the_default_is_to_ask() {
             codes: vec![Factor::Recovery],
             offline: vec![],
             allow_until: None,
+            lease: None,
             unenrolled: Unenrolled::Deny,
             ask: Ask::User,
             approvals: None,
@@ -125,11 +126,13 @@ fn what_is_no_toml_is_told_with_its_place() {
 
 #[test]
 fn later_factors_are_unknown_and_not_ignored() {
-    for factor in ["lease", "allow"] {
+    for factor in ["allow", "fido"] {
         let source = format!("{SERVER}[default]\noffline = [\"{factor}\"]\n");
         assert_eq!(
             faults(&source),
-            [format!("c:3:12: \"{factor}\" is no value of \"offline\"; there is recovery, phone-code, totp")]
+            [format!(
+                "c:3:12: \"{factor}\" is no value of \"offline\"; there is recovery, phone-code, totp, lease"
+            )]
         );
     }
 }
@@ -261,7 +264,7 @@ fn a_key_of_another_table_is_told_where_it_belongs() {
             "c:2:1: \"confirm\" is no key of the configuration; it belongs under [default]",
             "c:4:1: \"server_ca\" is no key of [default]; it belongs above [default]",
             "c:5:1: \"serverca\" is no key of [default]; there is codes, offline, then, confirm, without_prompt, \
-             wait, unenrolled, ask, approvals",
+             wait, lease, unenrolled, ask, approvals",
             "c:9:1: \"user\" is no key of a rule; it belongs in its \"when\"",
             "c:10:10: \"wait\" is no key of \"when\"; it belongs beside \"when\"",
         ]
