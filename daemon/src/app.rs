@@ -14,6 +14,7 @@ use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
 use crate::sources::Sources;
+use crate::totp::Totp;
 use countersign_policy::{Config, Loaded};
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
@@ -41,6 +42,8 @@ pub struct App {
     pub budget: Rc<Budget>,
     /// Recovery codes.
     pub recovery: Recovery,
+    /// Authenticators.
+    pub totp: Totp,
     /// Who was asked too often, and who is refused from where.
     pub fatigue: Fatigue,
     /// Where users were let in from.

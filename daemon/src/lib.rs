@@ -41,6 +41,7 @@ pub mod run;
 pub mod service_manager;
 pub mod sockets;
 pub mod sources;
+pub mod totp;
 pub mod verify;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod leases;
 mod pair;
+mod typed;
 mod unblock;
 
 use crate::app::App;
@@ -116,6 +117,8 @@ impl Session {
             Call::Revoke { user, device } => answer!(self.revoke(&user, &device).await),
             Call::NewCodes { user, count } => answer!(self.new_codes(&user, count).await),
             Call::CodesLeft { user } => answer!(self.codes_left(&user).await),
+            Call::NewOnce { user, seconds, reason } => answer!(self.new_once(&user, seconds, &reason).await),
+            Call::NewAuthenticator { user } => answer!(self.new_authenticator(&user).await),
             Call::Leases { user } => answer!(self.leases(user.as_deref()).await),
             Call::EndLeases { user, id } => answer!(self.end_leases(user.as_deref(), id.as_deref()).await),
             Call::Blocks {} => answer!(self.root_only().map(|()| unblock::held(&self.app, None, None))),

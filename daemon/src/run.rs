@@ -17,6 +17,7 @@ use crate::relay::{self, Relay};
 use crate::removal::Refusals;
 use crate::sockets::{self, Sockets};
 use crate::sources::Sources;
+use crate::totp::Totp;
 use crate::{host_key, listen, privileges, service_manager};
 use countersign_policy::{self as config, Config, Loaded};
 use countersign_protocol::keys::{Signer, SigningKey};
@@ -193,6 +194,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         devices: Devices::open(&paths.own("devices.json"), own)?,
         audit: Audit::open(&audit.join("audit.jsonl"), own, &log)?,
         recovery: Recovery::open(&paths.own("recovery.json"), own, Rc::clone(&budget))?,
+        totp: Totp::open(&paths.own("totp.json"), own)?,
         budget,
         fatigue: Fatigue::open(&paths.own("fatigue.json"), own)?,
         sources: Sources::open(&paths.own("sources.json"), own)?,

@@ -95,6 +95,11 @@ fn idle(rule: &Rule) -> Option<String> {
 fn opens(rule: &Rule) -> Option<String> {
     let when = &rule.when;
     match rule.then {
+        Then::Approve if rule.allow_until.is_some() => Some(
+            "while the server is away its users get in with nothing beside their password: whoever can cut this \
+             machine off its network brings that about"
+                .to_owned(),
+        ),
         Then::Approve | Then::Deny => None,
         Then::Observe if when.is_anything() => {
             Some("it only observes, and so lets everybody pass; for a roll-out, not to stay".to_owned())
@@ -244,6 +249,13 @@ mod tests {
             assert_eq!(advice(&rules, None), [("x".to_owned(), "opens")], "{rules}");
         }
         assert_eq!(advice("[default]\nthen = \"skip\"\n", None), [("default".to_owned(), "opens")]);
+    }
+
+    #[test]
+    fn what_opens_without_a_server_is_said() {
+        let rules = rule("x", "user = \"alice\", remote = false", "approve")
+            + "offline = [{ allow_until = 2027-03-01 }]\n";
+        assert_eq!(advice(&rules, None), [("x".to_owned(), "opens")]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use countersign_protocol::login::Stage;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::{Ask, Confirm, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
+use crate::{ALLOWED_AFTER, Ask, Confirm, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
 
 /// What happens to a login, while the server can be reached and while it cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +87,18 @@ fn unreachable(rule: &Rule, stage: Stage) -> Vec<String> {
         Stage::Auth => "refused, within 3 s, with the reason".to_owned(),
         Stage::Session => "refused, within 3 s, with the reason: this stage cannot ask".to_owned(),
     };
+    let allowed = rule.allow_until.map(|date| {
+        format!(
+            "a login at the machine itself is let in without anything until {}, once the server has been away for {} s",
+            day(date),
+            ALLOWED_AFTER.as_secs()
+        )
+    });
     let lease = rule.leases().map(|_| match rule.leases_offline() {
         true => "a lease that was granted before lets in, unasked".to_owned(),
         false => "a lease is not taken".to_owned(),
     });
-    lease.into_iter().chain([line]).collect()
+    allowed.into_iter().chain(lease).chain([line]).collect()
 }
 
 /// What a phone may grant beside an approval.
@@ -115,6 +122,8 @@ fn words(factors: &[Factor]) -> String {
         .iter()
         .map(|factor| match factor {
             Factor::Recovery => "a recovery code",
+            Factor::PhoneCode => "the eight digits that the phone makes out of the QR code shown",
+            Factor::Totp => "an authenticator's six digits",
             Factor::Lease => "a lease",
         })
         .collect();

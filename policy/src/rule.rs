@@ -25,6 +25,9 @@ pub struct Rule {
     pub codes: Vec<Factor>,
     /// Factors that may be typed in addition when the server is unreachable.
     pub offline: Vec<Factor>,
+    /// Named local users are let in without any factor while the server is unreachable, until that moment
+    /// (seconds since 1970).
+    pub allow_until: Option<u64>,
     /// What a phone may grant beside an approval: that nobody is asked for a while.
     pub lease: Option<Lease>,
     /// What happens to a user without any device.
@@ -87,8 +90,13 @@ pub struct Lease {
 /// What takes the place of the phone's six digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Factor {
-    /// A recovery code.
+    /// A recovery code, or one that was made to be used once within some time.
     Recovery,
+    /// The eight digits that the phone makes out of the QR code on the terminal, or out of a request that it
+    /// cannot answer.
+    PhoneCode,
+    /// An authenticator's six digits (RFC 6238).
+    Totp,
     /// A lease that a phone has granted: nothing is typed. Only while the server is unreachable.
     Lease,
 }

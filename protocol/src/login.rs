@@ -139,6 +139,9 @@ pub enum Step {
         text: String,
         /// Milliseconds until the module gives up.
         deadline_ms: u64,
+        /// It belongs to the prompt that follows: shown even where nothing but prompts may be.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        always: bool,
     },
     /// Prompt with echo, then `Continue` with the answer.
     Ask {

@@ -161,6 +161,13 @@ impl Facts {
         self.kind == Kind::Command || TERMINALS.contains(&self.service.as_str())
     }
 
+    /// Whether rows of text come to stand above a prompt as they are said: not so in the windows of greeters and
+    /// lockers.
+    #[must_use]
+    pub fn shows_rows(&self) -> bool {
+        self.stage == Stage::Auth && (self.has_terminal() || self.is_sshd())
+    }
+
     /// Whether this is sshd, under whatever name its binary was started: its PAM service is its
     /// own file name.
     #[must_use]

@@ -5,6 +5,7 @@ mod action;
 mod choose;
 mod dialogue;
 mod ending;
+mod factors;
 pub(crate) mod facts;
 mod lease;
 #[cfg(test)]
@@ -12,8 +13,10 @@ pub(crate) mod model;
 mod open;
 mod pace;
 pub(crate) mod panel;
+mod phone;
 mod place;
 mod prompts;
+mod qr;
 mod report;
 pub mod request;
 mod rules;
@@ -27,6 +30,7 @@ mod waits;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use countersign_protocol::login::{Begin, Outcome, Stage, Step, Verdict};
 use countersign_protocol::message::{Answer, Sealed};
@@ -68,6 +72,8 @@ pub struct Logins {
     waits: Waits,
     pace: RefCell<Pace>,
     began: Notify,
+    /// Since when the server is out of reach, by the boot clock.
+    away_since: Cell<Option<Duration>>,
     stopping: Cell<bool>,
     stop: Notify,
 }
@@ -167,6 +173,7 @@ impl Logins {
 
     /// The connection to the server broke.
     pub fn link_lost(&self) {
+        self.away_since.set(self.away_since.get().or_else(|| Some(clock::boot())));
         for request in self.requests.borrow().values() {
             request.happens(Event::Lost);
         }
@@ -175,9 +182,16 @@ impl Logins {
     /// The connection to the server is back. What was posted is acknowledged one by one; what was posted
     /// to nobody has to look the same.
     pub fn link_back(&self) {
+        self.away_since.set(None);
         for request in self.requests.borrow().values().filter(|request| request.devices.is_empty()) {
             request.happens(Event::Acknowledged);
         }
+    }
+
+    /// For how long the server has been out of reach without a break; nothing while it is there, and until the
+    /// first try to reach it has failed.
+    pub(crate) fn away_for(&self) -> Option<Duration> {
+        self.away_since.get().map(|since| clock::boot().saturating_sub(since))
     }
 
     /// Whether a caller who is not root may ask once more now.

@@ -66,6 +66,8 @@ pub struct OpenRequest {
     state: Cell<State>,
     /// Whether the server was away when last heard of.
     unreachable: Cell<bool>,
+    /// Whether the server ever held it.
+    posted: Cell<bool>,
     told: Cell<bool>,
     /// Whether it must not let anybody in after all.
     undone: Cell<bool>,
@@ -134,6 +136,7 @@ impl OpenRequest {
             deadline: clock::boot() + wait,
             state: Cell::new(State::New),
             unreachable: Cell::new(false),
+            posted: Cell::new(false),
             told: Cell::new(false),
             undone: Cell::new(false),
             tries: Cell::new(TRIES),
@@ -164,7 +167,10 @@ impl OpenRequest {
                 super::model::takes(self.state.get(), event);
                 match event {
                     Event::Lost => self.unreachable.set(true),
-                    Event::Acknowledged => self.unreachable.set(false),
+                    Event::Acknowledged => {
+                        self.unreachable.set(false);
+                        self.posted.set(true);
+                    }
                     _ => {}
                 }
                 self.state.set(state);
@@ -303,6 +309,11 @@ impl OpenRequest {
     /// Whether the server was away when last heard of; also after the request has ended.
     pub fn is_unreachable(&self) -> bool {
         self.unreachable.get()
+    }
+
+    /// Whether the server ever held it.
+    pub fn was_posted(&self) -> bool {
+        self.posted.get()
     }
 
     /// Whether it ended by letting somebody in.

@@ -95,7 +95,7 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(b"m", &manage::Call::Status {}),
     ];
     for step in [
-        Step::Say { style: Style::Error, text: "no".into(), deadline_ms: 1 },
+        Step::Say { style: Style::Error, text: "no".into(), deadline_ms: 1, always: false },
         Step::Ask { text: "code:".into(), deadline_ms: u64::MAX },
         Step::Wait { deadline_ms: 0 },
         Step::Verdict(verdict),

@@ -211,6 +211,9 @@ impl Verifier {
     }
 }
 
+/// What lets in without anybody's signature.
+const TYPED: [&str; 5] = ["recovery", "once", "phone-code", "totp", "allow"];
+
 /// Whose the first decision is.
 fn who(record: &Record) -> &str {
     record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default()
@@ -220,7 +223,7 @@ fn who(record: &Record) -> &str {
 /// device that was removed before its code was typed; what opened, if anything did, was typed.
 fn opened_by_decision(record: &Record) -> bool {
     match record.outcome.as_deref() {
-        Some("granted") | None => record.factor.as_deref() != Some("recovery"),
+        Some("granted") | None => !record.factor.as_deref().is_some_and(|factor| TYPED.contains(&factor)),
         Some(_) => false,
     }
 }

@@ -6,6 +6,7 @@ mod factors;
 mod fatigue;
 mod late;
 mod lease;
+mod offline;
 mod pairing;
 mod policy;
 mod several;
