@@ -49,7 +49,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Audit(Audit::Verify { file, host_key, approvers, has }) => {
             audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
-        Command::Policy(command) => policy::run(command, out),
+        Command::Policy(command) => policy::run(command, &cli.run, out),
     }
 }
 
