@@ -1,7 +1,9 @@
 //! A request in words that are read at a glance. All that a host says is escaped here.
 
 use super::inbox::{Ended, Verified};
-use countersign_protocol::message::{Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, RemoteSource};
+use countersign_protocol::message::{
+    Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, RemoteSource, Request,
+};
 use countersign_protocol::text::escape;
 
 /// Who wants what, on which machine: one sentence.
@@ -45,11 +47,59 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     if r.kind == Kind::Unlock {
         out.push(("note", format!("all this is the word of a program of {}'s", escape(&r.user))));
     }
-    if r.approvals.needed > 1 {
-        out.push(("needs", format!("{} people", r.approvals.needed)));
+    out.extend(others(verified));
+    if let Some(seconds) = r.lease_max {
+        out.push(("lease", lease(r, seconds)));
     }
     out.push(("asked at", time_of(r.issued_at)));
     out
+}
+
+/// What a lease would be, so that nobody grants more than they think.
+fn lease(request: &Request, seconds: u32) -> String {
+    let uses = request.lease_uses.map(|uses| format!(", {uses} times at most")).unwrap_or_default();
+    let what = match request.kind {
+        Kind::Command => "ANY command of this service, in this session on this terminal",
+        _ => "this user again, from this address with this key",
+    };
+    format!("may be granted for up to {}{uses}: {what}, unasked", length(seconds))
+}
+
+/// `8 h`, `90 min`.
+#[must_use]
+pub fn length(seconds: u32) -> String {
+    match seconds {
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s => format!("{} min", s.div_ceil(60)),
+    }
+}
+
+/// That others decide, too, or about somebody else.
+fn others(verified: &Verified) -> Vec<(&'static str, String)> {
+    let approvals = &verified.request.approvals;
+    let mut out = Vec::new();
+    let is_else = verified.somebody_else();
+    if approvals.needed > 1 || is_else.is_some() {
+        let from = approvals.from.join(", ");
+        let how = match approvals.needed {
+            1 => "1 person has to approve; you are one of those who may".to_owned(),
+            needed => format!("{needed} people have to approve; you are one of them"),
+        };
+        out.push(("needs", format!("{how} ({})", escape(&from))));
+    }
+    if let Some(who) = is_else {
+        out.push(("whose", format!("{}'s, not yours: ask them whether it is they", escape(who))));
+    }
+    out
+}
+
+/// What to do with an approval's code.
+#[must_use]
+pub fn about_code(verified: &Verified) -> String {
+    match verified.somebody_else() {
+        None => "Type this code at the login".to_owned(),
+        Some(who) => format!("Tell {} this code, who types it at their login", escape(who)),
+    }
 }
 
 /// Where from, and whose word that is.
