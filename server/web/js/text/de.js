@@ -92,10 +92,14 @@ export default {
   'card.code.say': 'Zugelassen. Tippen Sie diesen Code am Terminal ein: {code}. Rechner: {machine}.',
   'card.delivered': 'Die Antwort ist angekommen.',
   'card.sending': 'Die Antwort wird gesendet …',
+  'card.unsent': 'Hier ist kein Netz. Bleibt das so, tippen Sie stattdessen diese acht Ziffern am Terminal ein:',
 
   'lease.title': 'Ohne weitere Frage wieder zulassen',
   'lease.none': 'Nein',
-  'lease.hint': 'Nur denselben Benutzer, vom selben Ort, zum selben Dienst.',
+  'lease.hint': 'Nur denselben Benutzer, von derselben Adresse mit demselben Schlüssel, zum selben Dienst.',
+  'lease.hint.command': 'Jeden Befehl über diesen Dienst, nicht nur diesen: in derselben Sitzung am selben Terminal.',
+  'lease.uses.one': 'Höchstens einmal.',
+  'lease.uses.other': 'Höchstens {n}-mal.',
   'lease.until': 'Keine Frage bis',
 
   'outcome.approved': 'Zugelassen',

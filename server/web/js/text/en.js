@@ -92,10 +92,14 @@ export default {
   'card.code.say': 'Approved. Type this code at the terminal: {code}. Machine: {machine}.',
   'card.delivered': 'The answer is delivered.',
   'card.sending': 'Sending the answer…',
+  'card.unsent': 'There is no network here. If it stays so, type these eight digits at the terminal instead:',
 
   'lease.title': 'Let it in again without asking',
   'lease.none': 'No',
-  'lease.hint': 'Only the same user, from the same place, to the same service.',
+  'lease.hint': 'Only the same user, from the same address with the same key, to the same service.',
+  'lease.hint.command': 'Any command of this service, not only this one: in the same session on the same terminal.',
+  'lease.uses.one': 'Once at most.',
+  'lease.uses.other': '{n} times at most.',
   'lease.until': 'No question until',
 
   'outcome.approved': 'Approved, let in',

@@ -1,6 +1,6 @@
 // One request as a slip: what is asked above the tear line, the answer below it.
 
-import { clock, duration, shortDuration, t, tt } from '../text/index.js';
+import { clock, duration, shortDuration, t, tn, tt } from '../text/index.js';
 import { h } from './dom.js';
 import { outside } from './escape.js';
 import { fact, guarded } from './parts.js';
@@ -125,7 +125,8 @@ function leaseChoice(item, most) {
     h('div', { class: 'segments' }, choices.map((seconds) => h('label', null,
       h('input', { type: 'radio', name: `lease-${item.key}`, value: String(seconds), checked: seconds === 0, 'data-testid': 'lease', 'aria-label': seconds ? duration(seconds) : null }),
       h('span', null, seconds ? shortDuration(seconds) : t('lease.none'))))),
-    h('p', { class: 'hint' }, t('lease.hint')));
+    h('p', { class: 'hint', 'data-testid': 'lease-hint' }, t(item.request.kind === 'command' ? 'lease.hint.command' : 'lease.hint'),
+      item.request.lease_uses ? [' ', tn('lease.uses', item.request.lease_uses)] : null));
 }
 
 /** @param {Element} pressed */
@@ -148,6 +149,8 @@ function decided(item, context) {
     approved && item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
     h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(delivered) },
       h('span', { class: delivered ? 'dot good' : 'dot busy' }), t(delivered ? 'card.delivered' : 'card.sending')),
+    approved && !delivered && item.unsent && context.engine.connection.state === 'offline' ? [
+      h('p', { class: 'hint' }, t('card.unsent')), digits(item.unsent, 4, 'unsent-code')] : null,
     approved && item.request.kind !== 'test' ? h('div', { class: 'actions' },
       button(item, context, 'deny', 'answer.take-back', 'deny'), button(item, context, 'report', reportWords(item), 'report')) : null);
 }
