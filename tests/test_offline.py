@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import threading
 import time
@@ -58,8 +59,8 @@ def test_ssh_by_the_qr_code_of_the_terminal(parts, tmp_path):
     session.send(f"{code[:4]} {code[4:]}")
     assert session.finish() == 0
     assert session.lines()[-1] == "alice"
-    record = stack.daemon.audit()[-1]
-    assert (record["outcome"], record["factor"]) == ("granted", "phone-code")
+    [record] = [record for record in stack.daemon.audit() if record.get("factor") == "phone-code"]
+    assert record["outcome"] == "granted" and record["device"].startswith("SHA256:")
     # Of another login it is nothing.
     session = client.login("alice", "true")
     session.answer_password(PASSWORD)
@@ -118,6 +119,24 @@ def test_a_login_that_began_offline_rings_when_the_server_is_back(parts, tmp_pat
     assert phone.wait_closed(request)["outcome"] == "approved"
 
 
+def test_a_yes_that_cannot_be_sent_is_eight_digits_to_type(parts):
+    stack, phone = parts
+    sudo = on_terminal_of("alice", "sudo", "-k", "id", "-u")
+    sudo.answer_password(PASSWORD)
+    request = phone.next_request()
+    cut(stack)
+    phone.decide(request, "approve")
+    said = re.compile(r"type (\d{4} \d{4}) at the login instead")
+    wait_until(lambda: any(said.search(e["message"]) for e in phone.all("notice")), 15, "the phone's eight digits")
+    [code, *_] = [found[1] for e in phone.all("notice") if (found := said.search(e["message"]))]
+    # The prompt that is out knows nothing of this yet; Enter shows what holds now.
+    sudo.send("")
+    sudo.expect(challenge.BELOW)
+    sudo.send(code)
+    assert sudo.finish() == 0
+    assert sudo.lines()[-1] == "0"
+
+
 def secret(stack):
     return stack.daemon.command("codes", "alice", "--totp")["secret"]
 
@@ -147,7 +166,8 @@ def test_an_authenticators_code_opens_once(parts):
             session.kill()
         else:
             assert session.finish() == expected
-    assert [record["factor"] for record in stack.daemon.audit() if record.get("outcome") == "granted"] == ["totp"]
+    grants = [record for record in stack.daemon.audit() if record.get("outcome") == "granted"]
+    assert [record["factor"] for record in grants if record["stage"] == "auth"] == ["totp"]
     stack.daemon.command("audit", "verify")
 
 

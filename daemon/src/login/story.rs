@@ -32,8 +32,8 @@ use countersign_policy::{Approvals, Rule, Then, WithoutPrompt};
 const MOST_RETRIES: u32 = 3;
 
 /// How long a server that had a request may be away until what is left is asked for: a connection that breaks is
-/// back in a moment.
-const AWAY_TIME: Duration = Duration::from_secs(3);
+/// back in a moment, and whoever is prompted has to press Enter once the phone has approved.
+const AWAY_TIME: Duration = Duration::from_secs(10);
 
 /// What comes of a part of the story: something to go on with, or the end.
 pub(super) type Told<T> = Result<T, Ending>;

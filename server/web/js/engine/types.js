@@ -92,6 +92,7 @@
  * @property {'open'|'signing'|'decided'|'closed'} phase
  * @property {Answer} [answer] an approval may be followed by a denial or a report until its request is closed
  * @property {string} [code] six digits to type at the terminal, after approving
+ * @property {string} [unsent] eight digits to type where the approval cannot be sent
  * @property {number} [leaseUntil] ms since 1970, when a lease was granted
  * @property {boolean} [delivered] whether the server has the answer
  * @property {Outcome|'over'} [outcome] how it ended; `over` when nobody said

@@ -92,6 +92,7 @@ export default {
   'card.code.say': 'Zugelassen. Tippen Sie diesen Code am Terminal ein: {code}. Rechner: {machine}.',
   'card.delivered': 'Die Antwort ist angekommen.',
   'card.sending': 'Die Antwort wird gesendet …',
+  'card.unsent': 'Hier ist kein Netz. Bleibt das so, tippen Sie stattdessen diese acht Ziffern am Terminal ein:',
 
   'lease.title': 'Ohne weitere Frage wieder zulassen',
   'lease.none': 'Nein',

@@ -92,6 +92,7 @@ export default {
   'card.code.say': 'Approved. Type this code at the terminal: {code}. Machine: {machine}.',
   'card.delivered': 'The answer is delivered.',
   'card.sending': 'Sending the answer…',
+  'card.unsent': 'There is no network here. If it stays so, type these eight digits at the terminal instead:',
 
   'lease.title': 'Let it in again without asking',
   'lease.none': 'No',

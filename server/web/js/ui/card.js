@@ -149,6 +149,8 @@ function decided(item, context) {
     approved && item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
     h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(delivered) },
       h('span', { class: delivered ? 'dot good' : 'dot busy' }), t(delivered ? 'card.delivered' : 'card.sending')),
+    approved && !delivered && item.unsent && context.engine.connection.state === 'offline' ? [
+      h('p', { class: 'hint' }, t('card.unsent')), digits(item.unsent, 4, 'unsent-code')] : null,
     approved && item.request.kind !== 'test' ? h('div', { class: 'actions' },
       button(item, context, 'deny', 'answer.take-back', 'deny'), button(item, context, 'report', reportWords(item), 'report')) : null);
 }
