@@ -7,7 +7,8 @@ use countersign_protocol::login::{Begin, Call, MAX_NAME, Peer, Session, Stage, V
 use countersign_protocol::message::{Confirm, MAX_BODY};
 use countersignd::app::HostIdentity;
 use countersignd::caller::Caller;
-use countersignd::fuzzing::{Facts, Panel};
+use countersignd::fuzzing::Facts;
+use countersignd::fuzzing::Panel;
 use countersignd::login::request::OpenRequest;
 use countersignd::person::Person;
 use std::sync::Arc;
