@@ -7,6 +7,7 @@ use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::log::Log;
+use crate::geoip::Geoip;
 use crate::login::Logins;
 use crate::notices::Notices;
 use crate::recovery::Recovery;
@@ -42,6 +43,8 @@ pub struct App {
     pub recovery: Recovery,
     /// Who was asked too often, and who is refused from where.
     pub fatigue: Fatigue,
+    /// Where addresses may be.
+    pub geoip: Geoip,
     /// Where users were let in from.
     pub sources: Sources,
     /// What administrators read.

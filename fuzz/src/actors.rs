@@ -7,6 +7,7 @@ use countersign_protocol::card::{self, VerifiedCard};
 use countersign_protocol::certificate::APPROVER_OPTION;
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
 use countersign_protocol::message::{
+    Context, Place, PlaceSource, Zone,
     Answer, Approvals, Card, Confirm, Decision, Envelope, Host, Kind, MessageType, Remote, RemoteSource,
     Request, Sealed, SshKey, VERSION,
 };
@@ -167,6 +168,11 @@ pub fn request() -> Request {
             source: RemoteSource::Kernel,
         }),
         ssh_key: Some(SshKey { fingerprint: "SHA256:x".into(), key_type: "ssh-ed25519".into() }),
+        context: Some(Context {
+            new_source: true,
+            place: Some(Place { text: "Zür\u{202e}ich".into(), source: PlaceSource::Geoip }),
+            zone: Some(Zone { name: Some("UTC".into()), offset: 120 }),
+        }),
         issued_at: NOW,
         expires_in: 60,
         confirm: Confirm::Code,

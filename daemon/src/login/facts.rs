@@ -3,7 +3,7 @@
 use base64ct::{Base64, Encoding};
 use countersign_protocol::digest;
 use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Stage, VERSION};
-use countersign_protocol::message::{Kind, Remote, RemoteSource, SshKey};
+use countersign_protocol::message::{Context, Kind, Remote, RemoteSource, SshKey};
 use zeroize::Zeroizing;
 
 use crate::caller::Caller;
@@ -32,6 +32,8 @@ pub struct Facts {
     pub action: Option<String>,
     /// What kind of thing it is.
     pub kind: Kind,
+    /// What this host knows beside that.
+    pub context: Option<Context>,
     /// Nothing but prompts may be shown.
     pub silent: bool,
     /// A grant of the `auth` stage.
@@ -102,6 +104,7 @@ impl Facts {
             terminal: begin.terminal.filter(|t| !t.is_empty()),
             command: begin.command_line.filter(|c| !c.is_empty()).map(fitting),
             action: None,
+            context: None,
             token: begin.token.filter(|_| by_root && begin.stage == Stage::Session),
             stage: begin.stage,
             service: begin.service,
@@ -131,6 +134,7 @@ impl Facts {
             ssh_key: None,
             command: None,
             action: Some(action.to_owned()),
+            context: None,
             kind: Kind::Action,
             silent: true,
             token: None,

@@ -14,6 +14,7 @@ use countersign_protocol::{digest, random, seal};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use super::context;
 use super::facts::Facts;
 use super::place;
 use super::state::{Event, State, next};
@@ -83,7 +84,7 @@ impl OpenRequest {
     ) -> Result<Rc<Self>, String> {
         let id = digest::hex(&random::bytes::<16>());
         let reply = SealKey::generate();
-        let request = Request {
+        let mut request = Request {
             version: VERSION,
             id: id.clone(),
             reply_key: Base64::encode_string(&reply.public()),
@@ -98,12 +99,14 @@ impl OpenRequest {
             terminal: facts.terminal.clone(),
             remote: facts.remote.clone(),
             ssh_key: facts.ssh_key.clone(),
+            context: facts.context.clone(),
             issued_at: clock::unix(),
             expires_in: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
             confirm,
             lease_max: None,
             approvals: Approvals { needed: 1, from: vec![person.to_owned()] },
         };
+        context::fit(&mut request);
         let signed = signed::sign_message(host.key.as_ref(), &request)
             .map_err(|error| format!("the request cannot be signed: {error}"))?;
         Ok(Rc::new(Self {
