@@ -10,12 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_files::Links;
 use countersign_protocol::message::{MAX_PLACE, Place, PlaceSource};
 use countersign_protocol::text::{clip, is_active};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::files::{self, Links, Owner};
+use crate::files::Owner;
 use table::Table;
 
 /// How long a disk may take to say where an address is.
@@ -39,8 +40,9 @@ impl Geoip {
         *self.table.borrow_mut() = None;
         let Some(path) = path else { return Ok(()) };
         let fault = |why: String| format!("geoip: {}: {why}; phones are told no places", path.display());
-        let file = files::open(path, administrator, Links::Followed, OpenOptions::new().read(true))
-            .map_err(|why| fault(why.to_string()))?;
+        let file =
+            countersign_files::open(path, administrator, Links::Followed, OpenOptions::new().read(true))
+                .map_err(|why| fault(why.to_string()))?;
         let table = Table::read(file).map_err(|why| fault(format!("it cannot be read: {why}")))?;
         *self.table.borrow_mut() = Some(Arc::new(table));
         Ok(())

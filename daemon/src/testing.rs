@@ -38,6 +38,7 @@ use crate::files::Owner;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::login::facts::Facts;
+use crate::login::panel::Panel;
 use crate::login::request::OpenRequest;
 use crate::notices::Notices;
 use crate::person::Person;
@@ -108,7 +109,15 @@ impl Lab {
     pub(crate) fn request(&self, user: &str, confirm: Confirm, wait: Duration) -> Rc<OpenRequest> {
         let person = Person { name: user.to_owned(), uid: 1000 };
         let devices = self.app.devices.for_user(user);
-        OpenRequest::new(&self.app.host, &facts(user), (&person, user), devices, confirm, wait).unwrap()
+        OpenRequest::new(
+            &self.app.host,
+            &facts(user),
+            (&person, user),
+            Panel::of_one(user, devices),
+            confirm,
+            wait,
+        )
+        .unwrap()
     }
 }
 

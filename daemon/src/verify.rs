@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::clock;
 use crate::login::request::OpenRequest;
+use crate::person::Person;
 
 /// A decision whose signature, signer, binding and time were all found good.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Verified {
     pub device: String,
     /// Fingerprint of the device's key.
     pub fingerprint: String,
+    /// Whose device it was asked as.
+    pub person: String,
 }
 
 /// Verifies a sealed decision about an open request: that it was sealed by a device which was
@@ -44,7 +47,8 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
         .iter()
         .find(|device| device.card.key.id() == envelope.from)
         .ok_or("it comes from a device that was not asked")?;
-    if !app.devices.for_user(&open.person).iter().any(|now| now.card.key == device.card.key) {
+    let person = &device.user;
+    if !app.devices.for_user(person).iter().any(|now| now.card.key == device.card.key) {
         return Err("its device is no longer paired".into());
     }
 
@@ -54,7 +58,7 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     let verified = signed::verify_message::<Decision>(&opened.body, &opened.signature, &device.card.key)
         .map_err(|error| error.to_string())?;
     app.approvers
-        .authorize(&open.person, &verified.signed, clock::unix())
+        .authorize(person, &verified.signed, clock::unix())
         .map_err(|error| format!("its key may not approve for this person: {error}"))?;
 
     let decision = verified.message;
@@ -75,24 +79,33 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
         signed: verified.signed,
         device: device.card.key.id(),
         fingerprint: device.card.key.fingerprint(),
+        person: person.clone(),
     })
 }
 
-/// Whether the approval that was taken still counts: a device that was removed or revoked while its code
-/// was typed has nothing to say any more.
+/// Whether the approvals that let somebody in still count: a device that was removed or revoked while a code
+/// was typed has nothing to say any more, nor has whoever is no longer one of those whom the rule names.
+/// `members` are those who are, where it names any.
 ///
 /// # Errors
 /// Why not, for the log.
-pub(crate) fn still_counts(app: &App, open: &OpenRequest) -> Result<(), String> {
-    let Some(taken) = open.evidence() else { return Err("there is no approval".into()) };
-    let paired = app.devices.for_user(&open.person);
-    let device = paired.iter().find(|device| device.id() == taken.device);
-    if device.ok_or("its device is no longer paired")?.card.key != taken.signed.key {
-        return Err("its device has another key now".into());
+pub(crate) fn still_counts(app: &App, open: &OpenRequest, members: &[Person]) -> Result<(), String> {
+    if !open.is_complete() {
+        return Err("there is no approval, or too few".into());
     }
-    app.approvers
-        .authorize(&open.person, &taken.signed, clock::unix())
-        .map_err(|error| format!("its key may no longer approve for this person: {error}"))
+    open.counting().iter().try_for_each(|taken| {
+        if open.rule.is_some() && !members.iter().any(|member| member.name == taken.person) {
+            return Err(format!("{} is no longer one of those who may approve", taken.person));
+        }
+        let paired = app.devices.for_user(&taken.person);
+        let device = paired.iter().find(|device| device.id() == taken.device);
+        if device.ok_or("its device is no longer paired")?.card.key != taken.signed.key {
+            return Err("its device has another key now".into());
+        }
+        app.approvers
+            .authorize(&taken.person, &taken.signed, clock::unix())
+            .map_err(|error| format!("its key may no longer approve for this person: {error}"))
+    })
 }
 
 /// Whether a text has the form of an approval's code.

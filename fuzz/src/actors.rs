@@ -7,9 +7,8 @@ use countersign_protocol::card::{self, VerifiedCard};
 use countersign_protocol::certificate::APPROVER_OPTION;
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
 use countersign_protocol::message::{
-    Context, Place, PlaceSource, Zone,
-    Answer, Approvals, Card, Confirm, Decision, Envelope, Host, Kind, MessageType, Remote, RemoteSource,
-    Request, Sealed, SshKey, VERSION,
+    Answer, Approvals, Card, Confirm, Context, Decision, Envelope, Host, Kind, MessageType, Place,
+    PlaceSource, Remote, RemoteSource, Request, Sealed, SshKey, VERSION, Zone,
 };
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{self, SignedMessage};

@@ -52,7 +52,7 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
         } else if let Some(why) = contradiction(&rule.when) {
             advice.push(say(Kind::Never, why.to_owned()));
         }
-        advice.extend(opens(rule).map(|text| say(Kind::Opens, text)));
+        advice.extend(opens(rule).into_iter().chain(alone(rule)).map(|text| say(Kind::Opens, text)));
         if let (Some(asked), Some(services)) = (&rule.when.service, services)
             && !services.iter().any(|service| asked.match_name(service))
         {
@@ -60,7 +60,7 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
             advice.push(say(Kind::Unreached, text));
         }
     }
-    advice.extend(opens(&config.default).map(|text| Advice {
+    advice.extend(opens(&config.default).into_iter().chain(alone(&config.default)).map(|text| Advice {
         rule: "default".to_owned(),
         kind: Kind::Opens,
         text,
@@ -83,6 +83,18 @@ fn opens(rule: &Rule) -> Option<String> {
         ),
         Then::Skip | Then::Observe => None,
     }
+}
+
+/// What lets one person do alone what several should.
+fn alone(rule: &Rule) -> Option<String> {
+    let approvals = rule.approvals.as_ref().filter(|approvals| approvals.needed > 1)?;
+    let asks = matches!(rule.then, Then::Approve | Then::Observe);
+    (asks && !(rule.codes.is_empty() && rule.offline.is_empty())).then(|| {
+        let needed = approvals.needed;
+        format!(
+            "what its \"codes\" or \"offline\" take, one person types in place of {needed} people's approvals"
+        )
+    })
 }
 
 /// Whether a rule asks nothing that only some people can bring along.

@@ -41,7 +41,15 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
         Ask::Caller => "the caller's phone is asked",
     };
     let seconds = rule.wait_for(service).as_secs();
-    let mut lines = vec![format!("{whose}, for {seconds} s")];
+    let mut lines = vec![match &rule.approvals {
+        None => format!("{whose}, for {seconds} s"),
+        Some(approvals) => {
+            let (needed, from) = (approvals.needed, approvals.names().join(", "));
+            format!(
+                "{needed} different people of {from} have to approve: all their phones are asked, for {seconds} s"
+            )
+        }
+    }];
     let tap = "approving it is enough";
     lines.push(match (stage, rule.confirm, rule.without_prompt) {
         (Stage::Session, _, WithoutPrompt::Refuse) => "refused: this stage cannot ask for a code".to_owned(),
@@ -58,6 +66,9 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
         lines.push(format!("also taken at the prompt: {}", words(&rule.codes)));
     }
     lines.push(match rule.unenrolled {
+        _ if rule.approvals.is_some() => {
+            "where too few of them have a device it is refused, after the same prompts".to_owned()
+        }
         Unenrolled::Deny => "who has no device is refused, after the same prompts".to_owned(),
         Unenrolled::SkipUntil(date) => format!("who never had a device is let pass until {}", day(date)),
     });

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod approvals;
 mod check;
 mod describe;
 mod fault;
@@ -18,6 +19,7 @@ mod rule;
 mod table;
 mod when;
 
+pub use approvals::{Approvals, MOST_NEEDED, Named};
 pub use check::{Advice, Kind, check};
 pub use describe::{Meaning, meaning};
 pub use fault::Fault;

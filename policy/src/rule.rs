@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::approvals::Approvals;
 use super::when::When;
 use super::{Confirm, MAX_WAIT, MAX_WAIT_IN_GRACE};
 
@@ -28,6 +29,8 @@ pub struct Rule {
     pub unenrolled: Unenrolled,
     /// Whose phone is asked when somebody becomes another user.
     pub ask: Ask,
+    /// Whose approvals are needed; without it the one of whom `ask` means.
+    pub approvals: Option<Approvals>,
 }
 
 /// What a rule does.

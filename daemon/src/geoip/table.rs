@@ -79,7 +79,7 @@ impl Table {
         let start = description + u64::try_from(found + MARKER.len()).map_err(|_| broken("length"))?;
         // Where pointers of the description lead from; there are none in it.
         let mut table = Self { file, length, nodes: 0, record: 0, bits: 0, data: start };
-        let mut number = |name| {
+        let number = |name| {
             let mut look = Look::new(&table);
             look.entry(start, name)?.map_or(Err(broken("description")), |at| look.number(at))
         };
@@ -141,10 +141,16 @@ impl<'t> Look<'t> {
                 break;
             }
         }
-        let Some(beyond) = node.checked_sub(self.table.nodes) else { return Err(broken("tree: it has no end")) };
+        let Some(beyond) = node.checked_sub(self.table.nodes) else {
+            return Err(broken("tree: it has no end"));
+        };
         match beyond {
             0 => Ok(None),
-            _ => beyond.checked_sub(GAP).and_then(|at| at.checked_add(self.table.data)).map(Some).ok_or_else(|| broken("tree")),
+            _ => beyond
+                .checked_sub(GAP)
+                .and_then(|at| at.checked_add(self.table.data))
+                .map(Some)
+                .ok_or_else(|| broken("tree")),
         }
     }
 
@@ -247,7 +253,10 @@ impl<'t> Look<'t> {
             Kind::Pointer | Kind::Flag | Kind::Map | Kind::Array => 0,
             Kind::Text | Kind::Number | Kind::Other => head.size,
         };
-        head.body.checked_add(size).filter(|end| *end <= self.table.length).ok_or_else(|| broken("value: beyond the end"))
+        head.body
+            .checked_add(size)
+            .filter(|end| *end <= self.table.length)
+            .ok_or_else(|| broken("value: beyond the end"))
     }
 
     fn head(&mut self, at: u64) -> io::Result<Head> {

@@ -16,7 +16,8 @@ fn table(path: &Path) -> std::io::Result<Table> {
 /// Addresses in and beside all networks of the tables.
 fn addresses() -> impl Iterator<Item = IpAddr> {
     let known = ["192.0.2.7", "198.51.100.1", "198.51.100.200", "203.0.113.7", "203.0.113.8", "203.0.113.9"];
-    let known = known.into_iter().chain(["2001:db8::1", "2001:db9::1", "2001:dba::1", "::1", "::ffff:192.0.2.1"]);
+    let known =
+        known.into_iter().chain(["2001:db8::1", "2001:db9::1", "2001:dba::1", "::1", "::ffff:192.0.2.1"]);
     let known = known.map(|text| text.parse().unwrap());
     let many = (0..=255).map(|n| IpAddr::V4(Ipv4Addr::new(10, n, n, n)));
     known.chain(many).chain((0..64).map(|bit| IpAddr::V6(Ipv6Addr::from(1_u128 << bit << 64))))
@@ -35,11 +36,16 @@ fn it_says_what_an_independent_reader_says() {
                 assert_eq!(read, [None, None]);
                 continue;
             }
-            let record = theirs.lookup(address.to_canonical()).unwrap().decode::<serde_json::Value>().unwrap();
+            let record =
+                theirs.lookup(address.to_canonical()).unwrap().decode::<serde_json::Value>().unwrap();
             let text = |path: [&str; 3]| {
                 record.as_ref()?.get(path[0])?.get(path[1])?.get(path[2])?.as_str().map(str::to_owned)
             };
-            assert_eq!(read, [text(["city", "names", "en"]), text(["country", "names", "en"])], "{name} {address}");
+            assert_eq!(
+                read,
+                [text(["city", "names", "en"]), text(["country", "names", "en"])],
+                "{name} {address}"
+            );
             found += u32::from(read[1].is_some());
         }
     }
@@ -56,7 +62,11 @@ async fn a_place_is_short_and_plain() {
     assert_eq!(text("::ffff:192.0.2.7").await.as_deref(), Some("Berlin, Germany"));
     assert_eq!(text("2001:db8::7").await.as_deref(), Some("Reykjavík, Iceland"));
     assert_eq!(text("198.51.100.200").await.as_deref(), Some("Brazil"));
-    assert_eq!(text("203.0.113.7").await.as_deref(), Some("Switzerland"), "a name that turns the line around is none");
+    assert_eq!(
+        text("203.0.113.7").await.as_deref(),
+        Some("Switzerland"),
+        "a name that turns the line around is none"
+    );
     assert_eq!(text("203.0.113.8").await.map(|text| text.len()), Some(MAX_PLACE));
     for unknown in ["203.0.113.9", "2001:db9::1", "host.example.com", ""] {
         assert_eq!(text(unknown).await, None, "{unknown}");

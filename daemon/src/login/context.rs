@@ -65,7 +65,10 @@ mod tests {
         assert_eq!(at("Europe/Berlin", summer), Zone { name: Some("Europe/Berlin".into()), offset: 120 });
         assert_eq!(at("Europe/Berlin", winter).offset, 60);
         assert_eq!(at("America/St_Johns", summer).offset, -150);
-        assert_eq!(zone(&TimeZone::fixed(jiff::tz::offset(2)), summer), Some(Zone { name: None, offset: 120 }));
+        assert_eq!(
+            zone(&TimeZone::fixed(jiff::tz::offset(2)), summer),
+            Some(Zone { name: None, offset: 120 })
+        );
     }
 
     #[tokio::test]
@@ -77,7 +80,8 @@ mod tests {
         let zone = Zone { name: Some("z".repeat(64)), offset: -1080 };
         let context = Context { new_source: true, place: Some(place), zone: Some(zone) };
         for command in ["x".repeat(1000), "\u{7}".repeat(166), "é".repeat(500), "\"".repeat(500)] {
-            let mut request = Request { context: Some(context.clone()), command: Some(command.clone()), ..short.clone() };
+            let mut request =
+                Request { context: Some(context.clone()), command: Some(command.clone()), ..short.clone() };
             fit(&mut request);
             assert!(serde_json::to_vec(&request).unwrap().len() <= MAX_BODY);
             assert_eq!(request.command.as_deref(), Some(command.as_str()), "the context alone has to go");

@@ -11,13 +11,16 @@ pub(crate) mod facts;
 pub(crate) mod model;
 mod open;
 mod pace;
+pub(crate) mod panel;
 mod place;
 mod prompts;
 mod report;
 pub mod request;
 mod rules;
+mod several;
 pub mod state;
 mod story;
+mod taken;
 mod tokens;
 mod waits;
 
@@ -190,9 +193,14 @@ impl Logins {
         }
     }
 
-    fn issue(&self, login: &str, facts: &Facts) -> Zeroizing<String> {
-        let grant =
-            Grant { login: login.to_owned(), user: facts.user.clone(), service: facts.service.clone() };
+    fn issue(&self, login: &str, of: &Login) -> Zeroizing<String> {
+        let facts = &of.facts;
+        let grant = Grant {
+            login: login.to_owned(),
+            user: facts.user.clone(),
+            service: facts.service.clone(),
+            approvals: of.approvals.clone(),
+        };
         self.tokens.borrow_mut().issue(grant, clock::boot())
     }
 
@@ -246,7 +254,7 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
         login.acknowledge(reason).await;
     }
     let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
-        .then(|| app.logins.issue(&id, &login.facts));
+        .then(|| app.logins.issue(&id, &login));
     let verdict = Step::Verdict(Verdict { outcome, text, token });
     // A caller that is gone needs no verdict.
     let _ = login.connection.reply(verdict).await;

@@ -11,19 +11,20 @@ use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::facts::Facts;
 use super::open::{Manner, Open};
+use super::panel::Panel;
 use super::place;
 use super::prompts;
 use super::request::OpenRequest;
 use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
+use super::several;
 use super::state::{Event, State};
 use crate::app::App;
 use crate::connection::Connection;
-use crate::devices::Device;
 use crate::log::Level;
 use crate::person;
 use crate::recovery::{self, Checked};
 use crate::verify;
-use countersign_policy::{Factor, Rule, Then, WithoutPrompt};
+use countersign_policy::{Approvals, Factor, Rule, Then, WithoutPrompt};
 
 /// How often an unreachable server is tried again by pressing Enter.
 const MOST_RETRIES: u32 = 3;
@@ -42,6 +43,8 @@ pub(super) struct Login {
     pub(super) observed: bool,
     /// The rule that matched.
     pub(super) rule: Option<String>,
+    /// The people whom the rule wants.
+    pub(super) approvals: Option<Approvals>,
     /// Prompts so far.
     pub(super) prompts: u32,
     retries: u32,
@@ -57,6 +60,7 @@ impl Login {
             request: None,
             observed: false,
             rule: None,
+            approvals: None,
             prompts: 0,
             retries: 0,
             rung_again: false,
@@ -75,6 +79,7 @@ impl Login {
         let known = if config.asks_who() { Some(self.account().await?) } else { None };
         let rule = choose::rule(&self.app, &self.facts, &config, known.as_ref()).await?;
         self.rule = Some(rule.name.clone());
+        self.approvals = rule.approvals.clone();
         match rule.then {
             Then::Skip => return Err(Ending::ignored("the rule skips it")),
             Then::Deny => return Err(Ending::denied_by_policy()),
@@ -90,26 +95,26 @@ impl Login {
             None => self.account().await?,
         };
         let person = rules::whom(rule, &self.facts, &account);
-        let devices = self.devices(&account, &person);
+        let panel = self.panel(rule, &account, &person).await?;
         let had_any =
             |name: &str| !self.app.devices.for_user(name).is_empty() || self.app.devices.had_any(name);
         // An enrolled account is not entered unasked because its caller has no device. And at each login, so that
         // a date that has passed is known.
         let new = account.uid.is_some() && !had_any(&person) && !had_any(&account.name);
-        if skips(&self.app, rule).await && new {
+        if rule.approvals.is_none() && skips(&self.app, rule).await && new {
             return Err(Ending::ignored("the person has no device yet, and the rule lets that pass for now"));
         }
         if let Some(refused) = self.app.fatigue.refuses(&person, &place::place(&self.facts)) {
             return Err(Ending::refused_from_there(refused));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
-        let _place = match devices.is_empty() {
+        let _place = match panel.devices.is_empty() {
             true => Some(self.app.logins.waits.enter(&self.facts.source()).ok_or_else(Ending::busy)?),
             false => None,
         };
 
         let confirm = rules::confirm(rule, self.facts.stage)?;
-        let open = self.open(&account, &person, confirm, rule, true).await?;
+        let open = self.open(&account, (&person, panel), confirm, rule, true).await?;
         match confirm {
             Confirm::Code => self.ask_for_code(open, rule, &account).await,
             Confirm::Tap => self.wait_for_tap(open, rule, &account).await,
@@ -119,7 +124,9 @@ impl Login {
     /// A grant of sshd's `auth` stage, brought along in a token.
     fn redeem(&mut self) -> Option<super::tokens::Grant> {
         let token = self.facts.token.take()?;
-        self.app.logins.redeem(&token, &self.facts)
+        let grant = self.app.logins.redeem(&token, &self.facts)?;
+        // What others have to approve, they have to have approved there.
+        (self.approvals.is_none() || self.approvals == grant.approvals).then_some(grant)
     }
 
     /// The account that is entered. One that the name service does not know is not an error yet: it
@@ -137,27 +144,22 @@ impl Login {
         })
     }
 
-    /// Whom to ask; nobody where the account that is entered is none.
-    fn devices(&self, account: &Account, person: &str) -> Vec<Device> {
-        account.uid.map(|_| self.app.devices.for_user(person)).unwrap_or_default()
-    }
-
     async fn open(
         &mut self,
         account: &Account,
-        person: &str,
+        (person, panel): (&str, Panel),
         confirm: Confirm,
         rule: &Rule,
         ring: bool,
     ) -> Told<Open> {
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
-        let (known, devices) = (account.known(), self.devices(account, person));
+        let known = account.known();
         self.facts.context = Some(context::gather(&self.app, &self.facts, &known.name).await);
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
             biased;
             () = self.connection.closed() => return Err(Ending::gone_early()),
-            open = Open::begin_with(&self.app, &self.facts, (&known, person), devices, manner) => open?,
+            open = Open::begin_with(&self.app, &self.facts, (&known, person), panel, manner) => open?,
         };
         self.request = Some(open.clone());
         Ok(open)
@@ -167,7 +169,7 @@ impl Login {
     async fn ask_for_code(&mut self, mut open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let mut prompt = match open.state() {
             State::Unreachable => offline_prompt(&self.app, rule)?,
-            _ => prompts::APPROVE.to_owned(),
+            _ => several::first(&open),
         };
         loop {
             let answer = match self.ask(&open, prompt, rule).await? {
@@ -197,12 +199,12 @@ impl Login {
                     State::Unreachable => offline_prompt(&self.app, rule)?,
                     // There is no code to type.
                     _ if open.confirm == Confirm::Tap => return self.wait_for_tap(open, rule, account).await,
-                    State::Posted if rang => prompts::ASKED_AGAIN.to_owned(),
+                    State::Posted if rang => several::asked_again(&open),
                     _ => self.settle_while_reachable(&open, rule).await?,
                 }
             } else if let Some(code) = verify::typed_code(typed) {
                 match self.settle(&open, rule).await {
-                    Ok(_) if open.state() == State::Approved => self.judge_code(&open, &code, rule).await?,
+                    Ok(_) if open.has_untyped() => self.judge_code(&open, &code, rule).await?,
                     other => other?,
                 }
             } else {
@@ -217,8 +219,12 @@ impl Login {
         loop {
             let state = open.state();
             match state {
-                State::New | State::Posted | State::Unreachable => self.watch(open, state).await?,
-                State::Approved => return Ok(prompts::APPROVED.to_owned()),
+                State::New | State::Posted | State::Unreachable if !open.has_untyped() => {
+                    self.watch(open, state).await?;
+                }
+                State::New | State::Posted | State::Unreachable | State::Approved => {
+                    return Ok(several::approved(open));
+                }
                 State::Expired if self.rung_again && open.is_unreachable() => {
                     return Err(Ending::unreachable(self.app.relay.trouble()));
                 }
@@ -231,7 +237,7 @@ impl Login {
 
     /// The same for somebody who has nothing to type: once the server is gone, what can be typed without it.
     async fn settle_while_reachable(&mut self, open: &Open, rule: &Rule) -> Told<String> {
-        while matches!(open.state(), State::New | State::Posted) {
+        while matches!(open.state(), State::New | State::Posted) && !open.has_untyped() {
             self.watch(open, open.state()).await?;
         }
         match prompts::offline(&offline_factors(rule)) {
@@ -241,8 +247,14 @@ impl Login {
     }
 
     async fn judge_code(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        if open.try_code(typed) && open.confirm().map_err(Ending::undone)? {
-            return Err(Ending::granted());
+        self.code_arrives(open, typed).await?;
+        if open.try_code(typed) {
+            if !open.is_complete() {
+                return Ok(several::approved(open));
+            }
+            if self.confirm(open).await? {
+                return Err(Ending::granted());
+            }
         }
         self.after_a_wrong_try(open, rule).await
     }
@@ -252,7 +264,7 @@ impl Login {
         if open.state().is_end() {
             return self.settle(open, rule).await;
         }
-        Ok(prompts::wrong(open.tries()))
+        Ok(several::wrong(open))
     }
 
     /// Also good after the request's time: whoever has to look for their codes needs longer. A person's
@@ -291,7 +303,8 @@ impl Login {
         }
         let (person, confirm) = (old.person.clone(), old.confirm);
         drop(old);
-        self.open(account, &person, confirm, rule, true).await
+        let panel = self.panel(rule, account, &person).await?;
+        self.open(account, (&person, panel), confirm, rule, true).await
     }
 
     /// The application cannot ask (sshd's `password` method, a locker): what the rule says of that.
@@ -305,6 +318,7 @@ impl Login {
             return Err(Ending::cannot_ask("the application cannot prompt"));
         }
         let person = open.person.clone();
+        let panel = self.panel(rule, account, &person).await?;
         // Where the first one has only rung, the second has to ring, too: a phone that is asleep puts away
         // what was replaced, and would show nothing.
         let ring = !self.app.relay.is_heard(&open.id);
@@ -313,11 +327,11 @@ impl Login {
             return Err(self.over(&open));
         }
         drop(open);
-        let open = self.open(account, &person, Confirm::Tap, rule, ring).await?;
+        let open = self.open(account, (&person, panel), Confirm::Tap, rule, ring).await?;
         if open.state() == State::Unreachable {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
-        self.wait_for_decision(open).await
+        self.wait_for_decision(open, None).await
     }
 
     /// One line, and then the phone decides.
@@ -333,13 +347,14 @@ impl Login {
         let step = if self.facts.silent || !can_ask {
             Step::Wait { deadline_ms }
         } else {
-            Step::Say { style: Style::Info, text: prompts::TAP.to_owned(), deadline_ms }
+            Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms }
         };
         self.step(step, &open, rule).await?;
-        self.wait_for_decision(open).await
+        self.wait_for_decision(open, can_ask.then_some(rule)).await
     }
 
-    async fn wait_for_decision(&mut self, open: Open) -> Told<Ending> {
+    /// What happens meanwhile is said where a rule is given.
+    async fn wait_for_decision(&mut self, open: Open, says: Option<&Rule>) -> Told<Ending> {
         // Where a code has to be typed an approval alone opens nothing.
         if open.confirm != Confirm::Tap {
             return Err(Ending::fault("a code was asked for where none can be typed"));
@@ -347,9 +362,15 @@ impl Login {
         loop {
             let state = open.state();
             match state {
-                State::New | State::Posted | State::Unreachable => self.watch(&open, state).await?,
+                State::New | State::Posted | State::Unreachable => {
+                    let approved = open.approved();
+                    self.watch(&open, state).await?;
+                    if let Some(rule) = says.filter(|_| open.approved() > approved) {
+                        self.say_progress(&open, rule).await?;
+                    }
+                }
                 State::Approved => {
-                    if open.confirm().map_err(Ending::undone)? {
+                    if self.confirm(&open).await? {
                         return Ok(Ending::granted());
                     }
                 }

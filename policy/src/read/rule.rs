@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::approvals::{self, Approvals};
 use crate::table::{Table, Value};
 use crate::{Ask, Confirm, Factor, Fault, Rule, Then, Unenrolled, When, WithoutPrompt};
 
@@ -18,7 +19,7 @@ const ASK: &[(&str, Ask)] = &[("user", Ask::User), ("caller", Ask::Caller)];
 
 /// Keys of what happens to a login.
 pub(super) const KEYS: &[&str] =
-    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask"];
+    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask", "approvals"];
 
 /// A rule with what was written of it.
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ pub(super) struct Draft {
     offline: Option<Vec<Factor>>,
     unenrolled: Option<Unenrolled>,
     ask: Option<Ask>,
+    /// What was written: some people, or the user alone.
+    approvals: Option<Option<Approvals>>,
 }
 
 impl Draft {
@@ -83,7 +86,8 @@ impl Draft {
             }
         };
         let (codes, offline) = (factors(table, "codes"), factors(table, "offline"));
-        Self {
+        let mut spared = None;
+        let draft = Self {
             then: table.get("then").and_then(|value| taken(value.word(THEN), faults)),
             confirm: table.get("confirm").and_then(|value| taken(value.word(CONFIRM), faults)),
             without_prompt: table
@@ -92,14 +96,30 @@ impl Draft {
             wait: table.get("wait").and_then(|value| taken(values::wait(&value), faults)),
             codes,
             offline,
-            unenrolled: table.get("unenrolled").and_then(|value| taken(values::unenrolled(&value), faults)),
+            unenrolled: table.get("unenrolled").and_then(|value| {
+                spared = Some(value.fault(approvals::SPARED));
+                taken(values::unenrolled(&value), faults)
+            }),
             ask: table.get("ask").and_then(|value| taken(value.word(ASK), faults)),
+            approvals: table.get("approvals").and_then(|value| approvals::read(&value, faults)),
             ..Self::default_draft()
+        };
+        if let Some(Some(_)) = &draft.approvals {
+            faults.extend(spared);
         }
+        draft
     }
 
     /// The rule, with another one's word where it says nothing.
     pub(super) fn over(self, other: &Rule) -> Rule {
+        let approvals = self.approvals.unwrap_or_else(|| other.approvals.clone());
+        // What one person types, or is spared, was not written for a rule of several unless it stands there.
+        let alone = built_in();
+        let other_one = match (&approvals, &other.approvals) {
+            (Some(_), _) => &Rule { codes: Vec::new(), offline: Vec::new(), ..alone },
+            (None, Some(_)) => &alone,
+            (None, None) => other,
+        };
         Rule {
             name: self.name.map_or_else(|| other.name.clone(), |(name, _)| name),
             when: self.when,
@@ -107,10 +127,11 @@ impl Draft {
             confirm: self.confirm.unwrap_or(other.confirm),
             without_prompt: self.without_prompt.unwrap_or(other.without_prompt),
             wait: self.wait.unwrap_or(other.wait),
-            codes: self.codes.unwrap_or_else(|| other.codes.clone()),
-            offline: self.offline.unwrap_or_else(|| other.offline.clone()),
-            unenrolled: self.unenrolled.unwrap_or(other.unenrolled),
+            codes: self.codes.unwrap_or_else(|| other_one.codes.clone()),
+            offline: self.offline.unwrap_or_else(|| other_one.offline.clone()),
+            unenrolled: self.unenrolled.unwrap_or(other_one.unenrolled),
             ask: self.ask.unwrap_or(other.ask),
+            approvals,
         }
     }
 }
@@ -129,5 +150,6 @@ pub(super) fn built_in() -> Rule {
         offline: Vec::new(),
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
+        approvals: None,
     }
 }

@@ -1,10 +1,11 @@
+mod several;
 mod tampering;
 
 use super::*;
 use crate::approver::testing::{Dir, request};
 use crate::output::Output;
 use base64ct::{Base64, Encoding};
-use countersign_protocol::audit::{Chain, Record};
+use countersign_protocol::audit::{Chain, Further, Record};
 use countersign_protocol::keys::{PublicKey, SealKey, Signer, SigningKey};
 use countersign_protocol::message::{Answer, Decision, Removal, VERSION};
 use countersign_protocol::signed::sign_message;

@@ -156,15 +156,20 @@ impl Verifier {
                 return Err("a decision without a request".into());
             }
             let removal = record.removal_evidence().map_err(|e| e.to_string())?;
-            return removal
-                .map_or(Ok(()), |removal| self.check_signer(record, "removal", &removal.signed, false));
+            return removal.map_or(Ok(()), |removal| {
+                self.check_signer(record, who(record), "removal", &removal.signed, false)
+            });
         };
         let evidence = record.evidence(host_key).map_err(|e| e.to_string())?;
         if let Some(removal) = &evidence.removal {
-            self.check_signer(record, "removal", &removal.signed, false)?;
+            self.check_signer(record, who(record), "removal", &removal.signed, false)?;
         }
+        let or_before = !opened_by_decision(record);
         if let Some(decision) = &evidence.decision {
-            self.check_signer(record, "decision", &decision.signed, !opened_by_decision(record))?;
+            self.check_signer(record, who(record), "decision", &decision.signed, or_before)?;
+        }
+        for (one, decision) in record.further.iter().zip(&evidence.further) {
+            self.check_signer(record, &one.approver, "decision", &decision.signed, or_before)?;
         }
         Ok(())
     }
@@ -173,11 +178,11 @@ impl Verifier {
     fn check_signer(
         &mut self,
         record: &Record,
+        who: &str,
         what: &str,
         signed: &Signed,
         or_before: bool,
     ) -> Result<(), String> {
-        let who = record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default();
         let at = record.at_ms / 1000;
         let listed = self.signers.iter().any(|signers| {
             signers.authorize(who, namespace::DECISION, signed, at, &Revoked::default()).is_ok()
@@ -195,6 +200,11 @@ impl Verifier {
         self.decisions += 1;
         Ok(())
     }
+}
+
+/// Whose the first decision is.
+fn who(record: &Record) -> &str {
+    record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default()
 }
 
 /// Whether the decision in a record is what let somebody in. Otherwise it is only what had been said, perhaps by a

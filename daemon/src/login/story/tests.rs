@@ -7,6 +7,7 @@ mod fatigue;
 mod late;
 mod pairing;
 mod policy;
+mod several;
 mod tap;
 
 use std::rc::Rc;
