@@ -71,7 +71,22 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
         /// Its name or its SHA256:… fingerprint
         device: String,
     },
-    /// Recovery codes: how many are left, or a new set
+    /// List the leases that hold, or end them
+    #[command(after_help = "\
+A phone may grant a lease beside an approval where the policy lets it: until it ends nobody is asked again
+about the same user and service from the same place. Root sees and ends everybody's, a user their own: those
+that they have granted, and those that open their account. It ends at once.
+
+Exit codes: 0 done, 1 there is no such lease, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
+    Leases {
+        /// Only those that this user has granted, or that open this user's account
+        user: Option<String>,
+        /// End the one whose ID begins so, or `all` of them
+        #[arg(long, value_name = "ID|all")]
+        end: Option<String>,
+    },
+    /// Codes to type in place of the phone: how many recovery codes are left, or new ones of some kind
+    #[command(group(clap::ArgGroup::new("kind").args(["recovery", "totp", "once"])))]
     Codes {
         /// Whose codes
         user: String,
@@ -81,6 +96,15 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
         /// How many new codes
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=20), requires = "recovery")]
         count: u8,
+        /// Make a secret for an authenticator app and show it once; the old one ends
+        #[arg(long)]
+        totp: bool,
+        /// Make one code that opens once within this time: 30m, 1h, at most 24h
+        #[arg(long, value_name = "TIME", value_parser = seconds, requires = "reason")]
+        once: Option<u32>,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT", requires = "once")]
+        reason: Option<String>,
     },
     /// What is held against users and sources after too many logins, denials and wrong codes; or end it
     #[command(after_help = "\
@@ -183,17 +207,32 @@ pub struct Explain {
     pub new_source: bool,
 }
 
+/// A time such as 30m or 1h, in seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    use countersign_protocol::manage::{MAX_ONCE, MIN_ONCE};
+    let number = |digits: &str, factor| digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor));
+    let seconds = match (text.strip_suffix('m'), text.strip_suffix('h')) {
+        (Some(digits), _) => number(digits, 60),
+        (_, Some(digits)) => number(digits, 3600),
+        _ => None,
+    };
+    seconds
+        .filter(|seconds| (MIN_ONCE..=MAX_ONCE).contains(seconds))
+        .ok_or_else(|| "write 30m or 1h; at most 24h".to_owned())
+}
+
 /// The administrator's policy.
 const DEFAULT_CONFIG: &str = "/etc/countersign/countersign.toml";
 
 /// Arguments of `approve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Keys: a approve, d deny, r report \"this was not me\", tab or arrows the next request, q quit.
+Keys: a approve, d deny, r report \"this was not me\", tab or arrows the next request, q quit; where the
+policy lets a lease be granted with an approval, l chooses how long.
 
---plain prints a line an event and reads `a ID`, `d ID`, `r ID` and `q` from standard input; it is
-taken by itself when there is no terminal. With --json every event is an object instead, its `event`
-one of pairing-code, paired, connected, disconnected, request, decided, closed, device, alarm, notice.
+--plain prints a line an event and reads `a ID`, `a ID 8h` (with a lease), `d ID`, `r ID` and `q` from
+standard input; it is taken by itself when there is no terminal. With --json every event is an object
+instead, its `event` one of pairing-code, paired, connected, disconnected, request, decided, closed, device, alarm, notice.
 
 --notify works beside both. Without a terminal (as a user service) it is all that there is: standard
 input is not read, and codes stand in notifications only.
@@ -221,6 +260,9 @@ pub struct Approve {
     /// Sign with this key of ssh-agent: its SHA256:… fingerprint or its public key file
     #[arg(long, value_name = "FINGERPRINT|FILE")]
     pub agent: Option<String>,
+    /// Make the code for a QR code that a login shows while its server is away: its bytes, as hexadecimal digits
+    #[arg(long, value_name = "HEX", conflicts_with = "pair")]
+    pub challenge: Option<String>,
     /// A line an event instead of a screen
     #[arg(long)]
     pub plain: bool,
@@ -329,6 +371,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_code_for_a_while_needs_a_reason_and_a_time() {
+        let parse =
+            |rest: &[&str]| Cli::try_parse_from(["countersign", "codes", "alice"].iter().chain(rest)).is_ok();
+        assert!(parse(&["--once", "1h", "--reason", "phone lost"]) && parse(&["--totp"]) && parse(&[]));
+        for time in ["", "0m", "25h", "1d", "60", "-1h", "99999999999h"] {
+            assert!(!parse(&["--once", time, "--reason", "x"]), "{time}");
+        }
+        assert!(!parse(&["--once", "1h"]) && !parse(&["--reason", "x"]));
+        assert!(!parse(&["--totp", "--recovery"]) && !parse(&["--totp", "--once", "1h", "--reason", "x"]));
     }
 
     #[test]

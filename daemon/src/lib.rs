@@ -24,6 +24,7 @@ pub mod files;
 pub mod fuzzing;
 pub mod geoip;
 pub mod host_key;
+pub mod leases;
 pub mod listen;
 pub mod log;
 pub mod login;
@@ -41,6 +42,7 @@ pub mod run;
 pub mod service_manager;
 pub mod sockets;
 pub mod sources;
+pub mod totp;
 pub mod verify;
 
 #[cfg(test)]

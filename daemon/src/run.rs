@@ -9,6 +9,7 @@ use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::geoip::Geoip;
+use crate::leases::{self, Leases};
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
@@ -17,6 +18,7 @@ use crate::relay::{self, Relay};
 use crate::removal::Refusals;
 use crate::sockets::{self, Sockets};
 use crate::sources::Sources;
+use crate::totp::Totp;
 use crate::{host_key, listen, privileges, service_manager};
 use countersign_policy::{self as config, Config, Loaded};
 use countersign_protocol::keys::{Signer, SigningKey};
@@ -195,6 +197,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         devices: Devices::open(&paths.own("devices.json"), own)?,
         audit: Audit::open(&audit.join("audit.jsonl"), own, &log)?,
         recovery: Recovery::open(&paths.own("recovery.json"), own, Rc::clone(&budget))?,
+        totp: Totp::open(&paths.own("totp.json"), own)?,
         budget,
         fatigue: Fatigue::open(&paths.own("fatigue.json"), own)?,
         geoip,
@@ -203,6 +206,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         host: HostIdentity { key, name, public },
         relay: Relay::new(client),
         logins: Logins::default(),
+        leases: Leases::open(&paths.own("leases.json"), own, leases::boot_id(), &log),
         notices: Notices::default(),
         refusals: Refusals::default(),
         administrator,

@@ -1,7 +1,9 @@
 //! The one place where a sealed message becomes a decision that counts.
 
 use countersign_protocol::digest;
+use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{Answer, CODE_DIGITS, Confirm, Decision, MessageType, Sealed};
+use countersign_protocol::signed::SignedMessage;
 use countersign_protocol::sshsig::Signed;
 use countersign_protocol::{seal, signed};
 use zeroize::Zeroizing;
@@ -55,16 +57,9 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     let reply_hash = digest::sha256(&open.reply.public());
     let opened = seal::open(MessageType::Decision, &open.reply, reply_hash, &device.card.key, sealed)
         .map_err(|error| format!("it cannot be opened: {error}"))?;
-    let verified = signed::verify_message::<Decision>(&opened.body, &opened.signature, &device.card.key)
-        .map_err(|error| error.to_string())?;
-    app.approvers
-        .authorize(person, &verified.signed, clock::unix())
-        .map_err(|error| format!("its key may not approve for this person: {error}"))?;
-
-    let decision = verified.message;
-    if decision.request != open.digest {
-        return Err("it is about another request".into());
-    }
+    let signed = SignedMessage { bytes: opened.body, signature: opened.signature };
+    let verified = by_device(app, person, &device.card.key, &open.digest, signed)?;
+    let decision = &verified.decision;
     if open.left().is_zero() {
         return Err("it came after the deadline".into());
     }
@@ -72,14 +67,49 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     if needs_code && !decision.code.as_deref().is_some_and(is_code) {
         return Err("it approves without the code that was asked for".into());
     }
+    Ok(verified)
+}
+
+/// Verifies a decision that is kept: the same, by a device that is paired now.
+///
+/// # Errors
+/// Why it counts no more.
+pub(crate) fn kept(
+    app: &App,
+    person: &str,
+    device: &str,
+    digest: &str,
+    decision: SignedMessage,
+) -> Result<Verified, String> {
+    let paired = app.devices.for_user(person);
+    let device = paired.iter().find(|now| now.id() == device).ok_or("its device is no longer paired")?;
+    by_device(app, person, &device.card.key, digest, decision)
+}
+
+/// A decision by this key, which the approvers accept for this person, about the request of this digest.
+fn by_device(
+    app: &App,
+    person: &str,
+    key: &PublicKey,
+    digest: &str,
+    message: SignedMessage,
+) -> Result<Verified, String> {
+    let verified = signed::verify_message::<Decision>(&message.bytes, &message.signature, key)
+        .map_err(|error| error.to_string())?;
+    app.approvers
+        .authorize(person, &verified.signed, clock::unix())
+        .map_err(|error| format!("its key may not approve for this person: {error}"))?;
+    if verified.message.request != digest {
+        return Err("it is about another request".into());
+    }
     Ok(Verified {
-        decision,
-        bytes: opened.body,
-        signature: opened.signature,
+        decision: verified.message,
+        bytes: message.bytes,
+        signature: message.signature,
         signed: verified.signed,
-        device: device.card.key.id(),
-        fingerprint: device.card.key.fingerprint(),
-        person: person.clone(),
+        device: key.id(),
+        fingerprint: key.fingerprint(),
+        person: person.to_owned(),
     })
 }
 

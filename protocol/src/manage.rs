@@ -74,6 +74,22 @@ pub enum Call {
         /// Whose.
         user: String,
     },
+    /// Makes one code that opens once within some time, as a recovery code does; an earlier one ends: [`OnceCode`].
+    #[serde(rename = "org.countersign.Manage.NewOnce")]
+    NewOnce {
+        /// For whom.
+        user: String,
+        /// How long it is good, [`MIN_ONCE`] to [`MAX_ONCE`].
+        seconds: u32,
+        /// Why, for the audit.
+        reason: String,
+    },
+    /// Makes a new secret for the user's authenticator, the old one ends: [`Authenticator`].
+    #[serde(rename = "org.countersign.Manage.NewAuthenticator")]
+    NewAuthenticator {
+        /// For whom.
+        user: String,
+    },
     /// What is held against people and places: [`Held`]. Root.
     #[serde(rename = "org.countersign.Manage.Blocks")]
     Blocks {},
@@ -87,7 +103,31 @@ pub enum Call {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<String>,
     },
+    /// The leases that hold: [`Leases`]. Anybody about their own.
+    #[serde(rename = "org.countersign.Manage.Leases")]
+    Leases {
+        /// Only those that this user has granted, or that open this user's account; all without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
+    /// Ends leases: [`Leases`] that have ended. Anybody their own.
+    #[serde(rename = "org.countersign.Manage.EndLeases")]
+    EndLeases {
+        /// Whose; everybody's without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// What its id begins with; all of them without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+    },
 }
+
+/// Shortest and longest time in seconds that a code made for a while is good for.
+pub const MIN_ONCE: u32 = 60;
+/// See [`MIN_ONCE`].
+pub const MAX_ONCE: u32 = 24 * 3600;
+/// Longest reason for one in bytes.
+pub const MAX_REASON: usize = 200;
 
 /// Names of the errors that calls end in.
 pub mod error {
@@ -276,6 +316,45 @@ pub enum BlockKind {
     Codes,
 }
 
+/// Some leases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leases {
+    /// The oldest first, as many as fit.
+    pub leases: Vec<Lease>,
+    /// How many more there are.
+    #[serde(default)]
+    pub more: u32,
+}
+
+/// A lease: until it ends nobody is asked about the same login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Its request's id.
+    pub id: String,
+    /// Whose account it opens.
+    pub user: String,
+    /// Who has granted it.
+    pub granted_by: String,
+    /// The PAM service.
+    pub service: String,
+    /// The address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The ssh key's fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The terminal, for one of a session on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
+    /// Seconds since 1970.
+    pub until: u64,
+    /// How often it was used.
+    pub used: u32,
+    /// How often it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+}
+
 /// New recovery codes. They are kept nowhere in this form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Codes {
@@ -288,4 +367,22 @@ pub struct Codes {
 pub struct CodesLeft {
     /// Unused codes.
     pub left: u32,
+}
+
+/// A code that opens once. It is kept nowhere in this form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnceCode {
+    /// `xxxx-xxxx-xxxx-xxxx`.
+    pub code: Zeroizing<String>,
+    /// Until when, seconds since 1970 by the host's clock.
+    pub ends_at: u64,
+}
+
+/// A new authenticator (RFC 6238), told this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authenticator {
+    /// Its secret in base32, to type.
+    pub secret: Zeroizing<String>,
+    /// The same as an `otpauth:` link, for a QR code.
+    pub link: Zeroizing<String>,
 }

@@ -91,6 +91,7 @@ fn request() -> SignedMessage {
         expires_in: 60,
         confirm: Confirm::Code,
         lease_max: None,
+        lease_uses: None,
         approvals: Approvals { needed: 1, from: vec!["alice".into()] },
     };
     signed::sign_message(&host(), &request).unwrap()
@@ -258,6 +259,14 @@ fn phone_codes() -> Value {
             "code": code.as_str(),
         })
     };
+    let request = |byte: u8| {
+        let (digest, public) = (hex(&[byte; 32]), reply_key().public());
+        let code = phone_code::of_request_at_device(&seal_key(), &card.hash, &key, public, &digest).unwrap();
+        let there =
+            phone_code::of_request_at_host(&reply_key(), &card.hash, card.seal_key, &key, &digest).unwrap();
+        assert_eq!(code, there);
+        json!({ "reply_key": hex(&public), "digest": digest, "code": code.as_str() })
+    };
     let good = made(reply_key().public(), "sshd", "alice", "2001:db8::1");
     let refused = |why: &str, bytes: Vec<u8>| {
         let parsed = PhoneChallenge::parse(&bytes);
@@ -294,6 +303,7 @@ fn phone_codes() -> Value {
             case("sshd", "alice", "a-very-long-name-of-a-machine.somewhere.example.com"),
             case("a-service-of-a-name-that-nobody-can-want-to-read", "alice", "2001:db8::1"),
         ],
+        "requests": [request(0x00), request(0x5a)],
         "refused": [
             refused("too short", good.to_bytes()[..50].to_vec()),
             refused("a byte too many", [good.to_bytes(), vec![0]].concat()),

@@ -55,6 +55,10 @@ class Data:
             self._texts[value] = len(self.bytes)
             encoded = value.encode()
             self.bytes += _head(2, len(encoded)) + encoded
+        elif isinstance(value, tuple):
+            kind, number = value
+            encoded = number.to_bytes((number.bit_length() + 7) // 8, "big")
+            self.bytes += _head(kind, len(encoded)) + encoded
         elif isinstance(value, bool):
             self.bytes += _head(14, int(value))
         elif isinstance(value, int):
@@ -75,6 +79,7 @@ class Data:
 
 def table(networks, record=24, version=6):
     """The bytes of a table: data by network, as in {"192.0.2.0/24": {...}}."""
+    # Numbers of the description have each a type of their own, (5, n) 16 bits, (6, n) 32, (9, n) 64.
     data, nodes = Data(), [[None, None]]
     for network, value in networks.items():
         network = ipaddress.ip_network(network)
@@ -94,9 +99,9 @@ def table(networks, record=24, version=6):
     tree = b"".join(_node([_place(side, len(nodes)) for side in node], record) for node in nodes)
     description = Data()
     description.add({
-        "binary_format_major_version": 2, "binary_format_minor_version": 0, "build_epoch": 1_800_000_000,
-        "database_type": "Countersign-Test", "description": {"en": "made by tests/lab/mmdb.py"}, "ip_version": version,
-        "languages": ["en"], "node_count": len(nodes), "record_size": record,
+        "binary_format_major_version": (5, 2), "binary_format_minor_version": (5, 0), "build_epoch": (9, 1_800_000_000),
+        "database_type": "Countersign-Test", "description": {"en": "made by tests/lab/mmdb.py"}, "ip_version": (5, version),
+        "languages": ["en"], "node_count": (6, len(nodes)), "record_size": (5, record),
     })  # fmt: skip
     return tree + bytes(16) + data.bytes + MARKER + description.bytes
 

@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 /// How far the clocks may be apart before it is said.
 const CLOCKS_APART: u64 = 30;
 
+/// Leases to choose from, below what the host lets be granted.
+const LEASES: [u32; 3] = [900, 3600, 14_400];
+
 /// Two clocks: one that is never set, for waiting, and the calendar's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -39,6 +42,9 @@ pub struct Verified {
     pub host_name: String,
     /// Origin of the server that it came through.
     pub server: String,
+    /// For whom this device approves there.
+    #[serde(default)]
+    pub users: Vec<String>,
 }
 
 impl Verified {
@@ -46,6 +52,14 @@ impl Verified {
     #[must_use]
     pub fn key(&self) -> Key {
         Key { host: self.host.clone(), id: self.request.id.clone() }
+    }
+
+    /// Who wants in, where that is nobody for whom this device approves: one of those who are asked is its owner.
+    #[must_use]
+    pub fn somebody_else(&self) -> Option<&str> {
+        let who = self.request.requester.as_deref().unwrap_or(&self.request.user);
+        let is_own = self.users.iter().any(|user| user == who || *user == self.request.user);
+        (!is_own && !self.users.is_empty() && self.request.kind != Kind::Test).then_some(who)
     }
 }
 
@@ -82,6 +96,8 @@ pub struct Item {
     pub phase: Phase,
     /// The approval that is being taken back; it stands until that is signed.
     pub standing: Option<Phase>,
+    /// Seconds of the lease that goes with an approval; 0 is none.
+    pub lease: u32,
     /// Its end by the monotonic clock.
     pub ends_at: u64,
     /// Seconds that the host's clock is ahead of ours, if it is worth a word.
@@ -101,6 +117,7 @@ impl Item {
             verified,
             phase: Phase::Asking,
             standing: None,
+            lease: 0,
             ends_at: now.ms + left * 1000,
             clock_apart: (ahead.unsigned_abs() > CLOCKS_APART).then_some(ahead),
         }
@@ -117,6 +134,30 @@ impl Item {
             }
             _ => false,
         }
+    }
+
+    /// Chooses the lease that goes with an approval, never longer than the host lets be granted. False where it
+    /// lets none be.
+    pub fn choose_lease(&mut self, seconds: u32) -> bool {
+        let most = self.verified.request.lease_max.unwrap_or(0);
+        self.lease = seconds.min(most);
+        most > 0
+    }
+
+    /// The next one that is worth offering: none, a quarter of an hour, one hour, four, all that may be granted.
+    #[must_use]
+    pub fn next_lease(&self) -> u32 {
+        let most = self.verified.request.lease_max.unwrap_or(0);
+        if self.lease >= most {
+            return 0;
+        }
+        LEASES.into_iter().find(|seconds| *seconds > self.lease).unwrap_or(most).min(most)
+    }
+
+    /// The lease that goes with an answer.
+    #[must_use]
+    pub fn lease_of(&self, answer: Answer) -> Option<u32> {
+        Some(self.lease).filter(|seconds| *seconds > 0 && answer == Answer::Approve)
     }
 
     /// Whole seconds that are left.

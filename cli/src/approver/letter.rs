@@ -6,9 +6,10 @@ use base64ct::{Base64, Encoding};
 use countersign_protocol::digest;
 use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{
-    Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, MAX_ENVELOPE, MessageType,
-    Notice, Request, Sealed, VERSION,
+    Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, Lease, MAX_ENVELOPE,
+    MessageType, Notice, Request, Sealed, VERSION,
 };
+use countersign_protocol::phone_code;
 use countersign_protocol::random;
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{sign_message, verify_message};
@@ -83,7 +84,9 @@ pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str
             }
             let id = request.id.clone();
             let (host, host_name) = (envelope.from, host.name.clone());
-            let verified = Verified { request, digest, host, host_name, server: server.to_owned() };
+            let of_host = hosts.iter().filter(|known| known.key == request.host.key);
+            let users = of_host.map(|known| known.user.clone()).collect();
+            let verified = Verified { request, digest, host, host_name, server: server.to_owned(), users };
             (id, Letter::Request(Box::new(verified)))
         }
         MessageType::Closed => {
@@ -129,18 +132,29 @@ fn is_of_later_kind(sealed: &Sealed) -> bool {
     version > VERSION || (version == VERSION && !is_known)
 }
 
+/// What a person says of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Saying {
+    /// The answer.
+    pub answer: Answer,
+    /// Until when an approval holds, in seconds since 1970 by the host's clock.
+    pub lease: Option<u64>,
+    /// Rises with every decision.
+    pub counter: u64,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+}
+
 /// A decision, signed and sealed for the host, with the code to show.
 ///
 /// # Errors
 /// Why there is none.
 pub fn decide(
     verified: &Verified,
-    answer: Answer,
+    saying: &Saying,
     device: &Device,
-    counter: u64,
-    now: u64,
 ) -> Result<(Sealed, Option<Zeroizing<String>>), String> {
-    let request = &verified.request;
+    let (request, Saying { answer, lease, counter, now }) = (&verified.request, *saying);
     let coded = answer == Answer::Approve && request.confirm == Confirm::Code;
     let code = coded.then(|| Zeroizing::new(random::digits(CODE_DIGITS)));
     let decision = Decision {
@@ -148,7 +162,7 @@ pub fn decide(
         request: verified.digest.clone(),
         decision: answer,
         code: code.as_deref().cloned(),
-        lease: None,
+        lease: lease.map(|until| Lease { until, scope: request.service.clone() }),
         decided_at: now,
         counter,
     };
@@ -171,6 +185,17 @@ pub fn decide(
     let sealed = seal::seal(MessageType::Decision, sender, &recipient, &envelope, body, &message.signature)
         .map_err(|e| e.to_string())?;
     Ok((sealed, code))
+}
+
+/// Eight digits for an approval that cannot be sent.
+#[must_use]
+pub fn unsent_code(verified: &Verified, device: &Device) -> Option<Zeroizing<String>> {
+    let host = PublicKey::from_line(&verified.request.host.key).ok()?;
+    let mut reply_key = [0u8; 32];
+    let length = Base64::decode(&verified.request.reply_key, &mut reply_key).ok()?.len();
+    let (key, card) = (&device.seal_key, &device.card.hash);
+    let code = phone_code::of_request_at_device(key, card, &host, reply_key, &verified.digest);
+    code.ok().filter(|_| length == reply_key.len())
 }
 
 #[cfg(test)]

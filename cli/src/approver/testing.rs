@@ -54,6 +54,7 @@ pub(crate) fn request(id: &str) -> Request {
         expires_in: 60,
         confirm: Confirm::Code,
         lease_max: None,
+        lease_uses: None,
         approvals: Approvals { needed: 1, from: vec!["alice".into()] },
     }
 }
@@ -66,6 +67,7 @@ pub(crate) fn verified(request: Request) -> Verified {
         host: "HOSTKEYID".into(),
         host_name: "web1".into(),
         server: "https://push.example.com".into(),
+        users: vec!["alice".into()],
     }
 }
 

@@ -47,8 +47,9 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     if r.kind == Kind::Unlock {
         out.push(("note", format!("all this is the word of a program of {}'s", escape(&r.user))));
     }
-    if r.approvals.needed > 1 {
-        out.push(("needs", format!("{} people", r.approvals.needed)));
+    out.extend(others(verified));
+    if let Some(seconds) = r.lease_max {
+        out.push(("lease", lease(r, seconds)));
     }
     if let Some(place) = place(r) {
         out.push(("place", place));
@@ -93,6 +94,53 @@ fn clock_there(request: &Request) -> Option<String> {
     let name = zone.name.as_deref().filter(|name| *name != "UTC");
     let name = name.map(|name| format!(", {}", escape(name))).unwrap_or_default();
     Some(format!("{hours:02}:{minutes:02} there (UTC{ahead}{name})"))
+}
+
+/// What a lease would be, so that nobody grants more than they think.
+fn lease(request: &Request, seconds: u32) -> String {
+    let uses = request.lease_uses.map(|uses| format!(", {uses} times at most")).unwrap_or_default();
+    let what = match request.kind {
+        Kind::Command => "ANY command of this service, in this session on this terminal",
+        _ => "this user again, from this address with this key",
+    };
+    format!("may be granted for up to {}{uses}: {what}, unasked", length(seconds))
+}
+
+/// `8 h`, `90 min`.
+#[must_use]
+pub fn length(seconds: u32) -> String {
+    match seconds {
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s => format!("{} min", s.div_ceil(60)),
+    }
+}
+
+/// That others decide, too, or about somebody else.
+fn others(verified: &Verified) -> Vec<(&'static str, String)> {
+    let approvals = &verified.request.approvals;
+    let mut out = Vec::new();
+    let is_else = verified.somebody_else();
+    if approvals.needed > 1 || is_else.is_some() {
+        let from = approvals.from.join(", ");
+        let how = match approvals.needed {
+            1 => "1 person has to approve; you are one of those who may".to_owned(),
+            needed => format!("{needed} people have to approve; you are one of them"),
+        };
+        out.push(("needs", format!("{how} ({})", escape(&from))));
+    }
+    if let Some(who) = is_else {
+        out.push(("whose", format!("{}'s, not yours: ask them whether it is they", escape(who))));
+    }
+    out
+}
+
+/// What to do with an approval's code.
+#[must_use]
+pub fn about_code(verified: &Verified) -> String {
+    match verified.somebody_else() {
+        None => "Type this code at the login".to_owned(),
+        Some(who) => format!("Tell {} this code, who types it at their login", escape(who)),
+    }
 }
 
 /// Where from, and whose word that is.
@@ -166,5 +214,33 @@ pub fn answered(answer: Answer) -> &'static str {
         Answer::Approve => "approved",
         Answer::Deny => "denied",
         Answer::Report => "denied and reported",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approver::testing::{request, verified};
+
+    fn said(verified: &Verified) -> Vec<String> {
+        let about = |(label, _): &(&str, String)| ["needs", "whose"].contains(label);
+        details(verified, |_| String::new()).into_iter().filter(about).map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn that_others_decide_and_whose_login_it_is_stands_there() {
+        let mut asked = verified(request("a"));
+        assert_eq!(said(&asked), Vec::<String>::new(), "one's own, and alone");
+        assert_eq!(about_code(&asked), "Type this code at the login");
+        asked.request.approvals.needed = 2;
+        asked.request.approvals.from = vec!["@oncall".into(), "carol\x1b".into()];
+        assert_eq!(said(&asked), ["2 people have to approve; you are one of them (@oncall, carol\\u{1b})"]);
+        (asked.request.user, asked.request.requester) = ("root".into(), Some("bob".into()));
+        assert_eq!(said(&asked)[1], "bob's, not yours: ask them whether it is they");
+        assert_eq!(about_code(&asked), "Tell bob this code, who types it at their login");
+        asked.request.approvals.needed = 1;
+        assert!(said(&asked)[0].starts_with("1 person has to approve; you are one of those who may"));
+        asked.request.requester = Some("alice".into());
+        assert_eq!(asked.somebody_else(), None);
     }
 }

@@ -2,9 +2,11 @@
 
 mod approve;
 pub(crate) mod audit;
+mod challenge;
 mod codes;
 mod devices;
 mod join;
+mod leases;
 mod pair;
 mod policy;
 mod revoke;
@@ -28,8 +30,13 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Approve(args) => approve::run(args, out),
         Command::Devices { user } => devices::run(&mut daemon()?, user.as_deref(), out),
         Command::Revoke { user, device } => revoke::run(&mut daemon()?, user, device, out),
+        Command::Codes { user, once: Some(seconds), reason, .. } => {
+            codes::once(&mut daemon()?, user, *seconds, reason.as_deref().unwrap_or_default(), out)
+        }
+        Command::Codes { user, totp: true, .. } => codes::authenticator(&mut daemon()?, user, out),
         Command::Codes { user, recovery: false, .. } => codes::left(&mut daemon()?, user, out),
-        Command::Codes { user, recovery: true, count } => codes::new(&mut daemon()?, user, *count, out),
+        Command::Codes { user, recovery: true, count, .. } => codes::new(&mut daemon()?, user, *count, out),
+        Command::Leases { user, end } => leases::run(&mut daemon()?, user.as_deref(), end.as_deref(), out),
         Command::Unblock { user, source, all } => {
             unblock::run(&mut daemon()?, user.as_deref(), source.as_deref(), *all, out)
         }
@@ -42,7 +49,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Audit(Audit::Verify { file, host_key, approvers, has }) => {
             audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
-        Command::Policy(command) => policy::run(command, out),
+        Command::Policy(command) => policy::run(command, &cli.run, out),
     }
 }
 

@@ -60,7 +60,7 @@ impl Asked {
         action: &str,
     ) -> Result<Self, String> {
         let facts = Facts::of_action(person, action);
-        let manner = Manner { confirm: Confirm::Code, wait: ACTION_WAIT, ring: true };
+        let manner = Manner { confirm: Confirm::Code, wait: ACTION_WAIT, ring: true, lease: None };
         let open = Open::begin(app, &facts, person, &person.name, manner).await;
         let open = open.map_err(|ending| ending.reason)?;
         if open.state() == State::Unreachable {
@@ -144,7 +144,7 @@ pub(crate) async fn ring(
     person: &Person,
     device: Device,
 ) -> Result<Option<RingAnswer>, String> {
-    let manner = Manner { confirm: Confirm::Tap, wait: TEST_WAIT, ring: true };
+    let manner = Manner { confirm: Confirm::Tap, wait: TEST_WAIT, ring: true, lease: None };
     let facts = Facts::of_test(person);
     let panel = Panel::of_one(&person.name, vec![device]);
     let open = Open::begin_with(app, &facts, (person, &person.name), panel, manner).await;

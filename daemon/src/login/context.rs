@@ -89,10 +89,11 @@ mod tests {
             let name = "n".repeat(250);
             request.context = Some(context.clone());
             (request.requester, request.terminal) = (Some(name.clone()), Some(name.clone()));
+            request.service = name;
             fit(&mut request);
             let cut = request.command.unwrap();
             assert!(cut.ends_with('…') && command.starts_with(cut.trim_end_matches('…')), "{cut}");
-            assert!(cut.len() > 300, "{cut}");
+            assert!(cut.len() > 50, "{cut}");
             assert_eq!(request.context, Some(Context { new_source: true, ..Context::default() }));
         }
         let mut request = Request { context: Some(context.clone()), ..short };

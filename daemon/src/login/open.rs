@@ -15,6 +15,7 @@ use super::state::Event;
 use crate::app::App;
 use crate::devices::Device;
 use crate::fatigue::Counted;
+use crate::leases::Offer;
 use crate::person::Person;
 use crate::{clock, notices, verify};
 
@@ -22,7 +23,7 @@ use crate::{clock, notices, verify};
 const END_KEPT: Duration = Duration::from_secs(300);
 
 /// How a person is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manner {
     /// What has to be done beside approving.
     pub(super) confirm: Confirm,
@@ -30,6 +31,8 @@ pub(super) struct Manner {
     pub(super) wait: Duration,
     /// Whether devices ring for it, unless they have rung too often.
     pub(super) ring: bool,
+    /// The lease that may be granted with it.
+    pub(super) lease: Option<Offer>,
 }
 
 /// An open request, held by its login. Letting go of it withdraws it, unless it has ended.
@@ -61,9 +64,9 @@ impl Open {
         panel: Panel,
         manner: Manner,
     ) -> Result<Self, Ending> {
-        let Manner { confirm, wait, ring } = manner;
+        let Manner { confirm, wait, ring, lease } = manner;
         let request =
-            OpenRequest::new(&app.host, facts, whom, panel, confirm, wait).map_err(Ending::fault)?;
+            OpenRequest::new(&app.host, facts, whom, panel, confirm, wait, lease).map_err(Ending::fault)?;
         app.logins.keep(&request);
         // A device that is just being tried out is no login of its person.
         let counts = ring && !request.devices.is_empty() && facts.kind != Kind::Test;

@@ -19,7 +19,7 @@ use crate::verify::Verified;
 /// Most decisions beside the first in one record: all that can let anybody in, and no longer a line than is read.
 const MOST_FURTHER: usize = MOST_NEEDED as usize - 1;
 
-/// Writes an end down, before anybody learns of it. What a typed factor opened is on the disk
+/// Writes an end down, before anybody learns of it. What a typed factor or a lease opened is on the disk
 /// afterwards; the rest follows within a second.
 ///
 /// # Errors
@@ -42,6 +42,7 @@ pub(super) async fn write(
     let decisions = request.map(OpenRequest::evidence).unwrap_or_default();
     let factor = ending.factor.map(str::to_owned);
     let device = decisions.first().map(|decision| decision.fingerprint.clone());
+    let device = ending.device.clone().or(device);
     let rule = login.rule.clone();
     let mut reason = ending.reason.clone();
     if decisions.len() > 1 {
@@ -70,8 +71,10 @@ pub(super) async fn write(
         ..Record::default()
     };
     evidence(&mut record, request, &decisions);
-    let typed = ending.outcome == Outcome::Granted && ending.factor == Some("recovery");
-    let durability = if typed { Durability::Now } else { Durability::Later };
+    if let Some(leased) = &login.leased {
+        leased.tell(&mut record);
+    }
+    let durability = if ending.is_unsigned_grant() { Durability::Now } else { Durability::Later };
     let written = app.audit.append(record.clone(), durability).await?;
 
     let seconds = format!("{:.1}s", took.as_secs_f64());
@@ -86,7 +89,11 @@ pub(super) async fn write(
     ];
     pairs.extend(optional.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))));
     pairs.extend([("after", seconds.as_str()), ("reason", reason.as_str()), ("audit", written.as_str())]);
-    let level = if ending.outcome == Outcome::Granted { Level::Info } else { Level::Notice };
+    let level = match ending.outcome {
+        Outcome::Granted if matches!(ending.factor, Some("allow" | "once")) => Level::Warning,
+        Outcome::Granted => Level::Info,
+        _ => Level::Notice,
+    };
     let observed = if login.observed { " (observed only)" } else { "" };
     app.log.line(level, &format!("{outcome}{observed}"), &pairs);
     Ok(())

@@ -24,6 +24,7 @@ use crate::app::HostIdentity;
 use crate::clock;
 use crate::devices::Device;
 use crate::fatigue::Asking;
+use crate::leases::Offer;
 use crate::person::Person;
 use crate::verify::Verified;
 
@@ -57,6 +58,8 @@ pub struct OpenRequest {
     pub confirm: Confirm,
     /// Whether sshd asks, which may lose patience by itself.
     pub by_sshd: bool,
+    /// The lease that may be granted with it.
+    pub lease: Option<Offer>,
     /// How long it is open.
     pub wait: Duration,
     /// Boot clock.
@@ -64,6 +67,8 @@ pub struct OpenRequest {
     state: Cell<State>,
     /// Whether the server was away when last heard of.
     unreachable: Cell<bool>,
+    /// Whether the server ever held it.
+    posted: Cell<bool>,
     told: Cell<bool>,
     /// Whether it must not let anybody in after all.
     undone: Cell<bool>,
@@ -86,6 +91,7 @@ impl OpenRequest {
         panel: Panel,
         confirm: Confirm,
         wait: Duration,
+        lease: Option<Offer>,
     ) -> Result<Rc<Self>, String> {
         let id = digest::hex(&random::bytes::<16>());
         let reply = SealKey::generate();
@@ -108,7 +114,8 @@ impl OpenRequest {
             issued_at: clock::unix(),
             expires_in: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
             confirm,
-            lease_max: None,
+            lease_max: lease.as_ref().map(Offer::seconds),
+            lease_uses: lease.as_ref().and_then(|lease| lease.ceiling.uses),
             approvals: message::Approvals { needed: panel.needed, from: panel.from },
         };
         context::fit(&mut request);
@@ -127,10 +134,12 @@ impl OpenRequest {
             asking: place::asking(facts, person),
             confirm,
             by_sshd: facts.is_sshd(),
+            lease,
             wait,
             deadline: clock::boot() + wait,
             state: Cell::new(State::New),
             unreachable: Cell::new(false),
+            posted: Cell::new(false),
             told: Cell::new(false),
             undone: Cell::new(false),
             tries: Cell::new(TRIES),
@@ -161,7 +170,10 @@ impl OpenRequest {
                 super::model::takes(self.state.get(), event);
                 match event {
                     Event::Lost => self.unreachable.set(true),
-                    Event::Acknowledged => self.unreachable.set(false),
+                    Event::Acknowledged => {
+                        self.unreachable.set(false);
+                        self.posted.set(true);
+                    }
                     _ => {}
                 }
                 self.state.set(state);
@@ -300,6 +312,11 @@ impl OpenRequest {
     /// Whether the server was away when last heard of; also after the request has ended.
     pub fn is_unreachable(&self) -> bool {
         self.unreachable.get()
+    }
+
+    /// Whether the server ever held it.
+    pub fn was_posted(&self) -> bool {
+        self.posted.get()
     }
 
     /// Whether it ended by letting somebody in.

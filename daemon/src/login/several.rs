@@ -74,7 +74,9 @@ impl Login {
             return Ok(());
         }
         let text = format!("{}.", counted(open));
-        self.step(Step::Say { style: Style::Info, text, deadline_ms: deadline_ms(open) }, open, rule).await?;
+        let deadline_ms = deadline_ms(open);
+        let step = Step::Say { style: Style::Info, text, deadline_ms, always: false };
+        self.step(step, open, rule).await?;
         Ok(())
     }
 }

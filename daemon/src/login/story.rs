@@ -1,6 +1,7 @@
 //! A login from its first call to its verdict. [`Login::story`] is the whole of it, top to bottom.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use countersign_protocol::login::{Stage, Step, Style};
 use countersign_protocol::message::Confirm;
@@ -9,25 +10,31 @@ use super::choose;
 use super::context;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
+use super::factors::Factors;
 use super::facts::Facts;
+use super::lease;
 use super::open::{Manner, Open};
 use super::panel::Panel;
 use super::place;
 use super::prompts;
 use super::request::OpenRequest;
-use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
+use super::rules::{self, Account, offline_factors, skips};
 use super::several;
 use super::state::{Event, State};
 use crate::app::App;
 use crate::connection::Connection;
+use crate::leases::Leased;
 use crate::log::Level;
 use crate::person;
-use crate::recovery::{self, Checked};
 use crate::verify;
-use countersign_policy::{Approvals, Factor, Rule, Then, WithoutPrompt};
+use countersign_policy::{Approvals, Rule, Then, WithoutPrompt};
 
 /// How often an unreachable server is tried again by pressing Enter.
 const MOST_RETRIES: u32 = 3;
+
+/// How long a server that had a request may be away until what is left is asked for: a connection that breaks is
+/// back in a moment, and whoever is prompted has to press Enter once the phone has approved.
+const AWAY_TIME: Duration = Duration::from_secs(10);
 
 /// What comes of a part of the story: something to go on with, or the end.
 pub(super) type Told<T> = Result<T, Ending>;
@@ -39,6 +46,8 @@ pub(super) struct Login {
     pub(super) connection: Connection,
     /// The request that was made last: the audit's evidence.
     pub(super) request: Option<Rc<OpenRequest>>,
+    /// The lease that let it in, in place of a request.
+    pub(super) leased: Option<Leased>,
     /// The rule only observes: whatever comes of it, PAM goes on.
     pub(super) observed: bool,
     /// The rule that matched.
@@ -47,6 +56,8 @@ pub(super) struct Login {
     pub(super) approvals: Option<Approvals>,
     /// Prompts so far.
     pub(super) prompts: u32,
+    /// What is typed in place of the phone's six digits.
+    pub(super) factors: Factors,
     retries: u32,
     rung_again: bool,
 }
@@ -58,10 +69,12 @@ impl Login {
             facts,
             connection,
             request: None,
+            leased: None,
             observed: false,
             rule: None,
             approvals: None,
             prompts: 0,
+            factors: Factors::default(),
             retries: 0,
             rung_again: false,
         }
@@ -113,6 +126,9 @@ impl Login {
             false => None,
         };
 
+        if lease::lets_in(self, rule, &account, &person).await? {
+            return Ok(Ending::leased());
+        }
         let confirm = rules::confirm(rule, self.facts.stage)?;
         let open = self.open(&account, (&person, panel), confirm, rule, true).await?;
         match confirm {
@@ -152,7 +168,8 @@ impl Login {
         rule: &Rule,
         ring: bool,
     ) -> Told<Open> {
-        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
+        let lease = lease::offer(&self.facts, rule, account);
+        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let known = account.known();
         self.facts.context = Some(context::gather(&self.app, &self.facts, &known.name).await);
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
@@ -168,7 +185,7 @@ impl Login {
     /// One prompt after the other until one of them ends it.
     async fn ask_for_code(&mut self, mut open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let mut prompt = match open.state() {
-            State::Unreachable => offline_prompt(&self.app, rule)?,
+            State::Unreachable => self.offline_prompt(&open, rule).await?,
             _ => several::first(&open),
         };
         loop {
@@ -181,8 +198,11 @@ impl Login {
                 Answered::CannotAsk => return self.without_prompt(open, rule, account).await,
             };
             let typed = answer.trim();
-            prompt = if recovery::looks_like_code(typed) && may_type(Factor::Recovery, &open, rule) {
-                self.judge_recovery(&open, typed, rule).await?
+            self.is_answered();
+            prompt = if let Some(factor) = self.factor(&open, typed, rule) {
+                self.judge_factor(&open, typed, factor, rule).await?
+            } else if self.asks_for_qr(&open, typed, rule) {
+                self.show_qr(&open, rule).await?
             } else if typed.is_empty() {
                 let rang = match open.state() {
                     State::Expired => {
@@ -196,7 +216,7 @@ impl Login {
                     _ => false,
                 };
                 match open.state() {
-                    State::Unreachable => offline_prompt(&self.app, rule)?,
+                    State::Unreachable => self.offline_prompt(&open, rule).await?,
                     // There is no code to type.
                     _ if open.confirm == Confirm::Tap => return self.wait_for_tap(open, rule, account).await,
                     State::Posted if rang => several::asked_again(&open),
@@ -228,7 +248,7 @@ impl Login {
                 State::Expired if self.rung_again && open.is_unreachable() => {
                     return Err(Ending::unreachable(self.app.relay.trouble()));
                 }
-                State::Expired if open.is_unreachable() => return offline_prompt(&self.app, rule),
+                State::Expired if open.is_unreachable() => return self.offline_prompt(open, rule).await,
                 State::Expired if !self.rung_again => return Ok(prompts::EXPIRED_ASK.to_owned()),
                 end => return Err(Ending::of(end)),
             }
@@ -240,8 +260,8 @@ impl Login {
         while matches!(open.state(), State::New | State::Posted) && !open.has_untyped() {
             self.watch(open, open.state()).await?;
         }
-        match prompts::offline(&offline_factors(rule)) {
-            Some(prompt) if open.state() == State::Unreachable => Ok(prompt),
+        match open.state() {
+            State::Unreachable if !offline_factors(rule).is_empty() => self.offline_prompt(open, rule).await,
             _ => self.settle(open, rule).await,
         }
     }
@@ -260,29 +280,14 @@ impl Login {
     }
 
     /// What to ask after something wrong: the code again, or what is left when the request has ended.
-    async fn after_a_wrong_try(&mut self, open: &Open, rule: &Rule) -> Told<String> {
+    pub(super) async fn after_a_wrong_try(&mut self, open: &Open, rule: &Rule) -> Told<String> {
         if open.state().is_end() {
             return self.settle(open, rule).await;
         }
+        if open.state() == State::Unreachable {
+            return Ok(prompts::wrong_offline(open.tries(), &self.offline_prompt(open, rule).await?));
+        }
         Ok(several::wrong(open))
-    }
-
-    /// Also good after the request's time: whoever has to look for their codes needs longer. A person's
-    /// no stands.
-    async fn judge_recovery(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        if open.state().is_end() && open.state() != State::Expired {
-            return Err(Ending::of(open.state()));
-        }
-        match self.app.recovery.check(&open.person, typed).await {
-            Ok(Checked::Used { left }) if open.happens(Event::Factor) => Err(Ending::recovered(left)),
-            Ok(Checked::Used { .. }) => Err(Ending::of(open.state())),
-            Ok(Checked::Blocked { .. }) => Err(Ending::blocked()),
-            Ok(Checked::Wrong | Checked::NotACode) => {
-                open.waste_try();
-                self.after_a_wrong_try(open, rule).await
-            }
-            Err(error) => Err(Ending::fault(format!("recovery codes: {error}"))),
-        }
     }
 
     /// Posts again after an empty line at the offline prompt.
@@ -338,6 +343,7 @@ impl Login {
     async fn wait_for_tap(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let can_ask = self.facts.stage == Stage::Auth;
         if open.state() == State::Unreachable {
+            self.let_in_unasked(&open, rule).await?;
             if can_ask && !offline_factors(rule).is_empty() {
                 return Box::pin(self.ask_for_code(open, rule, account)).await;
             }
@@ -347,10 +353,34 @@ impl Login {
         let step = if self.facts.silent || !can_ask {
             Step::Wait { deadline_ms }
         } else {
-            Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms }
+            Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
         };
         self.step(step, &open, rule).await?;
+        if can_ask && !offline_factors(rule).is_empty() {
+            self.while_reachable(&open, rule).await?;
+            if open.state() == State::Unreachable {
+                return Box::pin(self.ask_for_code(open, rule, account)).await;
+            }
+        }
         self.wait_for_decision(open, can_ask.then_some(rule)).await
+    }
+
+    /// Waits for a decision, or until the server has been away for longer than a moment.
+    async fn while_reachable(&mut self, open: &Open, rule: &Rule) -> Told<()> {
+        loop {
+            let (state, approved) = (open.state(), open.approved());
+            match state {
+                State::New | State::Posted => self.watch(open, state).await?,
+                State::Unreachable => tokio::select! {
+                    changed = self.watch(open, state) => changed?,
+                    () = tokio::time::sleep(AWAY_TIME) => return Ok(()),
+                },
+                _ => return Ok(()),
+            }
+            if open.approved() > approved {
+                self.say_progress(open, rule).await?;
+            }
+        }
     }
 
     /// What happens meanwhile is said where a rule is given.

@@ -1,3 +1,4 @@
+mod leases;
 mod several;
 mod tampering;
 
@@ -238,7 +239,9 @@ fn what_a_device_had_approved_before_its_end_is_evidence_where_it_opened_nothing
         log.about_device("revoked", old.public_key());
         log
     };
-    for (outcome, factor) in [("denied", ""), ("expired", ""), ("withdrawn", ""), ("granted", "recovery")] {
+    for (outcome, factor) in
+        [("denied", ""), ("expired", ""), ("withdrawn", ""), ("granted", "recovery"), ("granted", "totp")]
+    {
         let mut log = log();
         log.login_ended(&old, outcome, factor);
         assert_eq!(log.verify(), Ok(()), "{outcome} {factor}");

@@ -8,8 +8,8 @@ use countersign_protocol::audit::Record;
 use countersign_protocol::digest;
 use countersign_protocol::message::{Answer, Confirm, Sealed};
 
-use super::cast::{ALICE, CODE_OF_ALICE, CODES, HOLDERS, Holder, ROOT};
-use crate::testing::Asked;
+use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_ONCE, CODES, HOLDERS, Holder, ROOT, number};
+use crate::testing::{Asked, Lab};
 use countersign_policy::{Factor, Rule};
 
 /// How long sshd may take from one stage to the next.
@@ -29,8 +29,8 @@ pub(super) struct Known {
     pub(super) to: Vec<usize>,
     /// It ends between these, by the boot clock.
     pub(super) deadline: (Duration, Duration),
-    /// The first decision that counts, when it approves.
-    pub(super) approval: Option<usize>,
+    /// The first decision of each person that counts and approves.
+    pub(super) approvals: Vec<usize>,
     /// When a no came in time.
     pub(super) denied: Option<Duration>,
     /// A yes or no came when it may have been over.
@@ -38,6 +38,13 @@ pub(super) struct Known {
     wrong: u32,
     /// Typed before there was anything to compare it with.
     early: Option<String>,
+}
+
+impl Known {
+    /// The eight digits that a device makes of it.
+    pub(super) fn phone_code(&self, holder: Holder, lab: &Lab) -> String {
+        CAST.devices[number(holder)].request_code(lab, &self.asked).to_string()
+    }
 }
 
 /// A decision that somebody made.
@@ -129,7 +136,7 @@ impl Oracle {
             person: self.logins[login].person,
             to,
             deadline: (earliest + wait, now + wait),
-            approval: None,
+            approvals: Vec::new(),
             denied: None,
             is_doubtful: false,
             wrong: 0,
@@ -151,19 +158,23 @@ impl Oracle {
             && known.run == self.run
             && now < known.deadline.1
             && by.is_some_and(|by| known.to.contains(&by))
-            && self.accepts(said.by, known.person);
+            && self.may_decide(said.by, known);
         let needs_code = said.answer == Answer::Approve && known.asked.request.confirm == Confirm::Code;
         if !counts || (needs_code && said.code.is_none()) {
             return false;
         }
         let (answer, code) = (said.answer, said.code.clone());
+        let has_approved =
+            |before: &usize| self.both().is_none() || self.said[*before].by.person() == said.by.person();
+        let is_first = !known.approvals.iter().any(has_approved);
         let known = &mut self.requests[said.request];
+        let person = known.person;
         if now >= known.deadline.0 {
             known.is_doubtful = true;
         }
         match answer {
-            Answer::Approve if known.approval.is_none() => {
-                known.approval = Some(number);
+            Answer::Approve if is_first => {
+                known.approvals.push(number);
                 if known.early.take().is_some_and(|early| Some(early) != code) {
                     known.wrong += 1;
                 }
@@ -173,6 +184,11 @@ impl Oracle {
                 known.denied.get_or_insert(now);
             }
             Answer::Deny | Answer::Report => {}
+        }
+        if answer == Answer::Report {
+            // It ends what else is asked of the person from there, and where that is is not known here.
+            let others = self.requests.iter_mut().filter(|other| other.person == person);
+            others.for_each(|other| other.is_doubtful = true);
         }
         true
     }
@@ -193,7 +209,11 @@ impl Oracle {
         if text.is_empty() || !is_open || known.asked.request.confirm == Confirm::Tap {
             return false;
         }
-        if let Some(said) = known.approval.map(|approval| &self.said[approval]) {
+        if self.both().is_some() {
+            // Whose code is awaited, and how often a wrong one was typed, is the daemon's to know.
+            return false;
+        }
+        if let Some(said) = known.approvals.first().map(|approval| &self.said[*approval]) {
             let is_right = is_code && said.code.as_deref() == Some(text);
             let must = is_right && self.accepts(said.by, known.person) && !known.is_doubtful;
             // A recovery code may be no wrong try, but a used one is: that is the daemon's to count.
@@ -213,8 +233,9 @@ impl Oracle {
     /// Whether a tap that counts now has to let in whoever waits for it.
     pub(super) fn tap_must_open(&self, request: usize, now: Duration) -> bool {
         let known = &self.requests[request];
-        let said = known.approval.map(|approval| &self.said[approval]);
-        known.asked.request.confirm == Confirm::Tap
+        let said = known.approvals.first().map(|approval| &self.said[*approval]);
+        self.both().is_none()
+            && known.asked.request.confirm == Confirm::Tap
             && known.run == self.run
             && now < known.deadline.0
             && known.denied.is_none()
@@ -240,7 +261,13 @@ impl Oracle {
     }
 
     /// Whether somebody may be let in as this record says; why not.
-    pub(super) fn judge(&mut self, login: usize, record: &Record, now: Duration) -> Result<(), String> {
+    pub(super) fn judge(
+        &mut self,
+        login: usize,
+        record: &Record,
+        lab: &Lab,
+        now: Duration,
+    ) -> Result<(), String> {
         let Login { run, ended, has_token, .. } = self.logins[login];
         if run != self.run {
             return Err("its daemon was killed".into());
@@ -250,7 +277,8 @@ impl Oracle {
         }
         match record.factor.as_deref() {
             Some("device") => self.judge_decision(login, record, now),
-            Some("recovery") => self.judge_recovery(login, now),
+            Some(factor @ ("recovery" | "once")) => self.judge_recovery(factor, login, now),
+            Some("phone-code") => self.judge_phone_code(login, lab, now),
             Some("token") if has_token => Ok(()),
             Some("token") => Err("it brought no token that was good".into()),
             other => Err(format!("no factor {other:?} lets anybody in")),
@@ -262,8 +290,6 @@ impl Oracle {
         let digest = digest::sha256_hex(bytes);
         let known = self.requests.iter().find(|known| known.asked.digest == digest);
         let known = known.ok_or("for a request that nobody has seen")?;
-        let approval = known.approval.ok_or("without an approval that counts")?;
-        let said = &self.said[approval];
         if known.login != login || known.run != self.run {
             return Err("for another login's request".into());
         }
@@ -274,39 +300,106 @@ impl Oracle {
         if known.denied.is_some_and(|denied| denied < now) {
             return Err("though it was denied".into());
         }
-        if !self.accepts(said.by, known.person) {
-            return Err(format!("by {:?}, who may not", said.by));
-        }
-        if record.decision.as_deref().map(str::as_bytes) != Some(&said.bytes) {
-            return Err("the record holds another decision".into());
-        }
-        if said.has_granted {
-            return Err("by a decision that was used before".into());
-        }
-        if known.asked.request.confirm == Confirm::Code {
+        let needed = usize::from(self.both().unwrap_or(1));
+        let recorded: Vec<&str> = record
+            .decision
+            .as_deref()
+            .into_iter()
+            .chain(record.further.iter().map(|one| one.decision.as_str()))
+            .collect();
+        let (mut granting, mut people) = (Vec::new(), HashSet::new());
+        for bytes in recorded {
+            let approval = known.approvals.iter().find(|one| self.said[**one].bytes == bytes.as_bytes());
+            let approval = *approval.ok_or("without an approval that counts")?;
+            let said = &self.said[approval];
+            if !self.may_decide(said.by, known) {
+                return Err(format!("by {:?}, who may not", said.by));
+            }
+            if said.has_granted {
+                return Err("by a decision that was used before".into());
+            }
             let typed = &self.logins[login].typed;
-            if !said.code.as_ref().is_some_and(|code| typed.contains(code)) {
+            if known.asked.request.confirm == Confirm::Code
+                && !said.code.as_ref().is_some_and(|code| typed.contains(code))
+            {
                 return Err("without its code".into());
             }
-            if known.wrong >= TRIES {
-                return Err("after too many wrong codes".into());
-            }
+            people.insert(said.by.person());
+            granting.push(approval);
         }
-        self.said[approval].has_granted = true;
+        if people.len() != needed || granting.len() != needed {
+            return Err(format!("by {people:?}, and {needed} are needed"));
+        }
+        if known.asked.request.confirm == Confirm::Code && known.wrong >= TRIES && needed == 1 {
+            return Err("after too many wrong codes".into());
+        }
+        granting.into_iter().for_each(|approval| self.said[approval].has_granted = true);
         Ok(())
     }
 
-    fn judge_recovery(&mut self, login: usize, now: Duration) -> Result<(), String> {
-        let may = self.rule.codes.contains(&Factor::Recovery)
-            || (self.rule.offline.contains(&Factor::Recovery) && self.had_trouble);
+    /// How many people have to approve, where the rule names them.
+    fn both(&self) -> Option<u8> {
+        self.rule.approvals.as_ref().map(|approvals| approvals.needed)
+    }
+
+    /// Whether a device may decide about a request.
+    fn may_decide(&self, holder: Holder, known: &Known) -> bool {
+        let person = if self.both().is_some() { holder.person() } else { known.person };
+        self.accepts(holder, person)
+    }
+
+    /// The code of an approval that has not been typed yet.
+    pub(super) fn next_code(&self, known: &Known) -> Option<String> {
+        let typed = &self.logins[known.login].typed;
+        let codes = known.approvals.iter().filter_map(|approval| self.said[*approval].code.clone());
+        let (mut untyped, mut any) = (None, None);
+        for code in codes {
+            if !typed.contains(&code) {
+                untyped.get_or_insert(code.clone());
+            }
+            any.get_or_insert(code);
+        }
+        untyped.or(any)
+    }
+
+    /// Whether a factor may be typed, as far as is known here, and nobody has said no.
+    fn may_type(&self, factor: Factor, login: usize, now: Duration) -> Result<(), String> {
+        let may =
+            self.rule.codes.contains(&factor) || (self.rule.offline.contains(&factor) && self.had_trouble);
         if !may {
-            return Err("the rule allows no recovery code".into());
+            return Err(format!("the rule allows no {factor:?}"));
         }
         if self.current(login).is_some_and(|known| known.denied.is_some_and(|denied| denied < now)) {
             return Err("though a person said no".into());
         }
+        Ok(())
+    }
+
+    /// One device of the person who is asked, for this very request; never for several people.
+    fn judge_phone_code(&mut self, login: usize, lab: &Lab, now: Duration) -> Result<(), String> {
+        self.may_type(Factor::PhoneCode, login, now)?;
+        if self.both().is_some() {
+            return Err("by one person's code, where two are needed".into());
+        }
+        let typed = self.logins[login].typed.last().ok_or("though nothing was typed")?;
+        let known = self.current(login).ok_or("for a request that nobody has seen")?;
+        let its = HOLDERS.into_iter().find(|holder| known.phone_code(*holder, lab) == *typed);
+        let holder = its.ok_or("by no device's code for this request")?;
+        match self.accepts(holder, known.person) && known.to.contains(&number(holder)) {
+            true => Ok(()),
+            false => Err(format!("by the code of {holder:?}, who may not")),
+        }
+    }
+
+    fn judge_recovery(&mut self, factor: &str, login: usize, now: Duration) -> Result<(), String> {
+        self.may_type(Factor::Recovery, login, now)?;
         let Login { person, ref typed, .. } = self.logins[login];
-        let codes: &[&str] = if person == ALICE { &[CODE_OF_ALICE] } else { &CODES };
+        let codes: &[&str] = match (factor, person) {
+            ("once", ROOT) => &[CODE_ONCE],
+            ("once", _) => &[],
+            (_, ALICE) => &[CODE_OF_ALICE],
+            _ => &CODES,
+        };
         debug_assert!([ROOT, ALICE].contains(&person));
         // The last one: it is what was typed last that opens.
         let unused = |line: &&String| codes.contains(&line.as_str()) && !self.used.contains(*line);

@@ -42,6 +42,7 @@ const MAX_PLACE = 96;
 const MAX_ZONE = 64;
 /** Furthest that a time zone is from UTC, in minutes. */
 const MAX_OFFSET = 18 * 60;
+const MAX_LEASE_USES = 1000;
 /** More than fit into a message. */
 const MAX_DEVICES = 64;
 const MAX_KEY_LINE = 512;
@@ -97,6 +98,7 @@ const SHAPES = {
         },
       ),
       lease_max: check.whole(MAX_LEASE),
+      lease_uses: check.whole(MAX_LEASE_USES, 1),
     },
   ),
   closed: check.object({

@@ -24,6 +24,7 @@
  * @property {number} expires_in seconds, at most 600
  * @property {'code'|'tap'} confirm
  * @property {number} [lease_max] seconds
+ * @property {number} [lease_uses] how many logins a lease is good for
  * @property {{needed: number, from: string[]}} approvals
  */
 
@@ -93,6 +94,7 @@
  * @property {'open'|'signing'|'decided'|'closed'} phase
  * @property {Answer} [answer] an approval may be followed by a denial or a report until its request is closed
  * @property {string} [code] six digits to type at the terminal, after approving
+ * @property {string} [unsent] eight digits to type where the approval cannot be sent
  * @property {number} [leaseUntil] ms since 1970, when a lease was granted
  * @property {boolean} [delivered] whether the server has the answer
  * @property {Outcome|'over'} [outcome] how it ended; `over` when nobody said
