@@ -19,7 +19,7 @@ mod rule;
 mod table;
 mod when;
 
-pub use approvals::{Approvals, MOST_NEEDED, Named};
+pub use approvals::{Approvals, MAX_NAMES, MOST_NEEDED, Named};
 pub use check::{Advice, Kind, check};
 pub use describe::{Meaning, meaning};
 pub use fault::Fault;

@@ -175,3 +175,31 @@ pub fn answered(answer: Answer) -> &'static str {
         Answer::Report => "denied and reported",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approver::testing::{request, verified};
+
+    fn said(verified: &Verified) -> Vec<String> {
+        let about = |(label, _): &(&str, String)| ["needs", "whose"].contains(label);
+        details(verified, |_| String::new()).into_iter().filter(about).map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn that_others_decide_and_whose_login_it_is_stands_there() {
+        let mut asked = verified(request("a"));
+        assert_eq!(said(&asked), Vec::<String>::new(), "one's own, and alone");
+        assert_eq!(about_code(&asked), "Type this code at the login");
+        asked.request.approvals.needed = 2;
+        asked.request.approvals.from = vec!["@oncall".into(), "carol\x1b".into()];
+        assert_eq!(said(&asked), ["2 people have to approve; you are one of them (@oncall, carol\\u{1b})"]);
+        (asked.request.user, asked.request.requester) = ("root".into(), Some("bob".into()));
+        assert_eq!(said(&asked)[1], "bob's, not yours: ask them whether it is they");
+        assert_eq!(about_code(&asked), "Tell bob this code, who types it at their login");
+        asked.request.approvals.needed = 1;
+        assert!(said(&asked)[0].starts_with("1 person has to approve; you are one of those who may"));
+        asked.request.requester = Some("alice".into());
+        assert_eq!(asked.somebody_else(), None);
+    }
+}

@@ -15,6 +15,7 @@ export default {
     action: '{who} möchte als {user} etwas an {machine} ändern',
   },
   body: 'Über {service}, für {user}.',
+  several: '{n} Personen müssen zustimmen; Sie sind eine davon.',
   from: 'Von {address}.',
   local: 'Am Rechner selbst.',
   open: 'Öffnen',

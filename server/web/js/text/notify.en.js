@@ -14,6 +14,7 @@ export default {
     action: '{who} wants to change {machine} as {user}',
   },
   body: 'By {service}, for {user}.',
+  several: '{n} people have to approve; you are one of them.',
   from: 'From {address}.',
   local: 'At the machine itself.',
   open: 'Open',
