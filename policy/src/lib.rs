@@ -66,6 +66,8 @@ pub struct Config {
     pub server_ca: Option<PathBuf>,
     /// Where the web app is, when that is not the server.
     pub app: Option<String>,
+    /// A table of where addresses are, in MaxMind's DB format.
+    pub geoip: Option<PathBuf>,
     /// What phones call this host; without it the system's host name.
     pub host_name: Option<String>,
     /// The administrator's own program, which is told of what somebody should look at.

@@ -8,8 +8,8 @@ use crate::card;
 use crate::digest::{hex, sha256, sha256_hex};
 use crate::keys::{SealKey, Signer, SigningKey};
 use crate::message::{
-    Answer, Approvals, Card, Confirm, Decision, DeviceChange, DeviceEvent, Envelope, Host, Kind, MessageType,
-    NoticeDevice, Remote, RemoteSource, Removal, Request, namespace,
+    Answer, Approvals, Card, Confirm, Context, Decision, DeviceChange, DeviceEvent, Envelope, Host, Kind,
+    MessageType, NoticeDevice, Place, PlaceSource, Remote, RemoteSource, Removal, Request, Zone, namespace,
 };
 use crate::notice;
 use crate::pairing::{HostPairing, PhonePairing, Ticket, TypedTicket};
@@ -82,6 +82,11 @@ fn request() -> SignedMessage {
             source: RemoteSource::Kernel,
         }),
         ssh_key: None,
+        context: Some(Context {
+            new_source: true,
+            place: Some(Place { text: "São Paulo, Brazil".into(), source: PlaceSource::Geoip }),
+            zone: Some(Zone { name: Some("America/St_Johns".into()), offset: -150 }),
+        }),
         issued_at: 1_800_000_000,
         expires_in: 60,
         confirm: Confirm::Code,

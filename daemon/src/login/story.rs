@@ -7,6 +7,7 @@ use countersign_protocol::login::{Stage, Step, Style};
 use countersign_protocol::message::Confirm;
 
 use super::choose;
+use super::context;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::factors::Factors;
@@ -170,6 +171,7 @@ impl Login {
         let lease = lease::offer(&self.facts, rule, account);
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let known = account.known();
+        self.facts.context = Some(context::gather(&self.app, &self.facts, &known.name).await);
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
             biased;

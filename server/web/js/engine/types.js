@@ -18,6 +18,8 @@
  * @property {string} [terminal]
  * @property {{address: string, port?: number, source: 'kernel'|'pam'|'none'}} [remote]
  * @property {{fingerprint: string, type: string}} [ssh_key]
+ * @property {{new_source?: boolean, place?: {text: string, source: 'geoip'}, zone?: {name?: string, offset: number}}} [context]
+ *   what the host knows beside that; `offset` in minutes ahead of UTC
  * @property {number} issued_at seconds, the host's clock
  * @property {number} expires_in seconds, at most 600
  * @property {'code'|'tap'} confirm

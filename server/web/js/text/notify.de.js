@@ -17,6 +17,7 @@ export default {
   body: 'Über {service}, für {user}.',
   several: '{n} Personen müssen zustimmen; Sie sind eine davon.',
   from: 'Von {address}.',
+  fromNew: 'Zum ersten Mal von dieser Adresse.',
   local: 'Am Rechner selbst.',
   open: 'Öffnen',
   deny: 'Ablehnen',

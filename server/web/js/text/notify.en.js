@@ -16,6 +16,7 @@ export default {
   body: 'By {service}, for {user}.',
   several: '{n} people have to approve; you are one of them.',
   from: 'From {address}.',
+  fromNew: 'The first time from this address.',
   local: 'At the machine itself.',
   open: 'Open',
   deny: 'Deny',

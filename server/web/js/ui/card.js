@@ -59,7 +59,7 @@ function other(item) {
 /** @param {Item} item @param {Set<string>} differs */
 function rows(item, differs) {
   /** @type {ReturnType<typeof details>} */
-  const list = [...details(item), ...clockRows(item.clockApart)];
+  const list = [...details(item), ...clockRows(item.request, item.clockApart)];
   for (const name of differs) if (!list.some((row) => row.name === name)) list.push(extraRow(item, name));
   return h('dl', { class: 'rows' }, list.map(({ name, value, code }) => {
     const marked = differs.has(name);

@@ -1,6 +1,7 @@
 //! Nobody is rung without end, and a no lasts; but nobody's login is kept from them by another's.
 
 use super::*;
+use crate::fatigue::AFTER_DENIAL;
 use crate::login::prompts;
 use countersign_protocol::login::Peer as Address;
 
@@ -97,6 +98,7 @@ async fn who_was_denied_is_refused_for_a_moment_and_others_are_not() {
         }
         scene.push.is_quiet().await;
         assert!(undecided(&mut scene, from("192.0.2.1")).await, "an owner elsewhere is rung");
+        const { assert!(AFTER_DENIAL < 30, "the text says: in a minute") };
     })
     .await;
 }
