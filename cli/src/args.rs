@@ -82,6 +82,21 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=20), requires = "recovery")]
         count: u8,
     },
+    /// What is held against users and sources after too many logins, denials and wrong codes; or end it
+    #[command(after_help = "\
+Without arguments it lists what holds now. Everything is for root, and ending it is audited.
+
+Exit codes: 0 done, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
+    Unblock {
+        /// Whose logins
+        user: Option<String>,
+        /// Only from there: an address, or \"user NAME\" for a local one
+        #[arg(long, value_name = "ADDRESS")]
+        source: Option<String>,
+        /// Of everybody
+        #[arg(long, conflicts_with_all = ["user", "source"])]
+        all: bool,
+    },
     /// How the daemon is, and what to do if something is wrong
     Status,
     /// Go through a login as the PAM module would, without logging in
@@ -121,7 +136,7 @@ pub enum Policy {
         pam: PathBuf,
     },
     /// Say which rule decides about a login, why none before it, and what happens, online and offline
-    Explain(Explain),
+    Explain(Box<Explain>),
 }
 
 /// A login that is asked about.

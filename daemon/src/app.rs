@@ -4,6 +4,7 @@ use crate::approvers::Approvers;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::devices::Devices;
+use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::log::Log;
 use crate::login::Logins;
@@ -39,6 +40,8 @@ pub struct App {
     pub budget: Rc<Budget>,
     /// Recovery codes.
     pub recovery: Recovery,
+    /// Who was asked too often, and who is refused from where.
+    pub fatigue: Fatigue,
     /// Where users were let in from.
     pub sources: Sources,
     /// What administrators read.

@@ -3,7 +3,8 @@
 //! A failure is written down before the code is compared, so that stopping the daemon in between
 //! wins nothing; a right code gives its entry back.
 
-use crate::{clock, files};
+use crate::clock::{self, Forward};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,8 +31,7 @@ const MAX_FILE: usize = 8 * 1024 * 1024;
 pub struct Budget {
     store: files::Store,
     state: RefCell<State>,
-    /// Time when the daemon started, by this file and by the boot clock.
-    started: (u64, Duration),
+    clock: Forward,
 }
 
 /// Leave to compare one code. It counts as a failure unless given back.
@@ -77,8 +77,8 @@ impl Budget {
     /// When it is there and cannot be read: without it everybody would have a full budget.
     pub fn open(path: &Path, owner: files::Owner) -> io::Result<Self> {
         let state: State = files::read_json(path, owner, MAX_FILE)?.unwrap_or_default();
-        let started = (clock::unix().max(state.high_water), clock::boot());
-        Ok(Self { store: files::Store::new(path), state: RefCell::new(state), started })
+        let clock = Forward::since(state.high_water);
+        Ok(Self { store: files::Store::new(path), state: RefCell::new(state), clock })
     }
 
     /// Asks for leave to compare one code that this user typed; comes back when the disk knows.
@@ -87,7 +87,7 @@ impl Budget {
     /// # Errors
     /// When it cannot be written down: then nothing may be compared.
     pub async fn take(&self, user: &str, holds: impl Fn(&str) -> bool) -> io::Result<Result<Try, Blocked>> {
-        let now = self.now();
+        let now = self.clock.now();
         if let Err(blocked) = self.state.borrow_mut().take(user, now, holds) {
             return Ok(Err(blocked));
         }
@@ -115,7 +115,7 @@ impl Budget {
     /// When that it has passed cannot be written down; it has all the same.
     pub async fn is_past(&self, date: u64) -> io::Result<Past> {
         let unix = clock::unix();
-        if date > self.now().max(unix) {
+        if date > self.clock.now().max(unix) {
             return Ok(Past::No);
         }
         if self.state.borrow().high_water < date {
@@ -132,9 +132,22 @@ impl Budget {
         Ok(if date > unix { Past::Clock } else { Past::Yes })
     }
 
-    /// Seconds since 1970 that only run forward: the wall clock at start, then the boot clock.
-    fn now(&self) -> u64 {
-        self.started.0.saturating_add(clock::boot().saturating_sub(self.started.1).as_secs())
+    /// Users who may try nothing now, and for how many seconds.
+    #[must_use]
+    pub fn blocked(&self) -> Vec<(String, u64)> {
+        let now = self.clock.now();
+        let state = self.state.borrow();
+        let left = |times: &[u64]| blocked(times, now).map(|blocked| blocked.retry.as_secs());
+        state.users.iter().filter_map(|(user, times)| Some((user.clone(), left(times)?))).collect()
+    }
+
+    /// Gives a user a full budget, or everybody.
+    ///
+    /// # Errors
+    /// When it cannot be written down: it may be used up again after a restart.
+    pub async fn forget(&self, user: Option<&str>) -> io::Result<()> {
+        self.state.borrow_mut().users.retain(|name, _| user.is_some_and(|user| user != name));
+        self.write().await
     }
 
     async fn write(&self) -> io::Result<()> {
@@ -156,18 +169,28 @@ impl State {
             }
         }
         let times = self.users.entry(user.into()).or_default();
-        for (most, span) in [(LONG_MOST, LONG), (SHORT_MOST, SHORT)] {
-            // Times stand in order, so this one has to leave the span before there is room.
-            if let Some(first) = times.len().checked_sub(most).and_then(|at| times.get(at))
-                && now.saturating_sub(*first) < span
-            {
-                let free = first.saturating_add(span);
-                return Err(Blocked { retry: Duration::from_secs(free.saturating_sub(now)) });
+        match blocked(times, now) {
+            Some(blocked) => Err(blocked),
+            None => {
+                times.push(now);
+                Ok(())
             }
         }
-        times.push(now);
-        Ok(())
     }
+}
+
+/// Whether failures at these times leave room for no more.
+fn blocked(times: &[u64], now: u64) -> Option<Blocked> {
+    for (most, span) in [(LONG_MOST, LONG), (SHORT_MOST, SHORT)] {
+        // Times stand in order, so this one has to leave the span before there is room.
+        if let Some(first) = times.len().checked_sub(most).and_then(|at| times.get(at))
+            && now.saturating_sub(*first) < span
+        {
+            let free = first.saturating_add(span);
+            return Some(Blocked { retry: Duration::from_secs(free.saturating_sub(now)) });
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -226,6 +249,26 @@ mod tests {
         let budget = Budget::open(&path, owner).unwrap();
         assert!(budget.take("alice", |_| true).await.unwrap().is_err());
         assert!(budget.take("bob", |_| true).await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_user_is_given_a_full_budget_and_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("budget.json");
+        let owner = files::Owner(nix::unistd::geteuid().as_raw());
+        let budget = Budget::open(&path, owner).unwrap();
+        for user in ["alice", "bob"] {
+            for _ in 0..SHORT_MOST {
+                let _ = budget.take(user, |_| true).await.unwrap().unwrap();
+            }
+        }
+        assert_eq!(budget.blocked().len(), 2);
+        budget.forget(Some("alice")).await.unwrap();
+        let budget = Budget::open(&path, owner).unwrap();
+        assert_eq!(budget.blocked().iter().map(|(user, _)| user.as_str()).collect::<Vec<_>>(), ["bob"]);
+        assert!(budget.take("alice", |_| true).await.unwrap().is_ok());
+        budget.forget(None).await.unwrap();
+        assert!(budget.blocked().is_empty());
     }
 
     #[tokio::test]

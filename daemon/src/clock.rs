@@ -20,6 +20,27 @@ pub fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Seconds since 1970 that only run forward: from the wall clock, or from a later time that was seen before, by the
+/// boot clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Forward {
+    started: (u64, Duration),
+}
+
+impl Forward {
+    /// Starts now, and never before `high_water`.
+    #[must_use]
+    pub fn since(high_water: u64) -> Self {
+        Self { started: (unix().max(high_water), boot()) }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.started.0.saturating_add(boot().saturating_sub(self.started.1).as_secs())
+    }
+}
+
 /// A boot clock that goes with the runtime's, which a test may have paused and wound forward.
 #[cfg(test)]
 pub(crate) mod wound {

@@ -2,6 +2,7 @@
 //! [`pair`].
 
 mod pair;
+mod unblock;
 
 use crate::app::App;
 use crate::audit::Durability;
@@ -14,7 +15,9 @@ use crate::person::{self, Person};
 use crate::revoke;
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
-use countersign_protocol::manage::{self, Call, Codes, CodesLeft, Devices, Joined, Revoked, Status, error};
+use countersign_protocol::manage::{
+    self, Call, Codes, CodesLeft, Devices, Held, Joined, Revoked, Status, error,
+};
 use countersign_relay_client::RelayError;
 use pair::Step;
 use std::rc::Rc;
@@ -112,6 +115,10 @@ impl Session {
             Call::Revoke { user, device } => answer!(self.revoke(&user, &device).await),
             Call::NewCodes { user, count } => answer!(self.new_codes(&user, count).await),
             Call::CodesLeft { user } => answer!(self.codes_left(&user).await),
+            Call::Blocks {} => answer!(self.root_only().map(|()| unblock::held(&self.app, None, None))),
+            Call::Unblock { user, source } => {
+                answer!(self.unblock(user.as_deref(), source.as_deref()).await)
+            }
         }
     }
 
@@ -221,6 +228,11 @@ impl Session {
     async fn codes_left(&self, user: &str) -> Answer<CodesLeft> {
         let person = self.permitted(user).await?;
         Ok(CodesLeft { left: self.app.recovery.left(&person.name) })
+    }
+
+    async fn unblock(&self, user: Option<&str>, source: Option<&str>) -> Answer<Held> {
+        self.root_only()?;
+        unblock::unblock(&self.app, user, source, &self.by()).await
     }
 
     fn root_only(&self) -> Answer<()> {

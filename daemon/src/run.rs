@@ -6,6 +6,7 @@ use crate::args::{self, Args, Command, HELP};
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::devices::Devices;
+use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::log::Log;
 use crate::login::Logins;
@@ -192,6 +193,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         audit: Audit::open(&audit.join("audit.jsonl"), own, &log)?,
         recovery: Recovery::open(&paths.own("recovery.json"), own, Rc::clone(&budget))?,
         budget,
+        fatigue: Fatigue::open(&paths.own("fatigue.json"), own)?,
         sources: Sources::open(&paths.own("sources.json"), own)?,
         config: RefCell::new(loaded),
         host: HostIdentity { key, name, public },
@@ -218,6 +220,8 @@ async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
     parts.spawn_local(async move { keeper.audit.keep_synced(&keeper.log).await });
     let keeper = Rc::clone(&app);
     parts.spawn_local(async move { keeper.devices.keep_uses(&keeper.log).await });
+    let keeper = Rc::clone(&app);
+    parts.spawn_local(async move { keeper.fatigue.keep(&keeper.log).await });
     let reloader = Rc::clone(&app);
     parts.spawn_local(async move {
         while hang_up.recv().await.is_some() {
@@ -245,6 +249,7 @@ async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
     listen::serve(Rc::clone(&app), sockets, stop).await?;
     app.audit.sync_rest().await?;
     app.devices.write_uses().await?;
+    app.fatigue.save().await?;
     broken
 }
 

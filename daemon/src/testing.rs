@@ -33,6 +33,7 @@ use crate::approvers::Approvers;
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::devices::Devices;
+use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::log::Log;
 use crate::login::Logins;
@@ -137,6 +138,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         approvers: Approvers::new((etc, owner), (state, owner), log.clone()),
         devices: Devices::open(&state.join("devices.json"), owner).unwrap(),
         audit: Audit::open(&state.join("audit.jsonl"), owner, &log).unwrap(),
+        fatigue: Fatigue::open(&state.join("fatigue.json"), owner).unwrap(),
         sources: crate::sources::Sources::open(&state.join("sources.json"), owner).unwrap(),
         recovery: Recovery::open(&state.join("recovery.json"), owner, Rc::clone(&budget)).unwrap(),
         budget,

@@ -74,6 +74,19 @@ pub enum Call {
         /// Whose.
         user: String,
     },
+    /// What is held against people and places: [`Held`]. Root.
+    #[serde(rename = "org.countersign.Manage.Blocks")]
+    Blocks {},
+    /// Ends it: [`Held`] that it was. Root.
+    #[serde(rename = "org.countersign.Manage.Unblock")]
+    Unblock {
+        /// Of this user; of everybody without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// From this address, or `user NAME`; from everywhere without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+    },
 }
 
 /// Names of the errors that calls end in.
@@ -225,6 +238,42 @@ pub struct Device {
     /// When it last decided, seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<u64>,
+}
+
+/// What is held against people and places.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// In no order that means anything.
+    pub blocks: Vec<Block>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// What it is.
+    pub what: BlockKind,
+    /// Whose logins; without, those that a local user asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// From where; from everywhere without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Seconds that are left of it.
+    pub seconds: u64,
+}
+
+/// What is held against somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockKind {
+    /// Nobody decided too often: devices do not ring, logins go on.
+    Quiet,
+    /// Denied: refused for a moment, then without ringing.
+    Denied,
+    /// Reported: refused.
+    Reported,
+    /// Too many wrong typed codes: none is compared.
+    Codes,
 }
 
 /// New recovery codes. They are kept nowhere in this form.

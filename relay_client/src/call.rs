@@ -4,7 +4,7 @@ use crate::RelayError;
 use crate::transport::Transport;
 use countersign_protocol::api::Problem;
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use tokio::time::timeout;
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// Longest error that is read, in bytes.
 const MAX_PROBLEM: usize = 16 * 1024;
+/// A call that may be made twice and has no answer after this long is made again, on another connection.
+const DOUBT: Duration = Duration::from_millis(700);
 /// Longest wait that the server may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
@@ -25,7 +27,18 @@ pub(crate) async fn send<B: Serialize + ?Sized>(
     token: Option<&str>,
     body: Option<&B>,
 ) -> Result<Response, RelayError> {
-    let mut request = transport.http().request(method, transport.url(path)?);
+    send_on(transport, &transport.http().client, method, path, token, body).await
+}
+
+async fn send_on<B: Serialize + ?Sized>(
+    transport: &Transport,
+    client: &Client,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&B>,
+) -> Result<Response, RelayError> {
+    let mut request = client.request(method, transport.url(path)?);
     if let Some(token) = token {
         request = request.bearer_auth(token);
     }
@@ -46,17 +59,49 @@ pub(crate) async fn whole<B: Serialize + ?Sized>(
     token: Option<&str>,
     body: Option<&B>,
 ) -> Result<Vec<u8>, RelayError> {
+    let http = transport.http();
     let all = async {
-        let response = send(transport, method, path, token, body).await?;
+        let response = send_on(transport, &http.client, method, path, token, body).await?;
         read(transport, response, MAX_ANSWER).await
     };
     let result = timeout(limit, all)
         .await
         .unwrap_or_else(|_| Err(RelayError::Timeout { origin: transport.origin().to_owned() }));
     if matches!(result, Err(RelayError::Timeout { .. })) {
-        transport.reset();
+        transport.leave(http.number);
     }
     result
+}
+
+/// The same for a call that means no more when it is made twice: one connection that is slow, dead or breaks says
+/// nothing about the server yet. The first good answer counts, and of errors the second call's.
+pub(crate) async fn whole_or_again<B: Serialize + ?Sized>(
+    transport: &Transport,
+    limit: Duration,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&B>,
+) -> Result<Vec<u8>, RelayError> {
+    let call = || whole(transport, limit, method.clone(), path, token, body);
+    let used = transport.http().number;
+    let first = call();
+    tokio::pin!(first);
+    let waits = match timeout(DOUBT, &mut first).await {
+        Ok(Err(RelayError::Connection { .. })) => false,
+        Ok(result) => return result,
+        Err(_) => true,
+    };
+    transport.leave(used);
+    let second = call();
+    tokio::pin!(second);
+    if waits {
+        tokio::select! {
+            result = &mut second => return result,
+            Ok(answer) = &mut first => return Ok(answer),
+        }
+    }
+    second.await
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(transport: &Transport, bytes: &[u8]) -> Result<T, RelayError> {

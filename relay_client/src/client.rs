@@ -73,7 +73,7 @@ impl RelayClient {
     }
 
     /// The same for a program that is to sleep while nothing happens: it is woken half as often, and
-    /// notices only after a minute that its stream is dead, unless it asks.
+    /// notices only after a minute and a half that its stream is dead, unless it asks.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -123,12 +123,24 @@ impl RelayClient {
         self.call(Method::PUT, "/v1/devices/self", Some(card)).await.map(drop)
     }
 
-    /// Posts a host's messages.
+    /// Posts a host's messages; once more on another connection when the one that there is does not answer. The
+    /// server keeps a message once.
     ///
     /// # Errors
     /// Whatever the call meets: unless it is `Ok`, the server does not hold them for sure.
     pub async fn post(&self, post: &Post) -> Result<Posted, RelayError> {
-        let bytes = self.call(Method::POST, "/v1/messages", Some(post)).await?;
+        let post_with = async |token: &str| {
+            let path = "/v1/messages";
+            call::whole_or_again(&self.transport, SHORT, Method::POST, path, Some(token), Some(post)).await
+        };
+        let token = self.token().await?;
+        let bytes = match post_with(&token).await {
+            Err(RelayError::Status { status: 401, .. }) => {
+                self.drop_token(&token).await;
+                post_with(&self.token().await?).await?
+            }
+            result => result?,
+        };
         call::parse(&self.transport, &bytes)
     }
 
@@ -252,6 +264,12 @@ impl RelayClient {
         self.transport.reset();
     }
 
+    /// The number of the connection that the next call takes: another one once a connection was given up.
+    #[must_use]
+    pub fn connection(&self) -> u64 {
+        self.transport.http().number
+    }
+
     pub(crate) fn transport(&self) -> &Transport {
         &self.transport
     }
@@ -323,7 +341,9 @@ impl RelayClient {
 
     async fn prove(&self) -> Result<Proof, RelayError> {
         let body = ChallengeFor { key: self.signer.public_key().to_line() };
-        let bytes = self.earning_call("/v1/auth/challenge", &body).await?;
+        let path = "/v1/auth/challenge";
+        let bytes =
+            call::whole_or_again(&self.transport, EARNING, Method::POST, path, None, Some(&body)).await?;
         let challenge: Challenge = call::parse(&self.transport, &bytes)?;
         if challenge.nonce.len() > auth::MAX_NONCE {
             return Err(call::garbage(&self.transport, "too long a challenge"));

@@ -18,9 +18,9 @@ use tokio::time::{Instant, sleep, timeout};
 const FIRST: Duration = Duration::from_secs(3);
 /// A stream that brings no byte for this long is dead: comments come every 20 s.
 const SILENCE: Duration = Duration::from_secs(50);
-/// The same of a calm client, and the seconds between comments that it asks for. A server of an earlier version does
+/// The same of a calm client, and the seconds between comments that it asks for: two may be missed. A server of an earlier version does
 /// not heed that.
-const CALM_SILENCE: Duration = Duration::from_secs(60);
+const CALM_SILENCE: Duration = Duration::from_secs(90);
 const CALM_COMMENTS: u32 = 40;
 /// Beyond the wait itself, a long poll has this long.
 const SLACK: Duration = Duration::from_secs(5);

@@ -42,8 +42,15 @@ pub(crate) struct Transport {
     origin: String,
     base: Url,
     tls: Option<ClientConfig>,
-    http: RwLock<Client>,
+    http: RwLock<Http>,
     pace: Pace,
+}
+
+/// The client in use, with its connections, and how many there were before it.
+#[derive(Clone)]
+pub(crate) struct Http {
+    pub(crate) client: Client,
+    pub(crate) number: u64,
 }
 
 impl Transport {
@@ -53,7 +60,7 @@ impl Transport {
             "https" => Some(tls_config(server.ca_pem.as_deref())?),
             _ => None,
         };
-        let http = RwLock::new(build(tls.clone(), pace)?);
+        let http = RwLock::new(Http { client: build(tls.clone(), pace)?, number: 0 });
         Ok(Self { origin: server.origin, base, tls, http, pace })
     }
 
@@ -66,14 +73,23 @@ impl Transport {
         self.base.join(path).map_err(|_| RelayError::Origin)
     }
 
-    pub(crate) fn http(&self) -> Client {
+    pub(crate) fn http(&self) -> Http {
         self.http.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets the connection: it did not answer, and a pooled one would be used again.
     pub(crate) fn reset(&self) {
-        if let Ok(new) = build(self.tls.clone(), self.pace) {
-            *self.http.write().unwrap_or_else(PoisonError::into_inner) = new;
+        self.leave(self.http().number);
+    }
+
+    /// The same for the connection of that number only: of many calls on a dead one the first to notice makes
+    /// the next one, for all of them.
+    pub(crate) fn leave(&self, number: u64) {
+        let mut http = self.http.write().unwrap_or_else(PoisonError::into_inner);
+        if http.number == number
+            && let Ok(client) = build(self.tls.clone(), self.pace)
+        {
+            *http = Http { client, number: number.wrapping_add(1) };
         }
     }
 }

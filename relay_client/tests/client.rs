@@ -147,6 +147,27 @@ async fn a_dead_connection_is_not_used_again() {
 }
 
 #[tokio::test]
+async fn a_post_takes_another_connection_when_the_one_that_there_is_is_dead_or_breaks() {
+    let (fake, address) = start().await;
+    let (wire, near) = Wire::before(address).await;
+    *fake.origin.lock().unwrap() = format!("http://{near}");
+    let client = client(&format!("http://{near}"));
+    // With a token that is good yet, and, on a connection that dies next, with one that has to be earned.
+    for (made, forget) in [(1, false), (2, true)] {
+        client.directory().await.unwrap();
+        wire.dead.store(made, Ordering::SeqCst);
+        fake.forget_tokens.store(forget, Ordering::SeqCst);
+        let began = Instant::now();
+        let message = post(60);
+        let (a, b) = tokio::join!(client.post(&message), client.post(&message));
+        assert!(a.is_ok() && b.is_ok());
+        assert!((650..1900).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        assert_eq!(wire.connections.load(Ordering::SeqCst), made + 1, "one other connection serves both");
+    }
+    assert_eq!(client.connection(), 2);
+}
+
+#[tokio::test]
 async fn refusals_are_told_apart() {
     let (_fake, address) = start().await;
     let client = client(&format!("http://{address}"));

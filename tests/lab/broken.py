@@ -3,6 +3,7 @@
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 
 RESET = struct.pack("ii", 1, 0)
@@ -11,7 +12,8 @@ RESET = struct.pack("ii", 1, 0)
 class Front:
     """Listens on a port of its own; `mend` takes a fault away.
 
-    `certificates` are those of a good and of a bad server: pairs of files, for the faults that speak TLS.
+    `certificates` are those of a good server, of a bad one and of one that was good once: pairs of files, for the faults
+    that speak TLS.
     """
 
     def __init__(self, port, certificates=()):
@@ -49,6 +51,10 @@ class Front:
         self._deafen()
         self._behind = self._swallow
 
+    def hung(self):
+        """Speaks TLS, and never answers."""
+        self._replace(self._speak(self._certificates[0], b""))
+
     def forgotten(self):
         """As by a router that has forgotten its connections: nothing more comes on those that are open, new ones are well."""
         self._deafen()
@@ -56,11 +62,22 @@ class Front:
     def server_error(self):
         self._replace(self._speak(self._certificates[0], b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"))
 
+    def too_many(self):
+        answer = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+        self._replace(self._speak(self._certificates[0], answer))
+
+    def redirected(self):
+        answer = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: https://localhost:1/\r\nContent-Length: 0\r\n\r\n"
+        self._replace(self._speak(self._certificates[0], answer))
+
     def garbage(self):
         self._replace(self._speak(self._certificates[0], b"\x00\xff\x00 this is not HTTP \r\n\r\n" * 100))
 
     def bad_certificate(self):
         self._replace(self._speak(self._certificates[1], b""))
+
+    def expired(self):
+        self._replace(self._speak(self._certificates[2], b""))
 
     def mend(self):
         self._shut()
@@ -176,3 +193,57 @@ class SilentResolver:
 
     def stop(self):
         self._socket.close()
+
+
+class IgnorantResolver(SilentResolver):
+    """One that knows no name (NXDOMAIN)."""
+
+    def __init__(self):
+        super().__init__()
+        self._socket.settimeout(0.1)
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._answer, daemon=True)
+        self._thread.start()
+
+    def _answer(self):
+        while not self._ends.is_set():
+            try:
+                question, caller = self._socket.recvfrom(4096)
+            except TimeoutError:
+                continue
+            # The same question, as a response that says that there is no such name.
+            self._socket.sendto(question[:2] + b"\x81\x83" + question[4:], caller)
+
+    def stop(self):
+        self._ends.set()
+        self._thread.join()
+        super().stop()
+
+
+class Packets:
+    """Real packets of one port of loopback, thrown away before anybody has them."""
+
+    TABLE = "inet countersign_lab"
+
+    def __init__(self, port):
+        self._port = port
+
+    def drop(self):
+        self._rule("")
+
+    def lose(self, percent):
+        """That many of a hundred, in each direction."""
+        self._rule(f"numgen random mod 100 < {percent}")
+
+    def mend(self):
+        self._nft(f"add table {self.TABLE}", f"delete table {self.TABLE}")
+
+    def _rule(self, which):
+        self.mend()
+        lines = [f"add table {self.TABLE}", f"add chain {self.TABLE} lossy {{ type filter hook input priority 0; }}"]
+        lines += [f"add rule {self.TABLE} lossy tcp {side} {self._port} {which} drop" for side in ("sport", "dport")]
+        self._nft(*lines)
+
+    def _nft(self, *lines):
+        done = subprocess.run(["nft", "-f", "-"], input="\n".join(lines) + "\n", capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ mod policy;
 mod revoke;
 mod status;
 mod test_login;
+mod unblock;
 
 use crate::args::{Audit, Cli, Command};
 use crate::manage_client::ManageClient;
@@ -29,6 +30,9 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Revoke { user, device } => revoke::run(&mut daemon()?, user, device, out),
         Command::Codes { user, recovery: false, .. } => codes::left(&mut daemon()?, user, out),
         Command::Codes { user, recovery: true, count } => codes::new(&mut daemon()?, user, *count, out),
+        Command::Unblock { user, source, all } => {
+            unblock::run(&mut daemon()?, user.as_deref(), source.as_deref(), *all, out)
+        }
         Command::Status => status::run(&mut daemon()?, out),
         Command::TestLogin { user, service } => test_login::run(&mut daemon()?, user, service, out),
         Command::Audit(Audit::Show { seq, extract, last, user, file, approvers }) => {

@@ -6,6 +6,7 @@ use super::open::Open;
 use super::prompts;
 use super::state::State;
 use super::tokens::Grant;
+use crate::fatigue::Refused;
 use crate::relay::Trouble;
 
 /// The end of a login.
@@ -75,6 +76,20 @@ impl Ending {
 
     pub(super) fn blocked() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BLOCKED), "too many wrong typed codes")
+    }
+
+    /// The person has just said no to the same.
+    pub(super) fn refused_from_there(why: Refused) -> Self {
+        match why {
+            Refused::Denied => {
+                Self::new(Outcome::Denied, Some(prompts::COOLING), "denied a moment ago from the same place")
+            }
+            Refused::Reported => Self::new(
+                Outcome::Busy,
+                Some(prompts::FROM_THERE),
+                "reported within a day from the same place",
+            ),
+        }
     }
 
     pub(super) fn misconfigured(reason: impl Into<String>) -> Self {

@@ -1,5 +1,6 @@
 //! Logins: [`serve`] takes one from its first call to its verdict, [`Logins`] knows all that wait.
 
+mod abuse;
 mod action;
 mod choose;
 mod dialogue;
@@ -9,6 +10,7 @@ pub(crate) mod facts;
 pub(crate) mod model;
 mod open;
 mod pace;
+mod place;
 mod prompts;
 mod report;
 pub mod request;
@@ -31,6 +33,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connection::Connection;
+use crate::fatigue::Asking;
 use crate::log::Level;
 use crate::{clock, verify};
 use facts::Facts;
@@ -43,6 +46,7 @@ use waits::Waits;
 
 pub(crate) use action::{Asked, Typed, ring};
 pub use open::Open;
+pub(crate) use place::source;
 
 /// The error that a call ends in which is none.
 pub const BAD_CALL: &str = "org.countersign.Login.BadCall";
@@ -89,6 +93,15 @@ impl Logins {
         self.began.notify_one();
     }
 
+    /// What else is open of the same person from the same place.
+    fn from(&self, asking: &Asking) -> Vec<Rc<OpenRequest>> {
+        let requests = self.requests.borrow();
+        let open = requests.values().filter(|known| !known.state().is_end());
+        let same =
+            |known: &OpenRequest| known.asking.person == asking.person && known.asking.place == asking.place;
+        open.filter(|known| same(known)).cloned().collect()
+    }
+
     /// Whether the server holds one that is open.
     pub(crate) fn any_posted(&self) -> bool {
         let open = |request: &OpenRequest| matches!(request.state(), State::Posted | State::Approved);
@@ -129,9 +142,11 @@ impl Logins {
                 decision.fingerprint
             ));
         }
+        let answer = decision.decision.decision;
         if !request.decide(decision.clone()) {
             report::late(app, &request, &decision).await;
         }
+        abuse::decided(app, &request, answer).await;
     }
 
     /// The server holds a request (again).

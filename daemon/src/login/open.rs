@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
-use countersign_protocol::message::Confirm;
+use countersign_protocol::message::{Confirm, Kind};
 
 use super::ending::Ending;
 use super::facts::Facts;
@@ -13,6 +13,7 @@ use super::request::OpenRequest;
 use super::state::Event;
 use crate::app::App;
 use crate::devices::Device;
+use crate::fatigue::Counted;
 use crate::person::Person;
 use crate::{clock, notices, verify};
 
@@ -26,7 +27,7 @@ pub(super) struct Manner {
     pub(super) confirm: Confirm,
     /// For how long.
     pub(super) wait: Duration,
-    /// Whether devices ring for it.
+    /// Whether devices ring for it, unless they have rung too often.
     pub(super) ring: bool,
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Manner {
 pub struct Open {
     app: Rc<App>,
     request: Rc<OpenRequest>,
-    ring: bool,
+    counted: Counted,
 }
 
 impl Open {
@@ -63,7 +64,11 @@ impl Open {
         let request =
             OpenRequest::new(&app.host, facts, whom, devices, confirm, wait).map_err(Ending::fault)?;
         app.logins.keep(&request);
-        let open = Self { app: app.clone(), request, ring };
+        // A device that is just being tried out is no login of its person.
+        let counts = ring && !request.devices.is_empty() && facts.kind != Kind::Test;
+        let mut counted = app.fatigue.begin(request.asking.clone(), counts);
+        counted.rings |= ring && facts.kind == Kind::Test;
+        let open = Self { app: app.clone(), request, counted };
         open.post().await.map_err(Ending::fault)?;
         Ok(open)
     }
@@ -84,7 +89,7 @@ impl Open {
         } else {
             let began = clock::boot();
             let messages = request.sealed(&self.app.host)?;
-            let posted = relay.post(&request.id, messages, request.deadline, self.ring).await;
+            let posted = relay.post(&request.id, messages, request.deadline, self.counted.rings).await;
             if posted.is_ok() {
                 relay.note_time(clock::boot().saturating_sub(began));
             }
@@ -122,6 +127,8 @@ pub(super) fn settle(app: &App, request: &OpenRequest, written: bool) {
     if request.lets_in() {
         if !written {
             request.undo();
+        } else if !request.devices.is_empty() {
+            app.fatigue.succeeded(&request.asking);
         }
         tell(app, request);
     }
@@ -155,6 +162,9 @@ impl Deref for Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if !self.app.relay.may_have_rung(&self.request.id) {
+            self.app.fatigue.give_back(&self.counted);
+        }
         self.request.happens(Event::HangUp);
         self.tell_end();
     }

@@ -35,6 +35,11 @@ pub(super) const FAULT: &str =
 pub(super) const BUSY: &str = "Too many logins wait for approval. Try again in a minute.";
 /// Typed factors failed too often.
 pub(super) const BLOCKED: &str = "Too many wrong codes for this account. Try again later.";
+/// The person has just denied the same.
+pub(super) const COOLING: &str = "Denied on the phone a moment ago. Try again in a minute.";
+/// The person has reported the same.
+pub(super) const FROM_THERE: &str =
+    "Logins from here were reported on the phone and are refused for a day. Ask an administrator.";
 /// The daemon is going down.
 pub(super) const STOPPING: &str = "The approval service on this machine is stopping. Try again.";
 /// Nothing can be asked here, and the policy wants it asked.
@@ -101,6 +106,8 @@ mod tests {
             FAULT,
             BUSY,
             BLOCKED,
+            COOLING,
+            FROM_THERE,
             STOPPING,
             CANNOT_ASK,
         ];

@@ -15,10 +15,12 @@ use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::facts::Facts;
+use super::place;
 use super::state::{Event, State, next};
 use crate::app::HostIdentity;
 use crate::clock;
 use crate::devices::Device;
+use crate::fatigue::Asking;
 use crate::person::Person;
 use crate::verify::Verified;
 
@@ -40,6 +42,8 @@ pub struct OpenRequest {
     pub user: String,
     /// Whose decision counts.
     pub person: String,
+    /// The same person, and from where it is asked.
+    pub asking: Asking,
     /// The devices that it was sealed to.
     pub devices: Vec<Device>,
     /// What has to be done beside approving.
@@ -109,6 +113,7 @@ impl OpenRequest {
             reply,
             user: account.name.clone(),
             person: person.to_owned(),
+            asking: place::asking(facts, person),
             devices,
             confirm,
             by_sshd: facts.is_sshd(),

@@ -10,6 +10,7 @@ use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::facts::Facts;
 use super::open::{Manner, Open};
+use super::place;
 use super::prompts;
 use super::request::OpenRequest;
 use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
@@ -96,6 +97,9 @@ impl Login {
         let new = account.uid.is_some() && !had_any(&person) && !had_any(&account.name);
         if skips(&self.app, rule).await && new {
             return Err(Ending::ignored("the person has no device yet, and the rule lets that pass for now"));
+        }
+        if let Some(refused) = self.app.fatigue.refuses(&person, &place::place(&self.facts)) {
+            return Err(Ending::refused_from_there(refused));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
         let _place = match devices.is_empty() {
@@ -192,7 +196,7 @@ impl Login {
                     // There is no code to type.
                     _ if open.confirm == Confirm::Tap => return self.wait_for_tap(open, rule, account).await,
                     State::Posted if rang => prompts::ASKED_AGAIN.to_owned(),
-                    _ => self.settle(&open, rule).await?,
+                    _ => self.settle_while_reachable(&open, rule).await?,
                 }
             } else if let Some(code) = verify::typed_code(typed) {
                 match self.settle(&open, rule).await {
@@ -220,6 +224,17 @@ impl Login {
                 State::Expired if !self.rung_again => return Ok(prompts::EXPIRED_ASK.to_owned()),
                 end => return Err(Ending::of(end)),
             }
+        }
+    }
+
+    /// The same for somebody who has nothing to type: once the server is gone, what can be typed without it.
+    async fn settle_while_reachable(&mut self, open: &Open, rule: &Rule) -> Told<String> {
+        while matches!(open.state(), State::New | State::Posted) {
+            self.watch(open, open.state()).await?;
+        }
+        match prompts::offline(&offline_factors(rule)) {
+            Some(prompt) if open.state() == State::Unreachable => Ok(prompt),
+            _ => self.settle(open, rule).await,
         }
     }
 

@@ -53,6 +53,15 @@ impl Line {
             Self::Simulated(_) => {}
         }
     }
+
+    /// The number of the connection that the next call takes.
+    pub(super) fn connection(&self) -> u64 {
+        match self {
+            Self::Server(client) => client.connection(),
+            #[cfg(test)]
+            Self::Simulated(_) => 0,
+        }
+    }
 }
 
 impl Incoming {

@@ -51,6 +51,9 @@ enum Link {
     Starting,
     /// The stream is open.
     Up,
+    /// A stream that had stood broke, for this reason, and another one is being tried. One connection that breaks
+    /// says nothing about the server yet: posts are tried meanwhile, and who waits is told nothing.
+    Doubtful(Trouble),
     /// It failed, for this reason.
     Down(Trouble),
 }
@@ -68,6 +71,10 @@ pub struct Relay {
     broken: Notify,
     /// The stream has brought something.
     heard: Notify,
+    /// The number of the connection that the stream is on.
+    stream_on: Cell<u64>,
+    /// When a message was acknowledged on it last.
+    answered: Cell<Option<Instant>>,
     /// Turns to post.
     turns: Semaphore,
     /// Ids of what [`tell`] has to post, first in line first.
@@ -105,6 +112,8 @@ impl Relay {
             wanted: Notify::new(),
             broken: Notify::new(),
             heard: Notify::new(),
+            stream_on: Cell::default(),
+            answered: Cell::default(),
             turns: Semaphore::new(AT_ONCE),
             due: RefCell::default(),
             due_now: Notify::new(),
@@ -160,7 +169,7 @@ impl Relay {
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         match &*self.link.borrow() {
-            Link::Down(why) => why.clone(),
+            Link::Down(why) | Link::Doubtful(why) => why.clone(),
             Link::Starting => Trouble::of("not connected yet"),
             Link::Up => self.refusal.borrow().clone(),
         }
@@ -235,6 +244,12 @@ impl Relay {
         self.outbox.borrow().get(id).is_some_and(|entry| entry.heard)
     }
 
+    /// Whether a request was ever sent to the server, whatever came of that.
+    #[must_use]
+    pub fn may_have_rung(&self, id: &str) -> bool {
+        self.outbox.borrow().get(id).is_some_and(|entry| entry.sent)
+    }
+
     /// Posts the end of a request in the background, until the server holds it. False when there is
     /// nothing to post, because nobody can have heard of the request.
     pub fn close(&self, id: &str, messages: Vec<Sealed>, until: Duration) -> bool {
@@ -307,6 +322,9 @@ impl Relay {
         let known = post.messages.len();
         let error = match timeout(POST_TIME.saturating_sub(waited), line.post(&post)).await {
             Ok(Ok(posted)) => {
+                if line.connection() == self.stream_on.get() {
+                    self.answered.set(Some(Instant::now()));
+                }
                 let is_open = matches!(what, What::Request { .. });
                 if !is_open || posted.unknown.len() < known {
                     self.outbox.borrow_mut().acknowledge(id, what, posted.listening);

@@ -1,6 +1,8 @@
 //! Keeps the event stream open, and hands on what comes.
 
 use std::cell::Cell;
+use std::future::pending;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,11 +10,12 @@ use countersign_protocol::message::MessageType;
 use countersign_protocol::{random, seal};
 use countersign_relay_client::{Event, RelayError};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::line::Line;
+use super::line::{Incoming, Line};
 use super::rival::{self, Rival};
-use super::{Link, Trouble};
+use super::{Link, Relay, Trouble};
 use crate::app::App;
 use crate::log::Level;
 use crate::{clock, removal};
@@ -27,13 +30,19 @@ const LONGEST_PAUSE_WAITING: Duration = Duration::from_secs(1);
 const STEADY: Duration = Duration::from_secs(10);
 /// Longest pause after such a one: the server is there, and the next login should find it.
 const LONGEST_PAUSE_SHAKY: Duration = Duration::from_secs(2);
-/// While a login waits, a stream that brings nothing for this long is dead: comments come every second.
-const STALLED: Duration = Duration::from_secs(10);
+/// While a login waits, there is doubt about a stream that brings nothing for this long: comments come every second, so
+/// that one has been missed, and another is late.
+const STALLED: Duration = Duration::from_secs(2);
+/// How long another connection may take to show that the server is there, before the server counts as gone.
+const PROOF: Duration = Duration::from_secs(1);
+/// How long it may take while the stream that there is still brings something.
+const PROOF_AT_EASE: Duration = Duration::from_millis(2500);
 
 /// Keeps the stream open for as long as the daemon runs.
 pub async fn run(app: Rc<App>) {
     let mut pause = FIRST_PAUSE;
     let mut rival = Rival::default();
+    let mut doubtful = false;
     loop {
         forget(&app.relay.broken).await;
         let Some(line) = app.relay.line() else {
@@ -41,9 +50,20 @@ pub async fn run(app: Rc<App>) {
             continue;
         };
         let began = clock::boot();
-        let (was_up, why) = match listen(&app, &line, rival.is_about()).await {
-            (was_up, End::Other(why)) => (was_up, why),
-            (_, End::Replaced) => {
+        let (was_up, end) = listen(&app, &line, rival.is_about(), doubtful).await;
+        // Whatever was wrong may be of this connection only: behind one name there may be many servers.
+        line.forget_connection();
+        let is_steady = was_up && clock::boot().saturating_sub(began) >= STEADY;
+        let why = match end {
+            End::Broken(why) if is_steady && app.relay.is_up() => {
+                app.log.server(Level::Notice, &format!("the connection to the server broke: {}", why.full));
+                *app.relay.link.borrow_mut() = Link::Doubtful(why);
+                (pause, doubtful) = (FIRST_PAUSE, true);
+                sleep(jittered(FIRST_PAUSE)).await;
+                continue;
+            }
+            End::Broken(why) | End::Gone(why) => why,
+            End::Replaced => {
                 let now = clock::boot();
                 *app.relay.link.borrow_mut() = Link::Down(Trouble::of(rival::WHY));
                 app.logins.link_lost();
@@ -52,14 +72,13 @@ pub async fn run(app: Rc<App>) {
                         .warning(&rival::advice(&app.host.public.fingerprint(), &app.paths.own("host_key")));
                 }
                 let leave = rival.took(now.saturating_sub(began));
+                doubtful = false;
                 until_wanted(&app, rival::LEAST, leave).await;
                 continue;
             }
         };
-        *app.relay.link.borrow_mut() = Link::Down(why.clone());
-        app.logins.link_lost();
-        if was_up {
-            let is_steady = clock::boot().saturating_sub(began) >= STEADY;
+        app.relay.gone(&app, &why);
+        if was_up || std::mem::take(&mut doubtful) {
             pause = if is_steady { FIRST_PAUSE } else { pause.min(LONGEST_PAUSE_SHAKY) };
             app.log.server(Level::Warning, &format!("the server is gone: {}", why.full));
         } else if pause == FIRST_PAUSE {
@@ -67,6 +86,8 @@ pub async fn run(app: Rc<App>) {
         }
         let waiting = app.logins.waiting() > 0;
         pause = pause.min(if waiting { LONGEST_PAUSE_WAITING } else { LONGEST_PAUSE });
+        // A server that has too much to do says for how long.
+        sleep(why.leave.min(LONGEST_PAUSE)).await;
         // At least the first pause, so that many logins cannot hammer a server that is down.
         until_wanted(&app, FIRST_PAUSE, pause).await;
         pause = pause.saturating_mul(2);
@@ -86,34 +107,74 @@ async fn until_wanted(app: &App, least: Duration, pause: Duration) {
 enum End {
     /// Another machine with this key has opened it.
     Replaced,
-    /// Another reason.
-    Other(Trouble),
+    /// It could not be opened, or broke.
+    Broken(Trouble),
+    /// It brought nothing, and neither did another connection.
+    Gone(Trouble),
+}
+
+/// Opens the stream; one after another that had stood has only so long until the server counts as gone.
+async fn open(app: &App, line: &Line, doubtful: bool) -> Result<Incoming, RelayError> {
+    let opening = line.events();
+    tokio::pin!(opening);
+    if doubtful {
+        match timeout(PROOF, &mut opening).await {
+            Ok(opened) => return opened,
+            Err(_) => app.relay.gone(app, &app.relay.trouble()),
+        }
+    }
+    opening.await
 }
 
 /// Opens the stream and reads it to its end: whether it was open, and why it ended. While machines take it
 /// from each other its opening is not worth a line.
-async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
-    let mut events = match line.events().await {
-        Ok(events) => events,
-        Err(error) => return (false, End::Other(Trouble::from(&error))),
+async fn listen(app: &Rc<App>, line: &Line, quietly: bool, doubtful: bool) -> (bool, End) {
+    let mut events = match open(app, line, doubtful).await {
+        Ok(events) => Some(events),
+        Err(error) => return (false, End::Broken(Trouble::from(&error))),
     };
     let mut was_up = false;
     let since = Cell::new(Instant::now());
     let stalled = stalled(app, &since);
     tokio::pin!(stalled);
+    // Opened beside a stream that there is doubt about, and when there is no more hope for both.
+    let mut another: Option<Opening<'_>> = None;
+    let mut hopeless = None;
+    app.relay.stream_on.set(line.connection());
     loop {
-        let shows_life = events.shows_life();
+        let shows_life = events.as_ref().is_some_and(Incoming::shows_life);
         let event: Result<Event, RelayError> = tokio::select! {
-            event = events.next() => event,
-            () = app.relay.broken.notified() => return (was_up, End::Other(app.relay.trouble())),
-            () = &mut stalled, if shows_life => {
+            event = next(&mut events) => event,
+            () = app.relay.broken.notified() => return (was_up, End::Broken(app.relay.trouble())),
+            () = &mut stalled, if shows_life && another.is_none() => {
                 line.forget_connection();
-                let why = format!("nothing has come for {} s, though a login waits", STALLED.as_secs());
-                return (was_up, End::Other(Trouble::of(why)));
+                another = Some(Box::pin(timeout(PROOF_AT_EASE, line.events())));
+                hopeless = Some(Instant::now() + PROOF);
+                continue;
             }
+            opened = proof(&mut another) => {
+                another = None;
+                match opened {
+                    Ok(Ok(opened)) => {
+                        app.log.server(Level::Notice, REPLACED);
+                        events = Some(opened);
+                        hopeless = None;
+                        app.relay.stream_on.set(line.connection());
+                    }
+                    // The one that there is brings something again.
+                    _ if hopeless.is_none() && events.is_some() => {}
+                    Ok(Err(error)) => return (was_up, End::Gone(Trouble::from(&error))),
+                    Err(_) => return (was_up, End::Gone(Trouble::of(SILENT))),
+                }
+                since.set(Instant::now());
+                stalled.set(self::stalled(app, &since));
+                continue;
+            }
+            () = at(hopeless) => return (was_up, End::Gone(Trouble::of(SILENT))),
         };
         since.set(Instant::now());
         app.relay.heard.notify_one();
+        hopeless = None;
         match event {
             Ok(Event::Hello(hello)) => {
                 if !was_up && !quietly {
@@ -131,9 +192,55 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool) -> (bool, End) {
                 _ => app.logins.decision(app, &sealed).await,
             },
             Ok(Event::Message(_) | Event::KeepAlive) => {}
+            // By the other one of ours; or it broke at last.
+            Err(_) if another.is_some() => {
+                events = None;
+                hopeless = Some(Instant::now() + PROOF);
+            }
             Err(RelayError::Replaced { .. }) => return (was_up, End::Replaced),
-            Err(error) => return (was_up, End::Other(Trouble::from(&error))),
+            Err(error) => return (was_up, End::Broken(Trouble::from(&error))),
         }
+    }
+}
+
+/// What is said when another stream has taken the place of one that brought nothing.
+const REPLACED: &str = "the connection to the server brought nothing for 2 s; another one is in its place";
+
+/// Why the server is gone when nothing is heard of it.
+const SILENT: &str = "nothing has come for 3 s, though a login waits";
+
+/// A stream that is being opened.
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<Result<Incoming, RelayError>, Elapsed>> + 'a>>;
+
+/// The next event of a stream that there is.
+async fn next(events: &mut Option<Incoming>) -> Result<Event, RelayError> {
+    match events {
+        Some(events) => events.next().await,
+        None => pending().await,
+    }
+}
+
+/// What comes of opening another one.
+async fn proof(another: &mut Option<Opening<'_>>) -> Result<Result<Incoming, RelayError>, Elapsed> {
+    match another {
+        Some(opening) => opening.await,
+        None => pending().await,
+    }
+}
+
+/// That time, if there is one.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+impl Relay {
+    /// The server counts as gone.
+    fn gone(&self, app: &App, why: &Trouble) {
+        *self.link.borrow_mut() = Link::Down(why.clone());
+        app.logins.link_lost();
     }
 }
 
@@ -144,8 +251,9 @@ async fn stalled(app: &App, since: &Cell<Instant>) {
             app.logins.began().await;
             since.set(Instant::now());
         }
-        sleep_until(since.get() + STALLED).await;
-        if since.get().elapsed() >= STALLED {
+        let heard = || since.get().max(app.relay.answered.get().unwrap_or(since.get()));
+        sleep_until(heard() + STALLED).await;
+        if heard().elapsed() >= STALLED {
             if app.logins.any_posted() {
                 return;
             }
@@ -176,7 +284,7 @@ mod tests {
     use crate::login::state;
     use crate::testing::{Lab, TestDevice};
     use countersign_protocol::message::Confirm;
-    use tokio::time::{interval, timeout};
+    use tokio::time::interval;
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_is_still_while_the_server_holds_a_request_is_dead() {

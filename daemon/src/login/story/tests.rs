@@ -3,6 +3,7 @@
 mod code;
 mod ends;
 mod factors;
+mod fatigue;
 mod late;
 mod pairing;
 mod policy;
@@ -122,6 +123,11 @@ impl Scene {
             }
         };
         timeout(PATIENCE, taken).await.expect("the answer is taken");
+    }
+
+    /// An administrator forgets what was held against anybody.
+    async fn unblock(&self) {
+        self.lab.app.fatigue.forget(None, None).await.unwrap();
     }
 
     fn state(&self, asked: &Asked) -> State {

@@ -361,6 +361,7 @@ async fn devices_hear_of_each_other_once_a_day_beside_an_end() {
             let told = told(&scene, &scene.phone, &post);
             assert!(told.iter().all(|told| told.notice.event.is_none() && told.notice.user == USER));
             peer.hang_up().await;
+            scene.unblock().await;
         }
     })
     .await;

@@ -24,6 +24,7 @@ async fn the_session_stage_waits_for_a_tap() {
             let verdict = peer.verdict().await;
             assert_eq!((verdict.outcome, verdict.token), (outcome, None));
             scene.closed().await;
+            scene.unblock().await;
         }
     })
     .await;
@@ -68,6 +69,7 @@ async fn an_application_that_cannot_ask_hears_of_a_no_and_nobody_is_rung_again()
             let verdict = peer.verdict().await;
             assert_eq!((verdict.outcome, verdict.text.as_deref()), (Outcome::Denied, Some(text)));
             scene.push.is_quiet().await;
+            scene.unblock().await;
         }
     })
     .await;

@@ -1,0 +1,55 @@
+//! What follows when a person says no, beside the end of their login.
+
+use countersign_protocol::audit::Record;
+use countersign_protocol::message::Answer;
+
+use super::request::OpenRequest;
+use super::state::Event;
+use crate::app::App;
+use crate::audit::Durability;
+use crate::fatigue::AFTER_REPORT;
+use crate::log::Level;
+
+/// A believed decision about a request, which may be over by now.
+pub(super) async fn decided(app: &App, request: &OpenRequest, answer: Answer) {
+    match answer {
+        Answer::Approve => {}
+        Answer::Deny => app.fatigue.denied(&request.asking),
+        Answer::Report => {
+            if app.fatigue.reported(&request.asking) {
+                block(app, request).await;
+            }
+        }
+    }
+}
+
+/// Ends what else is asked of the person from there, and writes down that nothing more will be.
+async fn block(app: &App, request: &OpenRequest) {
+    let asking = &request.asking;
+    for other in app.logins.from(asking) {
+        other.happens(Event::Report);
+    }
+    let hours = AFTER_REPORT / 3600;
+    let reason = format!(
+        "{} reported a login from {}: refused from there for {hours} h, or until: countersign unblock {0}",
+        asking.person, asking.place.name
+    );
+    let record = Record {
+        event: "blocked".to_owned(),
+        user: Some(asking.person.clone()),
+        host: Some(app.host.name.clone()),
+        remote: Some(asking.place.name.clone()),
+        reason: Some(reason),
+        ..Record::default()
+    };
+    let written = app.audit.append(record, Durability::Later).await;
+    let pairs = [
+        ("user", asking.person.as_str()),
+        ("from", &asking.place.name),
+        ("audit", written.as_deref().unwrap_or("unwritten")),
+    ];
+    app.log.line(Level::Warning, "blocked after a report", &pairs);
+    if let Err(error) = written {
+        app.log.error(&format!("the audit cannot be written: {error}"));
+    }
+}

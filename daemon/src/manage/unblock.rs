@@ -1,0 +1,70 @@
+//! What is held against people and places, and its end.
+
+use super::{Answer, Refusal, write_record};
+use crate::app::App;
+use crate::fatigue::{self, What};
+use crate::login::source;
+use crate::person;
+use countersign_protocol::audit::Record;
+use countersign_protocol::manage::{Block, BlockKind, Held, error};
+
+/// Everything that holds now, of this user and from this source where they are given.
+pub(super) fn held(app: &App, user: Option<&str>, source: Option<&str>) -> Held {
+    let mut blocks: Vec<Block> = app.fatigue.held(user, source).into_iter().map(told).collect();
+    // A wrong code counts wherever it was typed.
+    let typed = app
+        .budget
+        .blocked()
+        .into_iter()
+        .filter(|(name, _)| source.is_none() && user.is_none_or(|user| user == name));
+    blocks.extend(typed.map(|(user, seconds)| Block {
+        what: BlockKind::Codes,
+        user: Some(user),
+        source: None,
+        seconds,
+    }));
+    Held { blocks }
+}
+
+/// Ends it. A user need not exist: wrong codes are counted for any name.
+pub(super) async fn unblock(app: &App, user: Option<&str>, from: Option<&str>, by: &str) -> Answer<Held> {
+    if [user, from].into_iter().flatten().any(|name| name.is_empty() || name.len() > MAX_NAME) {
+        return Err(Refusal(error::BAD_CALL, format!("a name is 1 to {MAX_NAME} bytes")));
+    }
+    // As the name service writes it, so that an administrator may write it as the user does.
+    let known = match user {
+        Some(user) => person::lookup(user).await.map_err(Refusal::fault)?.map(|person| person.name),
+        None => None,
+    };
+    let user = known.as_deref().or(user);
+    let from = from.map(source);
+    let ended = held(app, user, from.as_deref());
+    let whose = user.map_or("everybody".to_owned(), |user| format!("user {user}"));
+    let where_from = from.as_deref().map_or(String::new(), |from| format!(" from {from}"));
+    let reason = format!("{whose}{where_from}, {} in all, by {by}", ended.blocks.len());
+    let record = Record {
+        event: "unblocked".into(),
+        user: user.map(str::to_owned),
+        remote: from.clone(),
+        reason: Some(reason),
+        ..Record::default()
+    };
+    write_record(app, record).await?;
+    app.fatigue.forget(user, from.as_deref()).await.map_err(Refusal::fault)?;
+    if from.is_none() {
+        app.budget.forget(user).await.map_err(Refusal::fault)?;
+    }
+    Ok(ended)
+}
+
+/// Longest name of a user or a source in bytes.
+const MAX_NAME: usize = 300;
+
+fn told(held: fatigue::Held) -> Block {
+    let what = match held.what {
+        What::Quiet => BlockKind::Quiet,
+        What::Denied => BlockKind::Denied,
+        What::Reported => BlockKind::Reported,
+    };
+    Block { what, user: held.user, source: held.source, seconds: held.left }
+}
