@@ -232,3 +232,13 @@ fn a_key_of_another_table_is_told_where_it_belongs() {
         ]
     );
 }
+
+#[test]
+fn every_key_is_in_the_documents() {
+    let reference = include_str!("../../../docs/policy.md");
+    let example = include_str!("../../countersign.example.toml");
+    for key in super::KEYS.iter().chain(super::rule::KEYS).chain(super::when::KEYS) {
+        assert!(reference.contains(&format!("| `{key}` |")), "docs/policy.md has no row for `{key}`");
+        assert!(example.contains(key), "countersign.example.toml does not name {key}");
+    }
+}
