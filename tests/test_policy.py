@@ -146,6 +146,7 @@ def test_observing_lets_everybody_pass_and_the_log_says_who_would_not_have(stack
     run.answer_code("")
     run.expect(r"Press Enter to ring the phone again: ?$", timeout=15)
     run.send("")
+    run.answer_code("")
     assert run.finish(timeout=15) == 0
     assert run.lines()[-1] == "ran"
     argv = [paths.COMMAND, "--json", "audit", "observed", "--file", stack.daemon.state / "audit" / "audit.jsonl"]
