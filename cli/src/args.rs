@@ -71,7 +71,8 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
         /// Its name or its SHA256:… fingerprint
         device: String,
     },
-    /// Recovery codes: how many are left, or a new set
+    /// Codes to type in place of the phone: how many recovery codes are left, or new ones of some kind
+    #[command(group(clap::ArgGroup::new("kind").args(["recovery", "totp", "once"])))]
     Codes {
         /// Whose codes
         user: String,
@@ -81,6 +82,15 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
         /// How many new codes
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=20), requires = "recovery")]
         count: u8,
+        /// Make a secret for an authenticator app and show it once; the old one ends
+        #[arg(long)]
+        totp: bool,
+        /// Make one code that opens once within this time: 30m, 1h, at most 24h
+        #[arg(long, value_name = "TIME", value_parser = seconds, requires = "reason")]
+        once: Option<u32>,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT", requires = "once")]
+        reason: Option<String>,
     },
     /// What is held against users and sources after too many logins, denials and wrong codes; or end it
     #[command(after_help = "\
@@ -183,6 +193,20 @@ pub struct Explain {
     pub new_source: bool,
 }
 
+/// A time such as 30m or 1h, in seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    use countersign_protocol::manage::{MAX_ONCE, MIN_ONCE};
+    let number = |digits: &str, factor| digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor));
+    let seconds = match (text.strip_suffix('m'), text.strip_suffix('h')) {
+        (Some(digits), _) => number(digits, 60),
+        (_, Some(digits)) => number(digits, 3600),
+        _ => None,
+    };
+    seconds
+        .filter(|seconds| (MIN_ONCE..=MAX_ONCE).contains(seconds))
+        .ok_or_else(|| "write 30m or 1h; at most 24h".to_owned())
+}
+
 /// The administrator's policy.
 const DEFAULT_CONFIG: &str = "/etc/countersign/countersign.toml";
 
@@ -221,6 +245,9 @@ pub struct Approve {
     /// Sign with this key of ssh-agent: its SHA256:… fingerprint or its public key file
     #[arg(long, value_name = "FINGERPRINT|FILE")]
     pub agent: Option<String>,
+    /// Make the code for a QR code that a login shows while its server is away: its bytes, as hexadecimal digits
+    #[arg(long, value_name = "HEX", conflicts_with = "pair")]
+    pub challenge: Option<String>,
     /// A line an event instead of a screen
     #[arg(long)]
     pub plain: bool,
@@ -338,6 +365,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_code_for_a_while_needs_a_reason_and_a_time() {
+        let parse =
+            |rest: &[&str]| Cli::try_parse_from(["countersign", "codes", "alice"].iter().chain(rest)).is_ok();
+        assert!(parse(&["--once", "1h", "--reason", "phone lost"]) && parse(&["--totp"]) && parse(&[]));
+        for time in ["", "0m", "25h", "1d", "60", "-1h", "99999999999h"] {
+            assert!(!parse(&["--once", time, "--reason", "x"]), "{time}");
+        }
+        assert!(!parse(&["--once", "1h"]) && !parse(&["--reason", "x"]));
+        assert!(!parse(&["--totp", "--recovery"]) && !parse(&["--totp", "--once", "1h", "--reason", "x"]));
     }
 
     #[test]

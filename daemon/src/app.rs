@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
@@ -13,6 +14,7 @@ use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
 use crate::sources::Sources;
+use crate::totp::Totp;
 use countersign_policy::{Config, Loaded};
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
@@ -40,6 +42,8 @@ pub struct App {
     pub budget: Rc<Budget>,
     /// Recovery codes.
     pub recovery: Recovery,
+    /// Authenticators.
+    pub totp: Totp,
     /// Who was asked too often, and who is refused from where.
     pub fatigue: Fatigue,
     /// Where users were let in from.
@@ -50,6 +54,8 @@ pub struct App {
     pub relay: Relay,
     /// The logins that wait.
     pub logins: Logins,
+    /// The leases that were granted.
+    pub leases: Leases,
     /// What devices were told about each other.
     pub notices: Notices,
     /// Removals that were not believed lately.

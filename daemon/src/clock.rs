@@ -17,7 +17,10 @@ pub fn boot() -> Duration {
 /// Seconds since 1970. For people and for other machines; an administrator can set it.
 #[must_use]
 pub fn unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    #[cfg(test)]
+    let now = now.saturating_add_signed(wound::apart());
+    now
 }
 
 /// Seconds since 1970 that only run forward: from the wall clock, or from a later time that was seen before, by the
@@ -54,6 +57,19 @@ pub(crate) mod wound {
     thread_local! {
         /// When this thread began to follow, and how long its machine has slept since.
         static FOLLOWED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+
+    thread_local! {
+        static APART: Cell<i64> = const { Cell::new(0) };
+    }
+
+    /// Somebody sets the calendar's clock of this thread by so many seconds.
+    pub(crate) fn set_apart(seconds: i64) {
+        APART.set(seconds);
+    }
+
+    pub(super) fn apart() -> i64 {
+        APART.get()
     }
 
     /// From now on this thread's boot clock is the runtime's.

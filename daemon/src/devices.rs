@@ -109,6 +109,14 @@ impl Devices {
         self.former.borrow().contains(user)
     }
 
+    /// Everybody who has a device, in order of pairing.
+    #[must_use]
+    pub fn users(&self) -> Vec<String> {
+        let list = self.list.borrow();
+        let mut seen = BTreeSet::new();
+        list.iter().filter(|device| seen.insert(&device.user)).map(|device| device.user.clone()).collect()
+    }
+
     /// All devices in order of pairing.
     #[must_use]
     pub fn all(&self) -> Vec<Device> {

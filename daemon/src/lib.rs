@@ -23,6 +23,7 @@ pub mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod host_key;
+pub mod leases;
 pub mod listen;
 pub mod log;
 pub mod login;
@@ -40,6 +41,7 @@ pub mod run;
 pub mod service_manager;
 pub mod sockets;
 pub mod sources;
+pub mod totp;
 pub mod verify;
 
 #[cfg(test)]

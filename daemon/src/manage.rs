@@ -2,6 +2,7 @@
 //! [`pair`].
 
 mod pair;
+mod typed;
 mod unblock;
 
 use crate::app::App;
@@ -115,6 +116,8 @@ impl Session {
             Call::Revoke { user, device } => answer!(self.revoke(&user, &device).await),
             Call::NewCodes { user, count } => answer!(self.new_codes(&user, count).await),
             Call::CodesLeft { user } => answer!(self.codes_left(&user).await),
+            Call::NewOnce { user, seconds, reason } => answer!(self.new_once(&user, seconds, &reason).await),
+            Call::NewAuthenticator { user } => answer!(self.new_authenticator(&user).await),
             Call::Blocks {} => answer!(self.root_only().map(|()| unblock::held(&self.app, None, None))),
             Call::Unblock { user, source } => {
                 answer!(self.unblock(user.as_deref(), source.as_deref()).await)

@@ -3,7 +3,7 @@
 //! A code is 80 random bits. Only slow hashes are kept. A code is written down as used, on the
 //! disk, before anybody learns that it was right.
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Past};
 use crate::{clock, files};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64ct::{Base64, Encoding};
@@ -44,12 +44,17 @@ pub struct Recovery {
 }
 
 /// What came of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
     /// Right, and used up.
     Used {
         /// Codes that are left.
         left: u32,
+    },
+    /// Right: the one that root has made for a while, and used up.
+    Once {
+        /// Why it was made.
+        reason: String,
     },
     /// Not one of this user's unused codes.
     Wrong,
@@ -66,6 +71,18 @@ pub enum Checked {
 #[serde(deny_unknown_fields)]
 struct State {
     users: BTreeMap<String, Batch>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    once: BTreeMap<String, Once>,
+}
+
+/// A code that is good for a while.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Once {
+    reason: String,
+    /// By [`Budget::is_past`].
+    ends_at: u64,
+    code: Batch,
 }
 
 /// The codes that were made in one go.
@@ -115,21 +132,73 @@ impl Recovery {
     /// When something could not be written down: then the answer counts as wrong.
     pub async fn check(&self, user: &str, answer: &str) -> io::Result<Checked> {
         let Some(code) = fold(answer) else { return Ok(Checked::NotACode) };
-        let holds = |user: &str| self.state.borrow().users.contains_key(user);
+        let holds = |user: &str| self.holds(user);
         let taken = match self.budget.take(user, holds).await? {
             Ok(taken) => taken,
             Err(blocked) => return Ok(Checked::Blocked { retry: blocked.retry }),
         };
-        let batch = self.state.borrow().users.get(user).cloned();
+        let (batch, once) = {
+            let state = self.state.borrow();
+            (state.users.get(user).cloned(), state.once.get(user).cloned())
+        };
+        let is_over = match &once {
+            Some(once) => self.budget.is_past(once.ends_at).await? != Past::No,
+            None => true,
+        };
         // Without codes the same work is done, so that the time does not tell.
-        let (salt, cost) = batch.map_or((String::new(), COST), |b| (b.salt, (b.memory_kib, b.passes)));
-        let hash = self.hash(vec![code], salt.clone(), cost).await?;
-        let Some(left) = self.use_up(user, &salt, hash.first().map_or(&[], |hash| hash.as_slice())).await?
-        else {
+        let salted = |batch: Option<Batch>| {
+            batch.map_or((String::new(), COST), |b| (b.salt, (b.memory_kib, b.passes)))
+        };
+        let (salt, cost) = salted(batch);
+        let hash = self.hash(vec![code.clone()], salt.clone(), cost).await?;
+        let (once_salt, cost) = salted(once.map(|once| once.code));
+        let once_hash = self.hash(vec![code], once_salt.clone(), cost).await?;
+        let first = |hash: &[Zeroizing<Vec<u8>>]| hash.first().cloned().unwrap_or_default();
+        let checked = if let Some(left) = self.use_up(user, &salt, &first(&hash)).await? {
+            Checked::Used { left }
+        } else if let Some(reason) = self.use_once(user, &once_salt, &first(&once_hash), is_over).await? {
+            Checked::Once { reason }
+        } else {
             return Ok(Checked::Wrong);
         };
         self.budget.give_back(taken).await?;
-        Ok(Checked::Used { left })
+        Ok(checked)
+    }
+
+    /// Makes one code that is good for some time; an earlier one ends. Also says until when.
+    ///
+    /// # Errors
+    /// When it could not be written down: then an earlier one still holds.
+    pub async fn new_once(
+        &self,
+        user: &str,
+        time: Duration,
+        reason: &str,
+    ) -> io::Result<(Zeroizing<String>, u64)> {
+        let now = self.budget.now();
+        // From now on no clock stands before this, whoever sets it and restarts us.
+        self.budget.is_past(now).await?;
+        let (code, batch) = self.batch(1).await?;
+        let ends_at = now.saturating_add(time.as_secs());
+        let once = Once { reason: reason.to_owned(), ends_at, code: batch };
+        let old = self.state.borrow_mut().once.insert(user.to_owned(), once);
+        if let Err(error) = self.write().await {
+            let once = &mut self.state.borrow_mut().once;
+            match old {
+                Some(old) => once.insert(user.to_owned(), old),
+                None => once.remove(user),
+            };
+            return Err(error);
+        }
+        let code = code.first().map(|code| grouped(code)).unwrap_or_default();
+        Ok((code, ends_at))
+    }
+
+    /// Whether a user has anything that could be guessed.
+    #[must_use]
+    pub fn holds(&self, user: &str) -> bool {
+        let state = self.state.borrow();
+        state.users.contains_key(user) || state.once.contains_key(user)
     }
 
     /// Makes new codes for a user; the old ones end.
@@ -137,13 +206,7 @@ impl Recovery {
     /// # Errors
     /// When they could not be written down: then the old ones still hold.
     pub async fn new_codes(&self, user: &str, count: u8) -> io::Result<Vec<Zeroizing<String>>> {
-        let salt = Base64::encode_string(&random::bytes::<16>());
-        let codes: Vec<_> = (0..count.clamp(1, MAX_CODES)).map(|_| new_code()).collect();
-        let hashes = self.hash(codes.clone(), salt.clone(), COST).await?;
-        let codes_kept =
-            hashes.iter().map(|hash| Kept { hash: Base64::encode_string(hash), used_at: None }).collect();
-        let batch =
-            Batch { made_at: clock::unix(), salt, memory_kib: COST.0, passes: COST.1, codes: codes_kept };
+        let (codes, batch) = self.batch(count.clamp(1, MAX_CODES)).await?;
         let old = self.state.borrow_mut().users.insert(user.into(), batch);
         if let Err(error) = self.write().await {
             let users = &mut self.state.borrow_mut().users;
@@ -154,6 +217,16 @@ impl Recovery {
             return Err(error);
         }
         Ok(codes.iter().map(|code| grouped(code)).collect())
+    }
+
+    async fn batch(&self, count: u8) -> io::Result<(Vec<Zeroizing<String>>, Batch)> {
+        let salt = Base64::encode_string(&random::bytes::<16>());
+        let codes: Vec<_> = (0..count).map(|_| new_code()).collect();
+        let hashes = self.hash(codes.clone(), salt.clone(), COST).await?;
+        let kept =
+            hashes.iter().map(|hash| Kept { hash: Base64::encode_string(hash), used_at: None }).collect();
+        let batch = Batch { made_at: clock::unix(), salt, memory_kib: COST.0, passes: COST.1, codes: kept };
+        Ok((codes, batch))
     }
 
     /// How many codes a user has left.
@@ -171,6 +244,28 @@ impl Recovery {
             self.write().await?;
         }
         Ok(left)
+    }
+
+    /// The same with the code that is good for a while; gives why it was made.
+    async fn use_once(
+        &self,
+        user: &str,
+        salt: &str,
+        hash: &[u8],
+        is_over: bool,
+    ) -> io::Result<Option<String>> {
+        let mut used = None;
+        {
+            let once = &mut self.state.borrow_mut().once;
+            let is_right = once.get_mut(user).is_some_and(|once| once.code.use_up(salt, hash).is_some());
+            // One whose time is over is forgotten, right or wrong.
+            if (is_right || is_over) && once.get(user).is_some_and(|once| once.code.salt == salt) {
+                used = once.remove(user);
+            }
+        }
+        let Some(once) = used else { return Ok(None) };
+        self.write().await?;
+        Ok((!is_over).then_some(once.reason))
     }
 
     async fn hash(
@@ -347,6 +442,41 @@ mod tests {
         assert!(recovery.new_codes("alice", 2).await.is_err());
         std::fs::remove_dir(files::beside(&place.file(), ".new")).unwrap();
         assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Used { left: 0 });
+    }
+
+    #[tokio::test]
+    async fn one_for_a_while_opens_once_within_its_time() {
+        let place = Place::new();
+        let recovery = place.open();
+        let hour = Duration::from_secs(3600);
+        let printed = recovery.new_codes("alice", 1).await.unwrap();
+        let (old, _) = recovery.new_once("alice", hour, "first").await.unwrap();
+        let (code, ends_at) = recovery.new_once("alice", hour, "phone lost").await.unwrap();
+        assert!(ends_at >= clock::unix() + 3590);
+        let recovery = place.open();
+        assert_eq!(recovery.check("alice", &old).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("bob", &code).await.unwrap(), Checked::Wrong);
+        let used = Checked::Once { reason: "phone lost".to_owned() };
+        assert_eq!(recovery.check("alice", &code).await.unwrap(), used);
+        for recovery in [recovery, place.open()] {
+            assert_eq!(recovery.check("alice", &code).await.unwrap(), Checked::Wrong);
+        }
+        let recovery = place.open();
+        let (late, _) = recovery.new_once("alice", Duration::ZERO, "late").await.unwrap();
+        assert_eq!(recovery.check("alice", &late).await.unwrap(), Checked::Wrong);
+        assert!(!std::fs::read_to_string(place.file()).unwrap().contains("late"), "forgotten");
+        assert_eq!(recovery.check("alice", &printed[0]).await.unwrap(), Checked::Used { left: 0 });
+    }
+
+    #[tokio::test]
+    async fn of_twenty_who_type_the_one_for_a_while_at_once_one_wins() {
+        let place = Place::new();
+        let recovery = place.open();
+        let (code, _) = recovery.new_once("alice", Duration::from_secs(60), "x").await.unwrap();
+        let all = (0..20).map(|_| recovery.check("alice", &code));
+        let all = futures_util::future::join_all(all).await;
+        let won = all.iter().filter(|checked| matches!(checked, Ok(Checked::Once { .. }))).count();
+        assert_eq!(won, 1);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ use countersign_protocol::message::{
     Answer, Card, Closed, Confirm, Decision, Envelope, Kind, MessageType, Notice, Removal, Request, Sealed,
     VERSION,
 };
+use countersign_protocol::phone_code;
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{self, SignedMessage};
 use nix::unistd::geteuid;
@@ -35,9 +36,11 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::login::facts::Facts;
+use crate::login::panel::Panel;
 use crate::login::request::OpenRequest;
 use crate::notices::Notices;
 use crate::person::Person;
@@ -45,6 +48,9 @@ use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
 use countersign_policy::Loaded;
+
+/// The boot of the machine that tests run on.
+pub(crate) const BOOT: &str = "a boot of tests";
 
 /// A daemon without sockets and without a server.
 pub(crate) struct Lab {
@@ -108,7 +114,16 @@ impl Lab {
     pub(crate) fn request(&self, user: &str, confirm: Confirm, wait: Duration) -> Rc<OpenRequest> {
         let person = Person { name: user.to_owned(), uid: 1000 };
         let devices = self.app.devices.for_user(user);
-        OpenRequest::new(&self.app.host, &facts(user), (&person, user), devices, confirm, wait).unwrap()
+        OpenRequest::new(
+            &self.app.host,
+            &facts(user),
+            (&person, user),
+            Panel::of_one(user, devices),
+            confirm,
+            wait,
+            None,
+        )
+        .unwrap()
     }
 }
 
@@ -141,11 +156,13 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         fatigue: Fatigue::open(&state.join("fatigue.json"), owner).unwrap(),
         sources: crate::sources::Sources::open(&state.join("sources.json"), owner).unwrap(),
         recovery: Recovery::open(&state.join("recovery.json"), owner, Rc::clone(&budget)).unwrap(),
+        totp: crate::totp::Totp::open(&state.join("totp.json"), owner).unwrap(),
         budget,
         config: RefCell::new(Loaded::default()),
         host: HostIdentity { public: key.public_key().clone(), key, name: "lab".to_owned() },
         relay: Relay::new(None),
         logins: Logins::default(),
+        leases: Leases::open(&state.join("leases.json"), owner, Some(BOOT.to_owned()), &log),
         notices: Notices::default(),
         refusals: Refusals::default(),
         administrator: owner,
@@ -165,6 +182,7 @@ pub(crate) fn facts(user: &str) -> Facts {
         ssh_key: None,
         command: None,
         action: None,
+        session: None,
         kind: Kind::Login,
         silent: false,
         token: None,
@@ -215,6 +233,19 @@ impl TestDevice {
 
     pub(crate) fn card(&self) -> card::VerifiedCard {
         self.card.clone()
+    }
+
+    /// The key that requests are sealed to, which makes phone codes.
+    pub(crate) fn seal_key(&self) -> &SealKey {
+        &self.seal_key
+    }
+
+    /// The eight digits of a request that it has approved and cannot answer.
+    pub(crate) fn request_code(&self, lab: &Lab, asked: &Asked) -> zeroize::Zeroizing<String> {
+        let mut reply_key = [0; 32];
+        Base64::decode(&asked.request.reply_key, &mut reply_key).unwrap();
+        let (key, card, host) = (&self.seal_key, &self.card.hash, &lab.app.host.public);
+        phone_code::of_request_at_device(key, card, host, reply_key, &asked.digest).unwrap()
     }
 
     /// Opens a message of the host and verifies it.

@@ -1,7 +1,9 @@
 //! The one place where a sealed message becomes a decision that counts.
 
 use countersign_protocol::digest;
+use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{Answer, CODE_DIGITS, Confirm, Decision, MessageType, Sealed};
+use countersign_protocol::signed::SignedMessage;
 use countersign_protocol::sshsig::Signed;
 use countersign_protocol::{seal, signed};
 use zeroize::Zeroizing;
@@ -9,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::clock;
 use crate::login::request::OpenRequest;
+use crate::person::Person;
 
 /// A decision whose signature, signer, binding and time were all found good.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub struct Verified {
     pub device: String,
     /// Fingerprint of the device's key.
     pub fingerprint: String,
+    /// Whose device it was asked as.
+    pub person: String,
 }
 
 /// Verifies a sealed decision about an open request: that it was sealed by a device which was
@@ -44,23 +49,17 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
         .iter()
         .find(|device| device.card.key.id() == envelope.from)
         .ok_or("it comes from a device that was not asked")?;
-    if !app.devices.for_user(&open.person).iter().any(|now| now.card.key == device.card.key) {
+    let person = &device.user;
+    if !app.devices.for_user(person).iter().any(|now| now.card.key == device.card.key) {
         return Err("its device is no longer paired".into());
     }
 
     let reply_hash = digest::sha256(&open.reply.public());
     let opened = seal::open(MessageType::Decision, &open.reply, reply_hash, &device.card.key, sealed)
         .map_err(|error| format!("it cannot be opened: {error}"))?;
-    let verified = signed::verify_message::<Decision>(&opened.body, &opened.signature, &device.card.key)
-        .map_err(|error| error.to_string())?;
-    app.approvers
-        .authorize(&open.person, &verified.signed, clock::unix())
-        .map_err(|error| format!("its key may not approve for this person: {error}"))?;
-
-    let decision = verified.message;
-    if decision.request != open.digest {
-        return Err("it is about another request".into());
-    }
+    let signed = SignedMessage { bytes: opened.body, signature: opened.signature };
+    let verified = by_device(app, person, &device.card.key, &open.digest, signed)?;
+    let decision = &verified.decision;
     if open.left().is_zero() {
         return Err("it came after the deadline".into());
     }
@@ -68,31 +67,75 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     if needs_code && !decision.code.as_deref().is_some_and(is_code) {
         return Err("it approves without the code that was asked for".into());
     }
+    Ok(verified)
+}
+
+/// Verifies a decision that is kept: the same, by a device that is paired now.
+///
+/// # Errors
+/// Why it counts no more.
+pub(crate) fn kept(
+    app: &App,
+    person: &str,
+    device: &str,
+    digest: &str,
+    decision: SignedMessage,
+) -> Result<Verified, String> {
+    let paired = app.devices.for_user(person);
+    let device = paired.iter().find(|now| now.id() == device).ok_or("its device is no longer paired")?;
+    by_device(app, person, &device.card.key, digest, decision)
+}
+
+/// A decision by this key, which the approvers accept for this person, about the request of this digest.
+fn by_device(
+    app: &App,
+    person: &str,
+    key: &PublicKey,
+    digest: &str,
+    message: SignedMessage,
+) -> Result<Verified, String> {
+    let verified = signed::verify_message::<Decision>(&message.bytes, &message.signature, key)
+        .map_err(|error| error.to_string())?;
+    app.approvers
+        .authorize(person, &verified.signed, clock::unix())
+        .map_err(|error| format!("its key may not approve for this person: {error}"))?;
+    if verified.message.request != digest {
+        return Err("it is about another request".into());
+    }
     Ok(Verified {
-        decision,
-        bytes: opened.body,
-        signature: opened.signature,
+        decision: verified.message,
+        bytes: message.bytes,
+        signature: message.signature,
         signed: verified.signed,
-        device: device.card.key.id(),
-        fingerprint: device.card.key.fingerprint(),
+        device: key.id(),
+        fingerprint: key.fingerprint(),
+        person: person.to_owned(),
     })
 }
 
-/// Whether the approval that was taken still counts: a device that was removed or revoked while its code
-/// was typed has nothing to say any more.
+/// Whether the approvals that let somebody in still count: a device that was removed or revoked while a code
+/// was typed has nothing to say any more, nor has whoever is no longer one of those whom the rule names.
+/// `members` are those who are, where it names any.
 ///
 /// # Errors
 /// Why not, for the log.
-pub(crate) fn still_counts(app: &App, open: &OpenRequest) -> Result<(), String> {
-    let Some(taken) = open.evidence() else { return Err("there is no approval".into()) };
-    let paired = app.devices.for_user(&open.person);
-    let device = paired.iter().find(|device| device.id() == taken.device);
-    if device.ok_or("its device is no longer paired")?.card.key != taken.signed.key {
-        return Err("its device has another key now".into());
+pub(crate) fn still_counts(app: &App, open: &OpenRequest, members: &[Person]) -> Result<(), String> {
+    if !open.is_complete() {
+        return Err("there is no approval, or too few".into());
     }
-    app.approvers
-        .authorize(&open.person, &taken.signed, clock::unix())
-        .map_err(|error| format!("its key may no longer approve for this person: {error}"))
+    open.counting().iter().try_for_each(|taken| {
+        if open.rule.is_some() && !members.iter().any(|member| member.name == taken.person) {
+            return Err(format!("{} is no longer one of those who may approve", taken.person));
+        }
+        let paired = app.devices.for_user(&taken.person);
+        let device = paired.iter().find(|device| device.id() == taken.device);
+        if device.ok_or("its device is no longer paired")?.card.key != taken.signed.key {
+            return Err("its device has another key now".into());
+        }
+        app.approvers
+            .authorize(&taken.person, &taken.signed, clock::unix())
+            .map_err(|error| format!("its key may no longer approve for this person: {error}"))
+    })
 }
 
 /// Whether a text has the form of an approval's code.

@@ -171,6 +171,7 @@ pub fn request() -> Request {
         expires_in: 60,
         confirm: Confirm::Code,
         lease_max: Some(60),
+        lease_uses: Some(2),
         approvals: Approvals { needed: 1, from: vec!["alice".into()] },
     }
 }

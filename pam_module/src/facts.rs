@@ -1,12 +1,18 @@
 //! What the module knows of a login, checked and put into [`Begin`].
 
 use crate::{host, peer};
-use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Peer, Stage, VERSION};
-use nix::unistd::{geteuid, getuid};
+use countersign_protocol::login::{
+    Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Peer, Session, Stage, VERSION,
+};
+use nix::unistd::{geteuid, getsid, getuid};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use zeroize::Zeroizing;
 
+/// Longest `/proc/PID/stat` that is read; what is asked of it stands in its first half.
+const MAX_STAT: u64 = 1024;
+/// Which word behind the name, that is in brackets, is the start time.
+const STARTED: usize = 19;
 /// Longest token that is handed on.
 const MAX_TOKEN: usize = 256;
 
@@ -43,6 +49,8 @@ pub(crate) struct Caller {
     pub(crate) socket: Option<OwnedFd>,
     /// The command line of a set-uid program.
     pub(crate) command_line: Option<String>,
+    /// The session that a set-uid program was started in.
+    pub(crate) session: Option<Session>,
 }
 
 impl Caller {
@@ -53,8 +61,26 @@ impl Caller {
         // A user who starts a set-uid program chooses its open files, and so could show it any peer.
         let connection = (root && !set_uid && service.starts_with("sshd")).then(peer::find).flatten();
         let (peer, socket) = connection.unzip();
-        Self { root, peer, socket, command_line: set_uid.then(own_command_line).flatten() }
+        let command_line = set_uid.then(own_command_line).flatten();
+        let session = (root && set_uid).then(own_session).flatten();
+        Self { root, peer, socket, command_line, session }
     }
+}
+
+/// The session of this process. Its number alone would soon be another's.
+fn own_session() -> Option<Session> {
+    let leader = getsid(None).ok()?.as_raw();
+    let file = std::fs::File::open(format!("/proc/{leader}/stat")).ok()?;
+    let mut stat = Vec::with_capacity(MAX_STAT as usize);
+    file.take(MAX_STAT).read_to_end(&mut stat).ok()?;
+    Some(Session { leader, started: started(&stat)? })
+}
+
+/// The start time in a `/proc/PID/stat`. The name in it is the process's own choice, brackets and all.
+fn started(stat: &[u8]) -> Option<u64> {
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let rest = std::str::from_utf8(stat.get(after..)?).ok()?;
+    rest.split_ascii_whitespace().nth(STARTED)?.parse().ok()
 }
 
 /// The arguments of this process, for a person to read: whoever started it can write anything there.
@@ -102,6 +128,7 @@ pub(crate) fn begin(
         ssh_auth_info: text(items.ssh_auth_info, "SSH_AUTH_INFO_0", MAX_SSH_AUTH_INFO)?,
         command_line: None,
         peer: None,
+        session: None,
         silent,
         token: token.and_then(|token| token_text(&token)),
     })
@@ -111,6 +138,7 @@ pub(crate) fn begin(
 pub(crate) fn add_caller(begin: &mut Begin, caller: &mut Caller) {
     begin.peer = caller.peer;
     begin.command_line = caller.command_line.take();
+    begin.session = caller.session.take();
 }
 
 /// An item as text; an empty one counts as not set.
@@ -179,6 +207,22 @@ mod tests {
         assert_eq!(token(b"abc-_123").unwrap().as_str(), "abc-_123");
         for bad in [&b""[..], b"a b", b"a\n", b"\xff", &[b'x'; MAX_TOKEN + 1]] {
             assert_eq!(token(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_its_leaders_number_and_start() {
+        let own = own_session().unwrap();
+        assert_eq!(own.leader, getsid(None).unwrap().as_raw());
+        assert_eq!(own_session(), Some(own));
+        let tail = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 1";
+        for name in ["bash", "a) S 1 7 7 0", "(x", ") "] {
+            assert_eq!(started(format!("7 ({name}) {tail}").as_bytes()), Some(12345), "{name}");
+        }
+        for bad in
+            ["", "7 (bash", "7 (bash) S 1 7", "7 (bash) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 x"]
+        {
+            assert_eq!(started(bad.as_bytes()), None, "{bad}");
         }
     }
 

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 mod tests;
 
 /// Steps of one login, its verdict included. A daemon that wants more is broken.
-const MAX_STEPS: usize = 64;
+const MAX_STEPS: usize = 128;
 
 /// The process that loaded the module. Behind a trait so that the story is tested without PAM.
 pub(crate) trait Host {
@@ -201,8 +201,12 @@ fn story<H: Host>(
             }
             Step::Verdict(verdict) => return Ok(verdict),
             Step::Wait { .. } => Continue::default(),
-            Step::Say { style, text, .. } => {
-                show(host, style, &text);
+            Step::Say { style, text, always, .. } => {
+                if always {
+                    host.say(style, &presentable(&text));
+                } else {
+                    show(host, style, &text);
+                }
                 Continue::default()
             }
             Step::Ask { text, .. } => {

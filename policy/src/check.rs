@@ -2,7 +2,7 @@
 //! person, that no service reaches.
 
 use crate::patterns::Patterns;
-use crate::{Config, Rule, Then, When};
+use crate::{Config, Factor, Rule, Then, When};
 
 /// Something about a policy that its author should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Kind {
     Opens,
     /// Its services do not ask us.
     Unreached,
+    /// Something in it has no effect.
+    Idle,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Never => "never",
             Self::Opens => "opens",
             Self::Unreached => "unreached",
+            Self::Idle => "idle",
         }
     }
 }
@@ -52,7 +55,8 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
         } else if let Some(why) = contradiction(&rule.when) {
             advice.push(say(Kind::Never, why.to_owned()));
         }
-        advice.extend(opens(rule).map(|text| say(Kind::Opens, text)));
+        advice.extend(opens(rule).into_iter().chain(alone(rule)).map(|text| say(Kind::Opens, text)));
+        advice.extend(idle(rule).map(|text| say(Kind::Idle, text)));
         if let (Some(asked), Some(services)) = (&rule.when.service, services)
             && !services.iter().any(|service| asked.match_name(service))
         {
@@ -60,18 +64,42 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
             advice.push(say(Kind::Unreached, text));
         }
     }
-    advice.extend(opens(&config.default).map(|text| Advice {
+    advice.extend(opens(&config.default).into_iter().chain(alone(&config.default)).map(|text| Advice {
         rule: "default".to_owned(),
         kind: Kind::Opens,
         text,
     }));
+    advice.extend(idle(&config.default).map(|text| Advice {
+        rule: "default".to_owned(),
+        kind: Kind::Idle,
+        text,
+    }));
     advice
+}
+
+/// What a rule says to no effect.
+fn idle(rule: &Rule) -> Option<String> {
+    let asks = matches!(rule.then, Then::Approve | Then::Observe);
+    if asks && rule.approvals.is_some() && rule.lease.is_some() {
+        let text =
+            "a \"lease\" is the word of the login's own person: whom \"approvals\" names is asked each time";
+        return Some(text.to_owned());
+    }
+    (asks && rule.leases_offline() && rule.lease.is_none()).then(|| {
+        "\"offline\" lists \"lease\", and no phone may grant one: say how long, as in lease = \"8h\""
+            .to_owned()
+    })
 }
 
 /// What is open about a rule.
 fn opens(rule: &Rule) -> Option<String> {
     let when = &rule.when;
     match rule.then {
+        Then::Approve if rule.allow_until.is_some() => Some(
+            "while the server is away its users get in with nothing beside their password: whoever can cut this \
+             machine off its network brings that about"
+                .to_owned(),
+        ),
         Then::Approve | Then::Deny => None,
         Then::Observe if when.is_anything() => {
             Some("it only observes, and so lets everybody pass; for a roll-out, not to stay".to_owned())
@@ -83,6 +111,19 @@ fn opens(rule: &Rule) -> Option<String> {
         ),
         Then::Skip | Then::Observe => None,
     }
+}
+
+/// What lets one person do alone what several should.
+fn alone(rule: &Rule) -> Option<String> {
+    let approvals = rule.approvals.as_ref().filter(|approvals| approvals.needed > 1)?;
+    let asks = matches!(rule.then, Then::Approve | Then::Observe);
+    let is_typed = |factor: &Factor| *factor != Factor::Lease;
+    (asks && rule.codes.iter().chain(&rule.offline).any(is_typed)).then(|| {
+        let needed = approvals.needed;
+        format!(
+            "what its \"codes\" or \"offline\" take, one person types in place of {needed} people's approvals"
+        )
+    })
 }
 
 /// Whether a rule asks nothing that only some people can bring along.
@@ -208,6 +249,26 @@ mod tests {
             assert_eq!(advice(&rules, None), [("x".to_owned(), "opens")], "{rules}");
         }
         assert_eq!(advice("[default]\nthen = \"skip\"\n", None), [("default".to_owned(), "opens")]);
+    }
+
+    #[test]
+    fn what_opens_without_a_server_is_said() {
+        let rules = rule("x", "user = \"alice\", remote = false", "approve")
+            + "offline = [{ allow_until = 2027-03-01 }]\n";
+        assert_eq!(advice(&rules, None), [("x".to_owned(), "opens")]);
+    }
+
+    #[test]
+    fn a_lease_that_nobody_may_grant_is_found() {
+        let offline = "offline = [\"lease\"]\n";
+        assert_eq!(advice(&format!("[default]\n{offline}"), None), [("default".to_owned(), "idle")]);
+        let rules = rule("x", "service = \"sshd\"", "approve");
+        assert_eq!(advice(&format!("{rules}{offline}"), None), [("x".to_owned(), "idle")]);
+        assert_eq!(advice(&format!("{rules}{offline}[default]\nlease = \"1h\"\n"), None), []);
+        let several = "lease = \"1h\"\napprovals = { from = [\"bob\"], needed = 1 }\n";
+        assert_eq!(advice(&format!("{rules}{several}"), None), [("x".to_owned(), "idle")]);
+        // What asks nobody needs none.
+        assert_eq!(advice(&format!("{}{offline}", rule("x", "user = \"a\"", "skip")), None), []);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What a rule means, in words for an administrator.
 
+use std::time::Duration;
+
 use countersign_protocol::login::Stage;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::{Ask, Confirm, Factor, Rule, Then, Unenrolled, WithoutPrompt};
+use crate::{ALLOWED_AFTER, Ask, Confirm, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
 
 /// What happens to a login, while the server can be reached and while it cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +43,15 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
         Ask::Caller => "the caller's phone is asked",
     };
     let seconds = rule.wait_for(service).as_secs();
-    let mut lines = vec![format!("{whose}, for {seconds} s")];
+    let mut lines = vec![match &rule.approvals {
+        None => format!("{whose}, for {seconds} s"),
+        Some(approvals) => {
+            let (needed, from) = (approvals.needed, approvals.names().join(", "));
+            format!(
+                "{needed} different people of {from} have to approve: all their phones are asked, for {seconds} s"
+            )
+        }
+    }];
     let tap = "approving it is enough";
     lines.push(match (stage, rule.confirm, rule.without_prompt) {
         (Stage::Session, _, WithoutPrompt::Refuse) => "refused: this stage cannot ask for a code".to_owned(),
@@ -57,7 +67,11 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
     if stage == Stage::Auth && !rule.codes.is_empty() {
         lines.push(format!("also taken at the prompt: {}", words(&rule.codes)));
     }
+    lines.extend(rule.leases().map(granted));
     lines.push(match rule.unenrolled {
+        _ if rule.approvals.is_some() => {
+            "where too few of them have a device it is refused, after the same prompts".to_owned()
+        }
         Unenrolled::Deny => "who has no device is refused, after the same prompts".to_owned(),
         Unenrolled::SkipUntil(date) => format!("who never had a device is let pass until {}", day(date)),
     });
@@ -67,12 +81,40 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
 fn unreachable(rule: &Rule, stage: Stage) -> Vec<String> {
     let mut factors = rule.codes.clone();
     factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
+    factors.retain(|factor| *factor != Factor::Lease);
     let line = match stage {
         Stage::Auth if !factors.is_empty() => format!("taken at the prompt: {}", words(&factors)),
         Stage::Auth => "refused, within 3 s, with the reason".to_owned(),
         Stage::Session => "refused, within 3 s, with the reason: this stage cannot ask".to_owned(),
     };
-    vec![line]
+    let allowed = rule.allow_until.map(|date| {
+        format!(
+            "a login at the machine itself is let in without anything until {}, once the server has been away for {} s",
+            day(date),
+            ALLOWED_AFTER.as_secs()
+        )
+    });
+    let lease = rule.leases().map(|_| match rule.leases_offline() {
+        true => "a lease that was granted before lets in, unasked".to_owned(),
+        false => "a lease is not taken".to_owned(),
+    });
+    allowed.into_iter().chain(lease).chain([line]).collect()
+}
+
+/// What a phone may grant beside an approval.
+fn granted(lease: Lease) -> String {
+    let uses = lease.uses.map(|uses| format!(", for {uses} logins at most")).unwrap_or_default();
+    format!(
+        "the phone may grant a lease with it, of up to {}{uses}: as long as it holds nobody is asked again",
+        length(lease.up_to)
+    )
+}
+
+fn length(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds => format!("{} min", seconds / 60),
+    }
 }
 
 fn words(factors: &[Factor]) -> String {
@@ -80,6 +122,9 @@ fn words(factors: &[Factor]) -> String {
         .iter()
         .map(|factor| match factor {
             Factor::Recovery => "a recovery code",
+            Factor::PhoneCode => "the eight digits that the phone makes out of the QR code shown",
+            Factor::Totp => "an authenticator's six digits",
+            Factor::Lease => "a lease",
         })
         .collect();
     words.join(", ")
@@ -129,6 +174,18 @@ mod tests {
         for lines in [observed.online, observed.offline] {
             assert!(lines.last().unwrap().ends_with("PAM goes on"), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_lease_is_told_for_both() {
+        let with = |text: &str| of(&format!("codes = []\n{text}\n"), "sshd", Stage::Session);
+        let meaning = with("lease = { up_to = \"90m\", uses = 20 }\noffline = [\"lease\"]");
+        assert!(meaning.online[2].contains("of up to 90 min, for 20 logins at most"), "{meaning:?}");
+        assert_eq!(meaning.offline[0], "a lease that was granted before lets in, unasked");
+        let meaning = with("lease = \"8h\"");
+        assert!(meaning.online[2].contains("of up to 8 h:"), "{meaning:?}");
+        assert_eq!(meaning.offline[0], "a lease is not taken");
+        assert!(with("offline = [\"lease\"]").offline[0].starts_with("refused"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod approvals;
 mod check;
 mod describe;
 mod fault;
@@ -18,12 +19,13 @@ mod rule;
 mod table;
 mod when;
 
+pub use approvals::{Approvals, MOST_NEEDED, Named};
 pub use check::{Advice, Kind, check};
 pub use describe::{Meaning, meaning};
 pub use fault::Fault;
 pub use load::{Faults, Loaded, load};
 pub use read::read;
-pub use rule::{Ask, Factor, Rule, Then, Unenrolled, WithoutPrompt};
+pub use rule::{Ask, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
 pub use when::{Groups, Membership, Situation, Unmet, When, stage_name};
 
 pub use countersign_protocol::message::Confirm;
@@ -38,6 +40,14 @@ pub const MAX_WAIT_IN_GRACE: Duration = Duration::from_secs(120);
 pub const MAX_WAIT: Duration = Duration::from_secs(600);
 /// Shortest wait: less and nobody finds their phone.
 pub const MIN_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the server has to have been out of reach before `allow_until` lets anybody in: a moment without it is no
+/// outage.
+pub const ALLOWED_AFTER: Duration = Duration::from_secs(60);
+/// Longest and shortest lease that a phone may be let grant.
+pub const LEASE: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(8 * 3600);
+/// Most uses of a lease, where they are counted.
+pub const MAX_LEASE_USES: u32 = 1000;
 
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]

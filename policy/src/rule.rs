@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::approvals::Approvals;
 use super::when::When;
 use super::{Confirm, MAX_WAIT, MAX_WAIT_IN_GRACE};
 
@@ -24,10 +25,17 @@ pub struct Rule {
     pub codes: Vec<Factor>,
     /// Factors that may be typed in addition when the server is unreachable.
     pub offline: Vec<Factor>,
+    /// Named local users are let in without any factor while the server is unreachable, until that moment
+    /// (seconds since 1970).
+    pub allow_until: Option<u64>,
+    /// What a phone may grant beside an approval: that nobody is asked for a while.
+    pub lease: Option<Lease>,
     /// What happens to a user without any device.
     pub unenrolled: Unenrolled,
     /// Whose phone is asked when somebody becomes another user.
     pub ask: Ask,
+    /// Whose approvals are needed; without it the one of whom `ask` means.
+    pub approvals: Option<Approvals>,
 }
 
 /// What a rule does.
@@ -70,14 +78,42 @@ pub enum Ask {
     Caller,
 }
 
-/// What may be typed in place of the phone's six digits.
+/// The ceiling of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// How long.
+    pub up_to: Duration,
+    /// How often; without it they are not counted.
+    pub uses: Option<u32>,
+}
+
+/// What takes the place of the phone's six digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Factor {
-    /// A recovery code.
+    /// A recovery code, or one that was made to be used once within some time.
     Recovery,
+    /// The eight digits that the phone makes out of the QR code on the terminal, or out of a request that it
+    /// cannot answer.
+    PhoneCode,
+    /// An authenticator's six digits (RFC 6238).
+    Totp,
+    /// A lease that a phone has granted: nothing is typed. Only while the server is unreachable.
+    Lease,
 }
 
 impl Rule {
+    /// The ceiling of a lease; none where people are named, who are asked each time.
+    #[must_use]
+    pub fn leases(&self) -> Option<Lease> {
+        self.lease.filter(|_| self.approvals.is_none())
+    }
+
+    /// Whether a lease still lets in while the server is unreachable.
+    #[must_use]
+    pub fn leases_offline(&self) -> bool {
+        self.offline.contains(&Factor::Lease)
+    }
+
     /// How long this service may wait: up to ten minutes for sudo, su and polkit; all others may
     /// be under a login grace time and wait at most two minutes.
     #[must_use]

@@ -115,6 +115,12 @@ impl When {
         *self == Self::default()
     }
 
+    /// The users who are named, where these are conditions for local logins of named users alone.
+    #[must_use]
+    pub fn names_local_users(&self) -> Option<&[String]> {
+        self.user.as_ref().filter(|_| self.remote == Some(false))?.names()
+    }
+
     /// The first condition that a login does not meet; `None` when it meets all.
     #[must_use]
     pub fn unmet(&self, login: &Situation<'_>) -> Option<Unmet> {

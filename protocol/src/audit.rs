@@ -6,10 +6,11 @@
 
 use crate::digest;
 use crate::keys::PublicKey;
-use crate::message::{Decision, Removal, Request};
+use crate::message::{Answer, Decision, Removal, Request};
 use crate::signed::{self, MessageError, Verified};
 use crate::text;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Version of the records.
 pub const VERSION: u32 = 1;
@@ -81,12 +82,28 @@ pub struct Record {
     /// Armored SSHSIG over them, by the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_signature: Option<String>,
+    /// The other people's decisions, where several have decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Further>,
     /// The bytes of the removal by which one device ended another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<String>,
     /// Armored SSHSIG over them, by the device that did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal_signature: Option<String>,
+}
+
+/// One more person's decision about a record's request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Further {
+    /// Whose device decided.
+    pub approver: String,
+    /// Fingerprint of its key.
+    pub device: String,
+    /// The decision's bytes.
+    pub decision: String,
+    /// Armored SSHSIG over them, by the device.
+    pub decision_signature: String,
 }
 
 /// What is wrong with a line.
@@ -252,6 +269,8 @@ pub struct Evidence {
     /// The decision over exactly that request, signed by the device. Whether the device might
     /// approve then is for [`crate::signers::AllowedSigners::authorize`] and the lines of then.
     pub decision: Option<Verified<Decision>>,
+    /// The other people's, in the record's order.
+    pub further: Vec<Verified<Decision>>,
     /// The removal of exactly the record's device, signed by another one or by itself. Whether that
     /// might remove it then is the same question.
     pub removal: Option<Verified<Removal>>,
@@ -278,6 +297,17 @@ pub enum EvidenceFault {
     /// The record says something else than its messages.
     #[error("the record names another {0} than its signed messages")]
     Mismatch(&'static str),
+    /// One person, or one key, stands there as two.
+    #[error("one person's decisions, or one key's, stand for several people's")]
+    Twice,
+    /// Fewer have approved than the request wanted.
+    #[error("it lets somebody in by {found} approvals, and its request needs {needed}")]
+    TooFew {
+        /// How many people it asks for.
+        needed: u8,
+        /// How many have approved.
+        found: usize,
+    },
 }
 
 impl Record {
@@ -302,6 +332,7 @@ impl Record {
             (None, None) => None,
             _ => return Err(EvidenceFault::Incomplete),
         };
+        let further = self.further_evidence()?;
         let removal = self.removal_evidence()?;
         if let Some(request) = &request {
             let message = &request.message;
@@ -324,7 +355,63 @@ impl Record {
                 return Err(EvidenceFault::Mismatch("device"));
             }
         }
-        Ok(Evidence { request, decision, removal })
+        self.check_people(request.as_ref(), decision.as_ref(), &further)?;
+        Ok(Evidence { request, decision, further, removal })
+    }
+
+    /// Verifies the other people's decisions, each about exactly the record's request.
+    fn further_evidence(&self) -> Result<Vec<Verified<Decision>>, EvidenceFault> {
+        if !self.further.is_empty() && self.decision.is_none() {
+            return Err(EvidenceFault::Incomplete);
+        }
+        let bytes = self.request.as_deref().unwrap_or_default().as_bytes();
+        let digest = digest::sha256_hex(bytes);
+        let verify = |one: &Further| {
+            let decision =
+                signed::verify_unpinned::<Decision>(one.decision.as_bytes(), &one.decision_signature)
+                    .map_err(EvidenceFault::Decision)?;
+            if decision.message.request != digest {
+                return Err(EvidenceFault::OtherRequest);
+            }
+            if one.device != decision.signed.key.fingerprint() {
+                return Err(EvidenceFault::Mismatch("device"));
+            }
+            Ok(decision)
+        };
+        self.further.iter().map(verify).collect()
+    }
+
+    /// Each person and each key once; and where approvals let somebody in, as many as the request wants.
+    fn check_people(
+        &self,
+        request: Option<&Verified<Request>>,
+        decision: Option<&Verified<Decision>>,
+        further: &[Verified<Decision>],
+    ) -> Result<(), EvidenceFault> {
+        let (Some(request), Some(decision)) = (request, decision) else { return Ok(()) };
+        let all = || std::iter::once(decision).chain(further);
+        let approvals = all().filter(|one| one.message.decision == Answer::Approve);
+        let who = self.approver.as_ref().or(self.user.as_ref());
+        let names: HashSet<&str> = who
+            .into_iter()
+            .map(String::as_str)
+            .chain(self.further.iter().map(|one| one.approver.as_str()))
+            .collect();
+        let keys: HashSet<String> = all().map(|one| one.signed.key.fingerprint()).collect();
+        // Whoever has approved may have denied afterwards: then nobody was let in.
+        let is_granted = self.outcome.as_deref() == Some("granted")
+            && matches!(self.factor.as_deref(), None | Some("device"));
+        if is_granted {
+            let people = 1 + further.len();
+            if !further.is_empty() && (names.len() < people || keys.len() < people) {
+                return Err(EvidenceFault::Twice);
+            }
+            let (needed, found) = (request.message.approvals.needed, approvals.count());
+            if found < usize::from(needed) {
+                return Err(EvidenceFault::TooFew { needed, found });
+            }
+        }
+        Ok(())
     }
 
     /// Verifies the removal inside, if there is one.

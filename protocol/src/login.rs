@@ -84,6 +84,9 @@ pub struct Begin {
     /// The peer of sshd's inherited TCP socket, as the kernel says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
+    /// The session that the caller belongs to, as the kernel says; set-uid callers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
     /// PAM_SILENT: nothing but prompts may be shown.
     #[serde(default)]
     pub silent: bool,
@@ -99,6 +102,15 @@ pub struct Peer {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
+}
+
+/// A session of processes, by its leader: a shell on a terminal, for example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The leader's process.
+    pub leader: i32,
+    /// When that was started, in the kernel's ticks since boot: another process of that number has another.
+    pub started: u64,
 }
 
 /// What came of a step.
@@ -127,6 +139,9 @@ pub enum Step {
         text: String,
         /// Milliseconds until the module gives up.
         deadline_ms: u64,
+        /// It belongs to the prompt that follows: shown even where nothing but prompts may be.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        always: bool,
     },
     /// Prompt with echo, then `Continue` with the answer.
     Ask {

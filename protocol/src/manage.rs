@@ -74,6 +74,22 @@ pub enum Call {
         /// Whose.
         user: String,
     },
+    /// Makes one code that opens once within some time, as a recovery code does; an earlier one ends: [`OnceCode`].
+    #[serde(rename = "org.countersign.Manage.NewOnce")]
+    NewOnce {
+        /// For whom.
+        user: String,
+        /// How long it is good, [`MIN_ONCE`] to [`MAX_ONCE`].
+        seconds: u32,
+        /// Why, for the audit.
+        reason: String,
+    },
+    /// Makes a new secret for the user's authenticator, the old one ends: [`Authenticator`].
+    #[serde(rename = "org.countersign.Manage.NewAuthenticator")]
+    NewAuthenticator {
+        /// For whom.
+        user: String,
+    },
     /// What is held against people and places: [`Held`]. Root.
     #[serde(rename = "org.countersign.Manage.Blocks")]
     Blocks {},
@@ -88,6 +104,13 @@ pub enum Call {
         source: Option<String>,
     },
 }
+
+/// Shortest and longest time in seconds that a code made for a while is good for.
+pub const MIN_ONCE: u32 = 60;
+/// See [`MIN_ONCE`].
+pub const MAX_ONCE: u32 = 24 * 3600;
+/// Longest reason for one in bytes.
+pub const MAX_REASON: usize = 200;
 
 /// Names of the errors that calls end in.
 pub mod error {
@@ -288,4 +311,22 @@ pub struct Codes {
 pub struct CodesLeft {
     /// Unused codes.
     pub left: u32,
+}
+
+/// A code that opens once. It is kept nowhere in this form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnceCode {
+    /// `xxxx-xxxx-xxxx-xxxx`.
+    pub code: Zeroizing<String>,
+    /// Until when, seconds since 1970 by the host's clock.
+    pub ends_at: u64,
+}
+
+/// A new authenticator (RFC 6238), told this once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authenticator {
+    /// Its secret in base32, to type.
+    pub secret: Zeroizing<String>,
+    /// The same as an `otpauth:` link, for a QR code.
+    pub link: Zeroizing<String>,
 }

@@ -87,6 +87,9 @@ pub struct Request {
     /// The longest lease that the phone may grant, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_max: Option<u32>,
+    /// How many logins a lease is good for, where the policy counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_uses: Option<u32>,
     /// Whose decisions count, and how many are needed.
     pub approvals: Approvals,
 }
@@ -198,7 +201,7 @@ pub enum Answer {
 pub struct Lease {
     /// Seconds since 1970 by the host's clock.
     pub until: u64,
-    /// What it holds for.
+    /// What it holds for: the request's service. A host takes no other one.
     pub scope: String,
 }
 

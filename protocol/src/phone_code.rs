@@ -3,6 +3,9 @@
 //! The terminal shows a [`Challenge`] as a QR code; the phone computes the code from it with its
 //! sealing key, the host with the private half of the challenge's reply key. The challenge is not
 //! signed: whoever alters it gets a code that fits nothing.
+//!
+//! A device that holds a request and cannot send its answer computes eight digits out of that request in the same
+//! way, under a label of their own.
 
 use crate::keys::{PublicKey, SealKey};
 use crate::text::clip;
@@ -22,6 +25,7 @@ pub const MAX_USER: usize = ROOM - 2 * CUT.len();
 
 const VERSION: u8 = 1;
 const LABEL: &[u8] = b"countersign phone code v1";
+const LABEL_REQUEST: &[u8] = b"countersign request code v1";
 /// Version, host, reply key, time, validity, and the three lengths.
 const FIXED: usize = 1 + 16 + 32 + 4 + 1 + 3;
 /// For service, user and address together.
@@ -162,7 +166,7 @@ pub fn at_device(
     if challenge.host != host_prefix(host_key) {
         return Err(PhoneCodeError::OtherHost);
     }
-    compute(key, challenge.reply_key, card_hash, host_key, challenge)
+    compute(key, challenge.reply_key, card_hash, host_key, (LABEL, &challenge.to_bytes()))
 }
 
 /// The code as the host computes it, for one device, with the private half of its reply key.
@@ -176,7 +180,36 @@ pub fn at_host(
     host_key: &PublicKey,
     challenge: &Challenge,
 ) -> Result<Zeroizing<String>, PhoneCodeError> {
-    compute(reply, card_seal_key, card_hash, host_key, challenge)
+    compute(reply, card_seal_key, card_hash, host_key, (LABEL, &challenge.to_bytes()))
+}
+
+/// The code of a device that has approved a request and cannot send that. `reply_key` is the request's, `digest`
+/// the SHA-256 of its bytes in hex, as a decision names it.
+///
+/// # Errors
+/// [`PhoneCodeError::Key`] when the request's key gives no secret.
+pub fn of_request_at_device(
+    key: &SealKey,
+    card_hash: &[u8; 32],
+    host_key: &PublicKey,
+    reply_key: [u8; 32],
+    digest: &str,
+) -> Result<Zeroizing<String>, PhoneCodeError> {
+    compute(key, reply_key, card_hash, host_key, (LABEL_REQUEST, digest.as_bytes()))
+}
+
+/// The same as the host computes it, with the private half of the request's reply key.
+///
+/// # Errors
+/// [`PhoneCodeError::Key`] when the card's key gives no secret.
+pub fn of_request_at_host(
+    reply: &SealKey,
+    card_hash: &[u8; 32],
+    card_seal_key: [u8; 32],
+    host_key: &PublicKey,
+    digest: &str,
+) -> Result<Zeroizing<String>, PhoneCodeError> {
+    compute(reply, card_seal_key, card_hash, host_key, (LABEL_REQUEST, digest.as_bytes()))
 }
 
 /// Compares what was typed with a code, blanks and dashes aside, in a time that says nothing.
@@ -192,19 +225,19 @@ fn compute(
     public: [u8; 32],
     card_hash: &[u8; 32],
     host_key: &PublicKey,
-    challenge: &Challenge,
+    (label, about): (&[u8], &[u8]),
 ) -> Result<Zeroizing<String>, PhoneCodeError> {
     let shared = Zeroizing::new(x25519_dalek::x25519(*secret.to_bytes(), public));
     if bool::from(shared.as_slice().ct_eq(&[0; 32])) {
         return Err(PhoneCodeError::Key);
     }
-    let info = [LABEL, card_hash, &host_key.sha256()].concat();
+    let info = [label, card_hash, &host_key.sha256()].concat();
     let mut key = Zeroizing::new([0u8; 32]);
     #[expect(clippy::expect_used, reason = "fails only beyond 8160 bytes")]
     Hkdf::<Sha256>::new(None, shared.as_slice()).expand(&info, key.as_mut()).expect("32 bytes");
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key.as_slice()).expect("any length");
-    mac.update(&challenge.to_bytes());
+    mac.update(about);
     let tag: [u8; 32] = mac.finalize().into_bytes().into();
     let [a, b, c, d, e, f, g, h, ..] = tag;
     let number = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 10u64.pow(8);

@@ -163,6 +163,9 @@ impl Message for Request {
         if self.lease_max.is_some_and(|max| max > MAX_LEASE) {
             return Err(MessageError::Field("lease is too long"));
         }
+        if self.lease_uses == Some(0) || (self.lease_uses.is_some() && self.lease_max.is_none()) {
+            return Err(MessageError::Field("lease has no use"));
+        }
         let people = &self.approvals.from;
         if self.approvals.needed == 0 || people.is_empty() || people.len() > MAX_PEOPLE {
             return Err(MessageError::Field("approvals need at least one person and have a limit"));

@@ -86,6 +86,7 @@ fn request() -> SignedMessage {
         expires_in: 60,
         confirm: Confirm::Code,
         lease_max: None,
+        lease_uses: None,
         approvals: Approvals { needed: 1, from: vec!["alice".into()] },
     };
     signed::sign_message(&host(), &request).unwrap()

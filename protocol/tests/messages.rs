@@ -34,6 +34,7 @@ fn request(host: &SigningKey) -> Request {
         expires_in: 60,
         confirm: Confirm::Code,
         lease_max: None,
+        lease_uses: None,
         approvals: Approvals { needed: 1, from: vec!["alice".into()] },
     }
 }
@@ -107,6 +108,8 @@ fn wrong_fields_are_refused_on_both_sides() {
         Box::new(|r| r.expires_in = 0),
         Box::new(|r| r.expires_in = 601),
         Box::new(|r| r.lease_max = Some(8 * 3600 + 1)),
+        Box::new(|r| r.lease_uses = Some(1)),
+        Box::new(|r| (r.lease_max, r.lease_uses) = (Some(60), Some(0))),
         Box::new(|r| r.approvals.needed = 0),
         Box::new(|r| r.approvals.from.clear()),
         Box::new(|r| r.approvals.from = vec!["x".into(); 17]),

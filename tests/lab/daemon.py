@@ -66,9 +66,12 @@ class Daemon:
         self.config.write_text(text)
         self.config.chmod(0o644)
 
-    def start(self, expect_ready=True):
+    def start(self, expect_ready=True, clock=None):
+        """Starts it; with a clock that is so far off: "+2h", "-10m"."""
         argv = [paths.DAEMON, "--user", "countersign", "--config", self.config]
         argv += ["--state", self.state, "--run", self.run]
+        if clock:
+            argv = ["env", f"LD_PRELOAD={paths.FAKETIME}", f"FAKETIME={clock}", "FAKETIME_DONT_FAKE_MONOTONIC=1", *argv]
         # An earlier one may have left its sockets.
         before = self._socket()
         self.process = Process("countersignd", argv, self.directory / "countersignd.log")

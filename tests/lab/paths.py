@@ -13,3 +13,5 @@ SERVER = BUILT / "countersign-server"
 COMMAND = BUILT / "countersign"
 # Python packages that are no Debian packages: ansible.
 VENV = REPOSITORY / ".build" / "venv"
+# Debian's libfaketime, for processes of several threads.
+FAKETIME = f"/usr/lib/{os.uname().machine}-linux-gnu/faketime/libfaketimeMT.so.1"

@@ -53,6 +53,7 @@ pub(crate) fn request(id: &str) -> Request {
         expires_in: 60,
         confirm: Confirm::Code,
         lease_max: None,
+        lease_uses: None,
         approvals: Approvals { needed: 1, from: vec!["alice".into()] },
     }
 }

@@ -1,6 +1,6 @@
 //! `countersign approve`: the native approver.
 
-use super::read_line;
+use super::{challenge, read_line};
 use crate::approver::pair::{self, pair};
 use crate::approver::run::{Face, nothing_paired, watch};
 use crate::approver::store::{Device, Store};
@@ -52,6 +52,9 @@ async fn approve(args: &Approve, out: Output) -> Outcome {
         let ca = args.server_ca.as_deref().map(read_ca).transpose()?;
         let invitation = pair::Invitation { text: link, server: args.server.as_deref(), ca };
         pair(&mut store, &device, invitation, &face).await?;
+    }
+    if let Some(challenge) = &args.challenge {
+        return challenge::run(challenge, &store, &device, &|question| agrees(question, out), out);
     }
     if store.servers().is_empty() {
         return Err(nothing_paired());

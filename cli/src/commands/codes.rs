@@ -1,12 +1,16 @@
-//! `countersign codes USER [--recovery]`.
+//! `countersign codes USER [--recovery | --totp | --once TIME --reason TEXT]`.
 
 use crate::manage_client::{ManageClient, SHORT};
-use crate::output::{Outcome, Output};
-use countersign_protocol::manage::{Call, Codes, CodesLeft};
+use crate::output::{Outcome, Output, date};
+use crate::qr;
+use countersign_protocol::manage::{Authenticator, Call, Codes, CodesLeft, OnceCode};
 use countersign_protocol::text::escape;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Room for the QR code of a secret: who has less sees its link.
+const WIDE: usize = 80;
+const HIGH: usize = 24;
 /// Every code goes through a slow hash.
 const HASHING: Duration = Duration::from_secs(60);
 
@@ -36,6 +40,47 @@ pub(super) fn new(daemon: &mut ManageClient, user: &str, count: u8, out: Output)
              (\"Approve on your phone, then type its code:\"). Keep them on paper, away from this machine.\n",
         );
         text
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One that opens once within some time.
+pub(super) fn once(
+    daemon: &mut ManageClient,
+    user: &str,
+    seconds: u32,
+    reason: &str,
+    out: Output,
+) -> Outcome<ExitCode> {
+    let call = Call::NewOnce { user: user.to_owned(), seconds, reason: reason.to_owned() };
+    let made: OnceCode = daemon.call(&call, HASHING)?;
+    out.either(&made, || {
+        format!(
+            "A code for {}, shown this once; an earlier one has ended:\n\n    {}\n\n\
+             It works once, until {}, where the policy takes recovery codes. The audit says who made it and why.\n",
+            escape(user),
+            escape(&made.code),
+            date(made.ends_at)
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A new secret for an authenticator, shown once.
+pub(super) fn authenticator(daemon: &mut ManageClient, user: &str, out: Output) -> Outcome<ExitCode> {
+    let made: Authenticator = daemon.call(&Call::NewAuthenticator { user: user.to_owned() }, SHORT)?;
+    out.either(&made, || {
+        let drawn = match out.is_terminal() {
+            true => qr::draw(&made.link, WIDE, HIGH).map(|drawn| drawn + "\n").unwrap_or_default(),
+            false => String::new(),
+        };
+        format!(
+            "{drawn}Scan this with an authenticator app, or type its secret there; an earlier one has ended, and \
+             this one\nis not shown again:\n\n    {}\n    {}\n\n\
+             Its six digits are taken at the prompt of a login where the policy lists \"totp\".\n",
+            escape(&made.secret),
+            escape(&made.link)
+        )
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 mod approve;
 pub(crate) mod audit;
+mod challenge;
 mod codes;
 mod devices;
 mod join;
@@ -28,8 +29,12 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Approve(args) => approve::run(args, out),
         Command::Devices { user } => devices::run(&mut daemon()?, user.as_deref(), out),
         Command::Revoke { user, device } => revoke::run(&mut daemon()?, user, device, out),
+        Command::Codes { user, once: Some(seconds), reason, .. } => {
+            codes::once(&mut daemon()?, user, *seconds, reason.as_deref().unwrap_or_default(), out)
+        }
+        Command::Codes { user, totp: true, .. } => codes::authenticator(&mut daemon()?, user, out),
         Command::Codes { user, recovery: false, .. } => codes::left(&mut daemon()?, user, out),
-        Command::Codes { user, recovery: true, count } => codes::new(&mut daemon()?, user, *count, out),
+        Command::Codes { user, recovery: true, count, .. } => codes::new(&mut daemon()?, user, *count, out),
         Command::Unblock { user, source, all } => {
             unblock::run(&mut daemon()?, user.as_deref(), source.as_deref(), *all, out)
         }

@@ -23,6 +23,7 @@ pub(super) fn run(daemon: &mut ManageClient, user: &str, service: &str, out: Out
         ssh_auth_info: None,
         command_line: Some("countersign test-login".to_owned()),
         peer: None,
+        session: None,
         silent: false,
         token: None,
     };

@@ -95,6 +95,7 @@ impl FakeHost {
             expires_in: 60,
             confirm: Confirm::Code,
             lease_max: None,
+            lease_uses: None,
             approvals: Approvals { needed: 1, from: vec!["alice".into()] },
         };
         (request, reply_key)

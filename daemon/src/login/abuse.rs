@@ -31,7 +31,7 @@ async fn block(app: &App, request: &OpenRequest) {
     }
     let hours = AFTER_REPORT / 3600;
     let reason = format!(
-        "{} reported a login from {}: refused from there for {hours} h, or until: countersign unblock {0}",
+        "a login of {} from {} was reported: refused from there for {hours} h, or until: countersign unblock {0}",
         asking.person, asking.place.name
     );
     let record = Record {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::facts::Facts;
 use super::open::{Manner, Open, settle};
+use super::panel::Panel;
 use super::prompts;
 use super::report;
 use super::state::{Event, State};
@@ -59,7 +60,7 @@ impl Asked {
         action: &str,
     ) -> Result<Self, String> {
         let facts = Facts::of_action(person, action);
-        let manner = Manner { confirm: Confirm::Code, wait: ACTION_WAIT, ring: true };
+        let manner = Manner { confirm: Confirm::Code, wait: ACTION_WAIT, ring: true, lease: None };
         let open = Open::begin(app, &facts, person, &person.name, manner).await;
         let open = open.map_err(|ending| ending.reason)?;
         if open.state() == State::Unreachable {
@@ -96,9 +97,9 @@ impl Asked {
         }
         match verify::typed_code(typed) {
             None => open.waste_try(),
-            Some(code) if open.try_code(&code) => match open.confirm() {
+            Some(code) if open.try_code(&code) => match open.confirm(&[]) {
                 Ok(true) => {
-                    let device = open.evidence().map(|decision| decision.device);
+                    let device = open.evidence().pop().map(|decision| decision.device);
                     return device.map_or_else(|| Typed::Over(ended(open.state())), Typed::Granted);
                 }
                 Ok(false) => {}
@@ -143,9 +144,10 @@ pub(crate) async fn ring(
     person: &Person,
     device: Device,
 ) -> Result<Option<RingAnswer>, String> {
-    let manner = Manner { confirm: Confirm::Tap, wait: TEST_WAIT, ring: true };
+    let manner = Manner { confirm: Confirm::Tap, wait: TEST_WAIT, ring: true, lease: None };
     let facts = Facts::of_test(person);
-    let open = Open::begin_with(app, &facts, (person, &person.name), vec![device], manner).await;
+    let panel = Panel::of_one(&person.name, vec![device]);
+    let open = Open::begin_with(app, &facts, (person, &person.name), panel, manner).await;
     let open = open.map_err(|ending| ending.reason)?;
     let answered = async {
         loop {

@@ -82,7 +82,7 @@ impl Login {
         let left = (open.deadline + SEARCH_TIME).saturating_sub(clock::boot());
         let may_open = open.state() == State::Expired
             && may_type(Factor::Recovery, open, rule)
-            && self.app.recovery.left(&open.person) > 0;
+            && self.app.recovery.holds(&open.person);
         (may_open && !left.is_zero()).then_some(left)
     }
 

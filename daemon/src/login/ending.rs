@@ -20,11 +20,13 @@ pub(super) struct Ending {
     pub reason: String,
     /// What let the person in.
     pub factor: Option<&'static str>,
+    /// The device that a typed factor was of.
+    pub device: Option<String>,
 }
 
 impl Ending {
     fn new(outcome: Outcome, text: Option<&str>, reason: impl Into<String>) -> Self {
-        Self { outcome, text: text.map(str::to_owned), reason: reason.into(), factor: None }
+        Self { outcome, text: text.map(str::to_owned), reason: reason.into(), factor: None, device: None }
     }
 
     /// A person approved, and what the request asked for beside it was done.
@@ -39,10 +41,46 @@ impl Ending {
         Self { factor: Some("recovery"), ..Self::new(Outcome::Granted, Some(&text), reason) }
     }
 
+    /// The code was typed that root has made for a while.
+    pub(super) fn by_once(reason: &str) -> Self {
+        let reason = format!("the code was typed that was made for: {reason}");
+        Self { factor: Some("once"), ..Self::new(Outcome::Granted, Some(prompts::ONCE), reason) }
+    }
+
+    /// The eight digits of a device were typed.
+    pub(super) fn by_phone_code(device: String) -> Self {
+        let ending = Self::new(Outcome::Granted, None, "the code of a paired device was typed");
+        Self { factor: Some("phone-code"), device: Some(device), ..ending }
+    }
+
+    /// An authenticator's code was typed.
+    pub(super) fn by_totp() -> Self {
+        let ending = Self::new(Outcome::Granted, None, "an authenticator's code was typed");
+        Self { factor: Some("totp"), ..ending }
+    }
+
+    /// The rule lets this person in without anything while the server is away.
+    pub(super) fn allowed(until: u64) -> Self {
+        let reason =
+            format!("let in without any factor, as the rule allows until {until} while the server is away");
+        Self { factor: Some("allow"), ..Self::new(Outcome::Granted, Some(prompts::ALLOWED), reason) }
+    }
+
+    /// Whether it has to be on the disk before anybody learns of it: nobody signed for it.
+    pub(super) fn is_unsigned_grant(&self) -> bool {
+        self.outcome == Outcome::Granted && !matches!(self.factor, Some("device" | "token"))
+    }
+
     /// The `auth` stage of the same ssh login was granted.
     pub(super) fn granted_before(grant: &Grant) -> Self {
         let reason = format!("granted in login {}", grant.login);
         Self { factor: Some("token"), ..Self::new(Outcome::Granted, None, reason) }
+    }
+
+    /// A lease that a person granted before.
+    pub(super) fn leased() -> Self {
+        let reason = "a lease that was granted before";
+        Self { factor: Some("lease"), ..Self::new(Outcome::Granted, None, reason) }
     }
 
     pub(super) fn ignored(reason: &str) -> Self {

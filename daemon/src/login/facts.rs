@@ -2,7 +2,7 @@
 
 use base64ct::{Base64, Encoding};
 use countersign_protocol::digest;
-use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Stage, VERSION};
+use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Session, Stage, VERSION};
 use countersign_protocol::message::{Kind, Remote, RemoteSource, SshKey};
 use zeroize::Zeroizing;
 
@@ -30,6 +30,8 @@ pub struct Facts {
     pub command: Option<String>,
     /// What is to be done, where it is no command.
     pub action: Option<String>,
+    /// The session that a set-uid caller was started in.
+    pub session: Option<Session>,
     /// What kind of thing it is.
     pub kind: Kind,
     /// Nothing but prompts may be shown.
@@ -102,6 +104,7 @@ impl Facts {
             terminal: begin.terminal.filter(|t| !t.is_empty()),
             command: begin.command_line.filter(|c| !c.is_empty()).map(fitting),
             action: None,
+            session: begin.session.filter(|_| by_root),
             token: begin.token.filter(|_| by_root && begin.stage == Stage::Session),
             stage: begin.stage,
             service: begin.service,
@@ -131,6 +134,7 @@ impl Facts {
             ssh_key: None,
             command: None,
             action: Some(action.to_owned()),
+            session: None,
             kind: Kind::Action,
             silent: true,
             token: None,
@@ -155,6 +159,13 @@ impl Facts {
     #[must_use]
     pub fn has_terminal(&self) -> bool {
         self.kind == Kind::Command || TERMINALS.contains(&self.service.as_str())
+    }
+
+    /// Whether rows of text come to stand above a prompt as they are said: not so in the windows of greeters and
+    /// lockers.
+    #[must_use]
+    pub fn shows_rows(&self) -> bool {
+        self.stage == Stage::Auth && (self.has_terminal() || self.is_sshd())
     }
 
     /// Whether this is sshd, under whatever name its binary was started: its PAM service is its
@@ -249,6 +260,7 @@ mod tests {
             ssh_auth_info: None,
             command_line: None,
             peer: None,
+            session: None,
             silent: false,
             token: None,
         }
@@ -271,6 +283,7 @@ mod tests {
     fn who_is_not_root_is_not_believed() {
         let said = Begin {
             peer: Some(Peer { address: "192.0.2.7".parse().unwrap(), port: 1 }),
+            session: Some(Session { leader: 7, started: 1 }),
             token: Some(Zeroizing::new("t".into())),
             stage: Stage::Session,
             remote_user: Some("root".into()),
@@ -280,6 +293,7 @@ mod tests {
         let facts =
             Facts::new(said, &Caller { uid: 1000, gid: 1000, pid: Some(1), root_socket: false }).unwrap();
         assert!(facts.remote.is_none() && facts.token.is_none() && facts.ssh_key.is_none());
+        assert!(facts.session.is_none());
         assert_eq!(facts.kind, Kind::Unlock);
         assert!(facts.requester.is_none() && !facts.is_sshd());
     }

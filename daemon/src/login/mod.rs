@@ -5,27 +5,35 @@ mod action;
 mod choose;
 mod dialogue;
 mod ending;
+mod factors;
 pub(crate) mod facts;
+mod lease;
 #[cfg(test)]
 pub(crate) mod model;
 mod open;
 mod pace;
+pub(crate) mod panel;
+mod phone;
 mod place;
 mod prompts;
+mod qr;
 mod report;
 pub mod request;
 mod rules;
+mod several;
 pub mod state;
 mod story;
+mod taken;
 mod tokens;
 mod waits;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use countersign_protocol::login::{Begin, Outcome, Stage, Step, Verdict};
-use countersign_protocol::message::Sealed;
+use countersign_protocol::message::{Answer, Sealed};
 use countersign_protocol::{random, seal};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -63,6 +71,8 @@ pub struct Logins {
     waits: Waits,
     pace: RefCell<Pace>,
     began: Notify,
+    /// Since when the server is out of reach, by the boot clock.
+    away_since: Cell<Option<Duration>>,
     stopping: Cell<bool>,
     stop: Notify,
 }
@@ -143,7 +153,11 @@ impl Logins {
             ));
         }
         let answer = decision.decision.decision;
-        if !request.decide(decision.clone()) {
+        let is_taken = request.decide(decision.clone());
+        if answer != Answer::Approve {
+            lease::denied(app, &decision).await;
+        }
+        if !is_taken {
             report::late(app, &request, &decision).await;
         }
         abuse::decided(app, &request, answer).await;
@@ -158,6 +172,7 @@ impl Logins {
 
     /// The connection to the server broke.
     pub fn link_lost(&self) {
+        self.away_since.set(self.away_since.get().or_else(|| Some(clock::boot())));
         for request in self.requests.borrow().values() {
             request.happens(Event::Lost);
         }
@@ -166,9 +181,16 @@ impl Logins {
     /// The connection to the server is back. What was posted is acknowledged one by one; what was posted
     /// to nobody has to look the same.
     pub fn link_back(&self) {
+        self.away_since.set(None);
         for request in self.requests.borrow().values().filter(|request| request.devices.is_empty()) {
             request.happens(Event::Acknowledged);
         }
+    }
+
+    /// For how long the server has been out of reach without a break; nothing while it is there, and until the
+    /// first try to reach it has failed.
+    pub(crate) fn away_for(&self) -> Option<Duration> {
+        self.away_since.get().map(|since| clock::boot().saturating_sub(since))
     }
 
     /// Whether a caller who is not root may ask once more now.
@@ -189,9 +211,14 @@ impl Logins {
         }
     }
 
-    fn issue(&self, login: &str, facts: &Facts) -> Zeroizing<String> {
-        let grant =
-            Grant { login: login.to_owned(), user: facts.user.clone(), service: facts.service.clone() };
+    fn issue(&self, login: &str, of: &Login) -> Zeroizing<String> {
+        let facts = &of.facts;
+        let grant = Grant {
+            login: login.to_owned(),
+            user: facts.user.clone(),
+            service: facts.service.clone(),
+            approvals: of.approvals.clone(),
+        };
         self.tokens.borrow_mut().issue(grant, clock::boot())
     }
 
@@ -227,6 +254,8 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     let request = login.request.clone();
     let settle = |written| request.iter().for_each(|request| open::settle(&app, request, written));
     let is_written = written.is_ok();
+    // Before whoever was let in can come again.
+    let has_lease = is_written && lease::keep(&login, &ending);
     // What cannot be written down does not happen.
     let ending = match written {
         Ok(()) => ending,
@@ -245,12 +274,15 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
         login.acknowledge(reason).await;
     }
     let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
-        .then(|| app.logins.issue(&id, &login.facts));
+        .then(|| app.logins.issue(&id, &login));
     let verdict = Step::Verdict(Verdict { outcome, text, token });
     // A caller that is gone needs no verdict.
     let _ = login.connection.reply(verdict).await;
     // Afterwards, since nobody waits for it; whoever else waits goes first.
     tokio::task::yield_now().await;
+    if has_lease {
+        app.leases.write(&app.log).await;
+    }
     if is_written {
         settle(true);
         if let (Some(request), true) = (request.as_deref(), outcome == Outcome::Granted)

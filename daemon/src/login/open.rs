@@ -9,11 +9,13 @@ use countersign_protocol::message::{Confirm, Kind};
 
 use super::ending::Ending;
 use super::facts::Facts;
+use super::panel::Panel;
 use super::request::OpenRequest;
 use super::state::Event;
 use crate::app::App;
 use crate::devices::Device;
 use crate::fatigue::Counted;
+use crate::leases::Offer;
 use crate::person::Person;
 use crate::{clock, notices, verify};
 
@@ -21,7 +23,7 @@ use crate::{clock, notices, verify};
 const END_KEPT: Duration = Duration::from_secs(300);
 
 /// How a person is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manner {
     /// What has to be done beside approving.
     pub(super) confirm: Confirm,
@@ -29,6 +31,8 @@ pub(super) struct Manner {
     pub(super) wait: Duration,
     /// Whether devices ring for it, unless they have rung too often.
     pub(super) ring: bool,
+    /// The lease that may be granted with it.
+    pub(super) lease: Option<Offer>,
 }
 
 /// An open request, held by its login. Letting go of it withdraws it, unless it has ended.
@@ -48,21 +52,21 @@ impl Open {
         person: &str,
         manner: Manner,
     ) -> Result<Self, Ending> {
-        let devices = app.devices.for_user(person);
-        Self::begin_with(app, facts, (account, person), devices, manner).await
+        let panel = Panel::of_one(person, app.devices.for_user(person));
+        Self::begin_with(app, facts, (account, person), panel, manner).await
     }
 
-    /// The same to some devices only.
+    /// The same to others, or to some devices only.
     pub(super) async fn begin_with(
         app: &Rc<App>,
         facts: &Facts,
         whom: (&Person, &str),
-        devices: Vec<Device>,
+        panel: Panel,
         manner: Manner,
     ) -> Result<Self, Ending> {
-        let Manner { confirm, wait, ring } = manner;
+        let Manner { confirm, wait, ring, lease } = manner;
         let request =
-            OpenRequest::new(&app.host, facts, whom, devices, confirm, wait).map_err(Ending::fault)?;
+            OpenRequest::new(&app.host, facts, whom, panel, confirm, wait, lease).map_err(Ending::fault)?;
         app.logins.keep(&request);
         // A device that is just being tried out is no login of its person.
         let counts = ring && !request.devices.is_empty() && facts.kind != Kind::Test;
@@ -99,13 +103,13 @@ impl Open {
         Ok(())
     }
 
-    /// Lets an approval take effect; `false` where it is too late for that. One that no longer counts ends
-    /// the request like a denial.
+    /// Lets the approvals take effect; `false` where it is too late for that. One that no longer counts ends
+    /// the request like a denial. `members` are those whom the rule names now, where it names any.
     ///
     /// # Errors
     /// Why it no longer counts, for the administrator.
-    pub(super) fn confirm(&self) -> Result<bool, String> {
-        if let Err(why) = verify::still_counts(&self.app, &self.request) {
+    pub(super) fn confirm(&self, members: &[Person]) -> Result<bool, String> {
+        if let Err(why) = verify::still_counts(&self.app, &self.request, members) {
             self.request.happens(Event::Deny);
             return Err(format!("the approval no longer counts: {why}"));
         }
@@ -143,12 +147,16 @@ fn tell(app: &App, request: &OpenRequest) {
         Err(error) => return app.log.warning(&error),
     };
     // Here because phones are awake now, and whoever learns of the post learns nothing more.
-    let daily = notices::daily(app, &request.person, &request.devices, messages.len());
-    messages.extend(daily.iter().flat_map(|batch| batch.messages.clone()));
-    if app.relay.close(&request.id, messages, request.deadline + END_KEPT)
-        && let Some(batch) = daily
-    {
-        app.notices.note(&batch);
+    let mut daily = Vec::new();
+    for person in request.people() {
+        let theirs: Vec<Device> =
+            request.devices.iter().filter(|device| device.user == person).cloned().collect();
+        let batch = notices::daily(app, person, &theirs, messages.len());
+        messages.extend(batch.iter().flat_map(|batch| batch.messages.clone()));
+        daily.extend(batch);
+    }
+    if app.relay.close(&request.id, messages, request.deadline + END_KEPT) {
+        daily.iter().for_each(|batch| app.notices.note(batch));
     }
 }
 

@@ -3,6 +3,17 @@
 
 use countersign_policy::Factor;
 
+/// The first line above a QR code, short enough to stand on one line behind what ssh puts before it.
+pub(super) const ABOVE_QR: &str = "Scan this with the Countersign app:";
+/// The same while the server is away.
+pub(super) const ABOVE_QR_OFFLINE: &str = "The approval server is away. Scan this with the app:";
+/// Below a QR code that was asked for.
+pub(super) const BELOW_QR: &str = "Approve it in the app, then type its eight digits: ";
+/// The code that root has made for a while was right.
+pub(super) const ONCE: &str = "Code accepted. It is used up.";
+/// Nothing is asked, since the policy says so while the server is away.
+pub(super) const ALLOWED: &str =
+    "The approval server cannot be reached; let in as the policy allows for now.";
 /// The usual prompt.
 pub(super) const APPROVE: &str = "Approve on your phone, then type its code: ";
 /// After an empty line when nobody had answered, or the server was away.
@@ -56,6 +67,24 @@ pub(super) fn offline(factors: &[Factor]) -> Option<String> {
     Some(format!("The approval server cannot be reached. {names}, or Enter to try again: "))
 }
 
+/// The same below a QR code.
+#[must_use]
+pub(super) fn below_qr(others: &[Factor]) -> String {
+    let mut line = "Type its eight digits".to_owned();
+    for factor in others {
+        line.push_str(", ");
+        line.push_str(if *factor == Factor::Totp { "an " } else { "a " });
+        line.push_str(name(*factor));
+    }
+    format!("{line}, or Enter to try again: ")
+}
+
+/// After a wrong code while the server cannot be reached.
+#[must_use]
+pub(super) fn wrong_offline(tries_left: u8, next: &str) -> String {
+    format!("That is not the code, {} left. {next}", tries(tries_left))
+}
+
 /// The end when the server cannot be reached.
 #[must_use]
 pub(super) fn unreachable(why: &str) -> String {
@@ -65,8 +94,11 @@ pub(super) fn unreachable(why: &str) -> String {
 /// After a wrong code.
 #[must_use]
 pub(super) fn wrong(tries_left: u8) -> String {
-    let tries = if tries_left == 1 { "1 try" } else { &format!("{tries_left} tries") };
-    format!("That is not the code, {tries} left. Code: ")
+    format!("That is not the code, {} left. Code: ", tries(tries_left))
+}
+
+fn tries(left: u8) -> String {
+    if left == 1 { "1 try".to_owned() } else { format!("{left} tries") }
 }
 
 /// The reason of an end, for applications that show nothing but prompts.
@@ -76,15 +108,21 @@ pub(super) fn acknowledge(reason: &str) -> String {
 }
 
 fn names(factors: &[Factor]) -> Option<String> {
-    let names: Vec<&str> = factors
-        .iter()
-        .map(|factor| match factor {
-            Factor::Recovery => "recovery code",
-        })
-        .collect();
+    let names: Vec<&str> =
+        factors.iter().filter(|factor| **factor != Factor::Lease).map(|factor| name(*factor)).collect();
     let mut line = names.join(" or ");
     line.get_mut(..1)?.make_ascii_uppercase();
     Some(line)
+}
+
+fn name(factor: Factor) -> &'static str {
+    match factor {
+        Factor::Recovery => "recovery code",
+        Factor::PhoneCode => "phone code",
+        Factor::Totp => "authenticator code",
+        // Nothing is typed.
+        Factor::Lease => "lease",
+    }
 }
 
 #[cfg(test)]
@@ -114,10 +152,20 @@ mod tests {
             STOPPING,
             CANNOT_ASK,
             KEY_ALONE,
+            ABOVE_QR,
+            ABOVE_QR_OFFLINE,
+            BELOW_QR,
+            ALLOWED,
+            ONCE,
         ];
         let made = [
             offline(&[Factor::Recovery]).unwrap_or_default(),
             unreachable("connection refused"),
+            below_qr(&[Factor::Recovery, Factor::Totp]),
+            wrong_offline(
+                1,
+                &offline(&[Factor::Recovery, Factor::PhoneCode, Factor::Totp]).unwrap_or_default(),
+            ),
             wrong(2),
             wrong(1),
             acknowledge(DENIED),

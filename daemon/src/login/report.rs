@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use countersign_protocol::audit::{NO_DEVICE, Record};
+use countersign_policy::MOST_NEEDED;
+use countersign_protocol::audit::{Further, NO_DEVICE, Record};
 use countersign_protocol::login::{Outcome, Stage};
 use countersign_protocol::message::Answer;
 
@@ -15,7 +16,10 @@ use crate::audit::Durability;
 use crate::log::Level;
 use crate::verify::Verified;
 
-/// Writes an end down, before anybody learns of it. What a typed factor opened is on the disk
+/// Most decisions beside the first in one record: all that can let anybody in, and no longer a line than is read.
+const MOST_FURTHER: usize = MOST_NEEDED as usize - 1;
+
+/// Writes an end down, before anybody learns of it. What a typed factor or a lease opened is on the disk
 /// afterwards; the rest follows within a second.
 ///
 /// # Errors
@@ -35,11 +39,16 @@ pub(super) async fn write(
     let outcome = name(ending.outcome);
     let remote = facts.remote.as_ref().map(|remote| remote.address.clone());
     let request = login.request.as_deref();
-    let decision = request.and_then(OpenRequest::evidence);
+    let decisions = request.map(OpenRequest::evidence).unwrap_or_default();
     let factor = ending.factor.map(str::to_owned);
-    let device = decision.as_ref().map(|decision| decision.fingerprint.clone());
+    let device = decisions.first().map(|decision| decision.fingerprint.clone());
+    let device = ending.device.clone().or(device);
     let rule = login.rule.clone();
     let mut reason = ending.reason.clone();
+    if decisions.len() > 1 {
+        let people: Vec<&str> = decisions.iter().map(|decision| decision.person.as_str()).collect();
+        reason.push_str(&format!(" (decided by {})", people.join(", ")));
+    }
     if !facts.by_root {
         // All that follows is that caller's own word, and the verdict is for its own use.
         reason.push_str(&format!(" (asked by user {})", facts.uid));
@@ -59,15 +68,17 @@ pub(super) async fn write(
         remote,
         outcome: Some(outcome.to_owned()),
         factor,
-        approver: decision.as_ref().and(request).map(|request| request.person.clone()),
+        approver: decisions.first().map(|decision| decision.person.clone()),
         device,
         rule,
         reason: Some(reason.clone()),
         ..Record::default()
     };
-    evidence(&mut record, request, decision.as_ref());
-    let typed = ending.outcome == Outcome::Granted && ending.factor == Some("recovery");
-    let durability = if typed { Durability::Now } else { Durability::Later };
+    evidence(&mut record, request, &decisions);
+    if let Some(leased) = &login.leased {
+        leased.tell(&mut record);
+    }
+    let durability = if ending.is_unsigned_grant() { Durability::Now } else { Durability::Later };
     let written = app.audit.append(record.clone(), durability).await?;
 
     let seconds = format!("{:.1}s", took.as_secs_f64());
@@ -82,7 +93,11 @@ pub(super) async fn write(
     ];
     pairs.extend(optional.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))));
     pairs.extend([("after", seconds.as_str()), ("reason", reason.as_str()), ("audit", written.as_str())]);
-    let level = if ending.outcome == Outcome::Granted { Level::Info } else { Level::Notice };
+    let level = match ending.outcome {
+        Outcome::Granted if matches!(ending.factor, Some("allow" | "once")) => Level::Warning,
+        Outcome::Granted => Level::Info,
+        _ => Level::Notice,
+    };
     let observed = if login.observed { " (observed only)" } else { "" };
     app.log.line(level, &format!("{outcome}{observed}"), &pairs);
     Ok(())
@@ -99,7 +114,7 @@ pub(super) async fn action(
     request: &OpenRequest,
     reason: &str,
 ) -> std::io::Result<()> {
-    let decision = request.evidence();
+    let decisions = request.evidence();
     let outcome = match request.state() {
         State::Granted => "granted",
         State::Expired => "expired",
@@ -111,12 +126,12 @@ pub(super) async fn action(
         user: Some(request.person.clone()),
         host: Some(app.host.name.clone()),
         outcome: Some(outcome.to_owned()),
-        approver: decision.as_ref().map(|_| request.person.clone()),
-        device: decision.as_ref().map(|decision| decision.fingerprint.clone()),
+        approver: decisions.first().map(|decision| decision.person.clone()),
+        device: decisions.first().map(|decision| decision.fingerprint.clone()),
         reason: Some(reason.to_owned()),
         ..Record::default()
     };
-    evidence(&mut record, Some(request), decision.as_ref());
+    evidence(&mut record, Some(request), &decisions);
     let device = record.device.clone();
     let written = app.audit.append(record, Durability::Now).await?;
     let mut pairs = vec![("user", request.person.as_str()), ("outcome", outcome), ("reason", reason)];
@@ -139,12 +154,12 @@ pub(super) async fn late(app: &App, request: &OpenRequest, decision: &Verified) 
         user: Some(request.user.clone()),
         host: Some(app.host.name.clone()),
         outcome: Some(answer.to_owned()),
-        approver: Some(request.person.clone()),
+        approver: Some(decision.person.clone()),
         device: Some(decision.fingerprint.clone()),
         reason: Some(format!("it came when the request was {:?}", request.state()).to_lowercase()),
         ..Record::default()
     };
-    evidence(&mut record, Some(request), Some(decision));
+    evidence(&mut record, Some(request), std::slice::from_ref(decision));
     let written = app.audit.append(record, Durability::Later).await;
     let pairs = [
         ("user", request.user.as_str()),
@@ -158,12 +173,22 @@ pub(super) async fn late(app: &App, request: &OpenRequest, decision: &Verified) 
     }
 }
 
-fn evidence(record: &mut Record, request: Option<&OpenRequest>, decision: Option<&Verified>) {
+fn evidence(record: &mut Record, request: Option<&OpenRequest>, decisions: &[Verified]) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     record.request = request.map(|request| text(&request.signed.bytes));
     record.request_signature = request.map(|request| request.signed.signature.clone());
-    record.decision = decision.map(|decision| text(&decision.bytes));
-    record.decision_signature = decision.map(|decision| decision.signature.clone());
+    let mut decisions = decisions.iter();
+    if let Some(first) = decisions.next() {
+        record.decision = Some(text(&first.bytes));
+        record.decision_signature = Some(first.signature.clone());
+    }
+    let further = decisions.take(MOST_FURTHER).map(|decision| Further {
+        approver: decision.person.clone(),
+        device: decision.fingerprint.clone(),
+        decision: text(&decision.bytes),
+        decision_signature: decision.signature.clone(),
+    });
+    record.further = further.collect();
 }
 
 fn name(outcome: Outcome) -> &'static str {

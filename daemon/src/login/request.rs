@@ -5,22 +5,25 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
+use countersign_policy::Approvals;
 use countersign_protocol::keys::SealKey;
 use countersign_protocol::message::{
-    Answer, Approvals, Closed, ClosedOutcome, Confirm, Envelope, Host, MessageType, Request, Sealed, VERSION,
+    self, Answer, Closed, ClosedOutcome, Confirm, Envelope, Host, MessageType, Request, Sealed, VERSION,
 };
 use countersign_protocol::signed::{self, SignedMessage};
 use countersign_protocol::{digest, random, seal};
 use tokio::sync::Notify;
-use zeroize::Zeroizing;
 
 use super::facts::Facts;
+use super::panel::Panel;
 use super::place;
 use super::state::{Event, State, next};
+use super::taken::Taken;
 use crate::app::HostIdentity;
 use crate::clock;
 use crate::devices::Device;
 use crate::fatigue::Asking;
+use crate::leases::Offer;
 use crate::person::Person;
 use crate::verify::Verified;
 
@@ -40,16 +43,22 @@ pub struct OpenRequest {
     pub reply: SealKey,
     /// The account that is entered.
     pub user: String,
-    /// Whose decision counts.
+    /// Who wants in, and whose own factors may be typed.
     pub person: String,
+    /// How many different people have to approve.
+    pub needed: u8,
+    /// What the rule says of several people.
+    pub(crate) rule: Option<Approvals>,
     /// The same person, and from where it is asked.
     pub asking: Asking,
-    /// The devices that it was sealed to.
+    /// The devices that it was sealed to, each for its own person.
     pub devices: Vec<Device>,
     /// What has to be done beside approving.
     pub confirm: Confirm,
     /// Whether sshd asks, which may lose patience by itself.
     pub by_sshd: bool,
+    /// The lease that may be granted with it.
+    pub lease: Option<Offer>,
     /// How long it is open.
     pub wait: Duration,
     /// Boot clock.
@@ -57,13 +66,14 @@ pub struct OpenRequest {
     state: Cell<State>,
     /// Whether the server was away when last heard of.
     unreachable: Cell<bool>,
+    /// Whether the server ever held it.
+    posted: Cell<bool>,
     told: Cell<bool>,
     /// Whether it must not let anybody in after all.
     undone: Cell<bool>,
     tries: Cell<u8>,
     changed: Notify,
-    code: RefCell<Option<Zeroizing<String>>>,
-    evidence: RefCell<Option<Verified>>,
+    taken: RefCell<Taken>,
     /// What each device has answered: devices repeat it until they hear of the end.
     seen: RefCell<Vec<(String, Answer)>>,
 }
@@ -77,9 +87,10 @@ impl OpenRequest {
         host: &HostIdentity,
         facts: &Facts,
         (account, person): (&Person, &str),
-        devices: Vec<Device>,
+        panel: Panel,
         confirm: Confirm,
         wait: Duration,
+        lease: Option<Offer>,
     ) -> Result<Rc<Self>, String> {
         let id = digest::hex(&random::bytes::<16>());
         let reply = SealKey::generate();
@@ -101,8 +112,9 @@ impl OpenRequest {
             issued_at: clock::unix(),
             expires_in: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
             confirm,
-            lease_max: None,
-            approvals: Approvals { needed: 1, from: vec![person.to_owned()] },
+            lease_max: lease.as_ref().map(Offer::seconds),
+            lease_uses: lease.as_ref().and_then(|lease| lease.ceiling.uses),
+            approvals: message::Approvals { needed: panel.needed, from: panel.from },
         };
         let signed = signed::sign_message(host.key.as_ref(), &request)
             .map_err(|error| format!("the request cannot be signed: {error}"))?;
@@ -113,20 +125,23 @@ impl OpenRequest {
             reply,
             user: account.name.clone(),
             person: person.to_owned(),
+            needed: panel.needed,
+            rule: panel.rule,
+            devices: panel.devices,
             asking: place::asking(facts, person),
-            devices,
             confirm,
             by_sshd: facts.is_sshd(),
+            lease,
             wait,
             deadline: clock::boot() + wait,
             state: Cell::new(State::New),
             unreachable: Cell::new(false),
+            posted: Cell::new(false),
             told: Cell::new(false),
             undone: Cell::new(false),
             tries: Cell::new(TRIES),
             changed: Notify::new(),
-            code: RefCell::new(None),
-            evidence: RefCell::new(None),
+            taken: RefCell::default(),
             seen: RefCell::default(),
         }))
     }
@@ -136,11 +151,15 @@ impl OpenRequest {
         self.state.get()
     }
 
-    /// Lets something happen; `false` where it means nothing in this state. Past the deadline the
+    /// Lets something happen; `false` where it means nothing in this state. Nothing is confirmed before all the
+    /// people that are needed have approved, and their codes were typed where they are wanted. Past the deadline the
     /// deadline is what happens: the timer that would have said so stands still while the machine sleeps.
     pub fn happens(&self, event: Event) -> bool {
         if event != Event::Deadline && self.left().is_zero() {
             self.happens(Event::Deadline);
+        }
+        if event == Event::Confirmed && !self.is_complete() {
+            return false;
         }
         match next(self.state.get(), event) {
             Some(state) => {
@@ -148,7 +167,10 @@ impl OpenRequest {
                 super::model::takes(self.state.get(), event);
                 match event {
                     Event::Lost => self.unreachable.set(true),
-                    Event::Acknowledged => self.unreachable.set(false),
+                    Event::Acknowledged => {
+                        self.unreachable.set(false);
+                        self.posted.set(true);
+                    }
                     _ => {}
                 }
                 self.state.set(state);
@@ -174,7 +196,7 @@ impl OpenRequest {
     /// Takes a verified decision. `false` when it came too late to mean anything.
     pub fn decide(&self, decision: Verified) -> bool {
         let event = match decision.decision.decision {
-            Answer::Approve => Event::Approve,
+            Answer::Approve => return self.approve(decision),
             Answer::Deny => Event::Deny,
             Answer::Report => Event::Report,
         };
@@ -182,16 +204,29 @@ impl OpenRequest {
         if next(self.state.get(), event).is_none() {
             return false;
         }
-        *self.code.borrow_mut() = decision.decision.code.clone().map(Zeroizing::new);
-        *self.evidence.borrow_mut() = Some(decision);
+        self.taken.borrow_mut().refuse(decision);
         self.happens(event)
     }
 
-    /// Waits until the state is another one than `seen`, or the deadline has passed.
+    /// The first approval of each person counts; with the last one that is needed the request is approved.
+    fn approve(&self, decision: Verified) -> bool {
+        if self.state.get().is_end() || !self.taken.borrow_mut().approve(decision) {
+            return false;
+        }
+        let is_enough = self.approved() >= usize::from(self.needed);
+        if is_enough && next(self.state.get(), Event::Approve).is_some() {
+            return self.happens(Event::Approve);
+        }
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// Waits until the state is another one than `seen`, one more person has approved, or the deadline has passed.
     pub async fn changed_from(&self, seen: State) {
+        let approved = self.approved();
         loop {
             let changed = self.changed.notified();
-            if self.state.get() != seen {
+            if self.state.get() != seen || self.approved() != approved {
                 return;
             }
             let left = self.left();
@@ -209,22 +244,58 @@ impl OpenRequest {
         self.deadline.saturating_sub(clock::boot())
     }
 
-    /// Whether a typed code is the approval's; each call is one of [`TRIES`].
+    /// Whether a typed code is that of an approval whose code was not typed yet; a wrong one is one of [`TRIES`],
+    /// which all approvals share.
     pub fn try_code(&self, typed: &str) -> bool {
-        let tries = self.tries.get();
-        if tries == 0 || self.state.get() != State::Approved {
+        if self.tries.get() == 0 || self.state.get().is_end() || !self.has_untyped() {
             return false;
         }
-        self.tries.set(tries - 1);
-        let right = self
-            .code
-            .borrow()
-            .as_ref()
-            .is_some_and(|code| subtle::ConstantTimeEq::ct_eq(code.as_bytes(), typed.as_bytes()).into());
-        if !right && self.tries.get() == 0 {
-            self.happens(Event::TooManyTries);
+        let right = self.taken.borrow_mut().take_code(typed);
+        if !right {
+            self.waste_try();
         }
         right
+    }
+
+    /// Whether this is the code of an approval that has come.
+    pub(super) fn shows(&self, typed: &str) -> bool {
+        self.taken.borrow().shows(typed)
+    }
+
+    /// How many people have approved.
+    pub fn approved(&self) -> usize {
+        self.taken.borrow().people()
+    }
+
+    /// How many of their codes were typed.
+    pub fn typed(&self) -> usize {
+        self.taken.borrow().typed()
+    }
+
+    /// Whether somebody has approved whose code was not typed.
+    pub fn has_untyped(&self) -> bool {
+        self.approved() > self.typed()
+    }
+
+    /// Whether all the people that are needed have approved, and what has to be typed was.
+    pub fn is_complete(&self) -> bool {
+        self.counting().len() >= usize::from(self.needed.max(1))
+    }
+
+    /// The approvals that let somebody in.
+    pub(crate) fn counting(&self) -> Vec<Verified> {
+        self.taken.borrow().counting(self.confirm == Confirm::Code, self.needed.into())
+    }
+
+    /// Everybody who was asked, once.
+    pub(super) fn people(&self) -> Vec<&str> {
+        let mut people: Vec<&str> = Vec::new();
+        for device in &self.devices {
+            if !people.contains(&device.user.as_str()) {
+                people.push(&device.user);
+            }
+        }
+        people
     }
 
     /// Counts something typed that cannot be a code.
@@ -238,6 +309,11 @@ impl OpenRequest {
     /// Whether the server was away when last heard of; also after the request has ended.
     pub fn is_unreachable(&self) -> bool {
         self.unreachable.get()
+    }
+
+    /// Whether the server ever held it.
+    pub fn was_posted(&self) -> bool {
+        self.posted.get()
     }
 
     /// Whether it ended by letting somebody in.
@@ -260,9 +336,17 @@ impl OpenRequest {
         self.tries.get()
     }
 
-    /// The decision that was taken, if any.
-    pub fn evidence(&self) -> Option<Verified> {
-        self.evidence.borrow().clone()
+    /// The decisions that were taken and bear on the end, the weightiest first. Of one person's the last; of
+    /// several people's what let somebody in, or all.
+    pub fn evidence(&self) -> Vec<Verified> {
+        let mut all = match self.state.get() {
+            State::Granted => self.counting(),
+            _ => self.taken.borrow().evidence(),
+        };
+        if self.rule.is_none() {
+            all.truncate(1);
+        }
+        all
     }
 
     /// The request, sealed to each device.

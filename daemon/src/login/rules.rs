@@ -5,7 +5,6 @@ use countersign_protocol::message::{Confirm, Kind};
 
 use super::ending::Ending;
 use super::facts::Facts;
-use super::prompts;
 use super::request::OpenRequest;
 use super::story::Told;
 use crate::app::App;
@@ -36,17 +35,19 @@ pub(super) fn confirm(rule: &Rule, stage: Stage) -> Told<Confirm> {
 pub(super) fn offline_factors(rule: &Rule) -> Vec<Factor> {
     let mut factors = rule.codes.clone();
     factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
+    factors.retain(|factor| *factor != Factor::Lease && counts(*factor, rule));
     factors
 }
 
-/// What to ask while the server is away; the end when nothing is left to type.
-pub(super) fn offline_prompt(app: &App, rule: &Rule) -> Told<String> {
-    prompts::offline(&offline_factors(rule)).ok_or_else(|| Ending::unreachable(app.relay.trouble()))
+/// Whether a factor means anything under a rule: one phone's code is not the word of several people.
+fn counts(factor: Factor, rule: &Rule) -> bool {
+    factor != Factor::PhoneCode || rule.approvals.is_none()
 }
 
 /// Whether a factor may be typed now.
 pub(super) fn may_type(factor: Factor, open: &OpenRequest, rule: &Rule) -> bool {
-    rule.codes.contains(&factor) || (rule.offline.contains(&factor) && open.is_unreachable())
+    counts(factor, rule)
+        && (rule.codes.contains(&factor) || (rule.offline.contains(&factor) && open.is_unreachable()))
 }
 
 /// The account that is entered.

@@ -1,6 +1,7 @@
 //! A login from its first call to its verdict. [`Login::story`] is the whole of it, top to bottom.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use countersign_protocol::login::{Stage, Step, Style};
 use countersign_protocol::message::Confirm;
@@ -8,24 +9,31 @@ use countersign_protocol::message::Confirm;
 use super::choose;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
+use super::factors::Factors;
 use super::facts::Facts;
+use super::lease;
 use super::open::{Manner, Open};
+use super::panel::Panel;
 use super::place;
 use super::prompts;
 use super::request::OpenRequest;
-use super::rules::{self, Account, may_type, offline_factors, offline_prompt, skips};
+use super::rules::{self, Account, offline_factors, skips};
+use super::several;
 use super::state::{Event, State};
 use crate::app::App;
 use crate::connection::Connection;
-use crate::devices::Device;
+use crate::leases::Leased;
 use crate::log::Level;
 use crate::person;
-use crate::recovery::{self, Checked};
 use crate::verify;
-use countersign_policy::{Factor, Rule, Then, WithoutPrompt};
+use countersign_policy::{Approvals, Rule, Then, WithoutPrompt};
 
 /// How often an unreachable server is tried again by pressing Enter.
 const MOST_RETRIES: u32 = 3;
+
+/// How long a server that had a request may be away until what is left is asked for: a connection that breaks is
+/// back in a moment.
+const AWAY_TIME: Duration = Duration::from_secs(3);
 
 /// What comes of a part of the story: something to go on with, or the end.
 pub(super) type Told<T> = Result<T, Ending>;
@@ -37,12 +45,18 @@ pub(super) struct Login {
     pub(super) connection: Connection,
     /// The request that was made last: the audit's evidence.
     pub(super) request: Option<Rc<OpenRequest>>,
+    /// The lease that let it in, in place of a request.
+    pub(super) leased: Option<Leased>,
     /// The rule only observes: whatever comes of it, PAM goes on.
     pub(super) observed: bool,
     /// The rule that matched.
     pub(super) rule: Option<String>,
+    /// The people whom the rule wants.
+    pub(super) approvals: Option<Approvals>,
     /// Prompts so far.
     pub(super) prompts: u32,
+    /// What is typed in place of the phone's six digits.
+    pub(super) factors: Factors,
     retries: u32,
     rung_again: bool,
 }
@@ -54,9 +68,12 @@ impl Login {
             facts,
             connection,
             request: None,
+            leased: None,
             observed: false,
             rule: None,
+            approvals: None,
             prompts: 0,
+            factors: Factors::default(),
             retries: 0,
             rung_again: false,
         }
@@ -74,6 +91,7 @@ impl Login {
         let known = if config.asks_who() { Some(self.account().await?) } else { None };
         let rule = choose::rule(&self.app, &self.facts, &config, known.as_ref()).await?;
         self.rule = Some(rule.name.clone());
+        self.approvals = rule.approvals.clone();
         match rule.then {
             Then::Skip => return Err(Ending::ignored("the rule skips it")),
             Then::Deny => return Err(Ending::denied_by_policy()),
@@ -89,26 +107,29 @@ impl Login {
             None => self.account().await?,
         };
         let person = rules::whom(rule, &self.facts, &account);
-        let devices = self.devices(&account, &person);
+        let panel = self.panel(rule, &account, &person).await?;
         let had_any =
             |name: &str| !self.app.devices.for_user(name).is_empty() || self.app.devices.had_any(name);
         // An enrolled account is not entered unasked because its caller has no device. And at each login, so that
         // a date that has passed is known.
         let new = account.uid.is_some() && !had_any(&person) && !had_any(&account.name);
-        if skips(&self.app, rule).await && new {
+        if rule.approvals.is_none() && skips(&self.app, rule).await && new {
             return Err(Ending::ignored("the person has no device yet, and the rule lets that pass for now"));
         }
         if let Some(refused) = self.app.fatigue.refuses(&person, &place::place(&self.facts)) {
             return Err(Ending::refused_from_there(refused));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
-        let _place = match devices.is_empty() {
+        let _place = match panel.devices.is_empty() {
             true => Some(self.app.logins.waits.enter(&self.facts.source()).ok_or_else(Ending::busy)?),
             false => None,
         };
 
+        if lease::lets_in(self, rule, &account, &person).await? {
+            return Ok(Ending::leased());
+        }
         let confirm = rules::confirm(rule, self.facts.stage)?;
-        let open = self.open(&account, &person, confirm, rule, true).await?;
+        let open = self.open(&account, (&person, panel), confirm, rule, true).await?;
         match confirm {
             Confirm::Code => self.ask_for_code(open, rule, &account).await,
             Confirm::Tap => self.wait_for_tap(open, rule, &account).await,
@@ -118,7 +139,9 @@ impl Login {
     /// A grant of sshd's `auth` stage, brought along in a token.
     fn redeem(&mut self) -> Option<super::tokens::Grant> {
         let token = self.facts.token.take()?;
-        self.app.logins.redeem(&token, &self.facts)
+        let grant = self.app.logins.redeem(&token, &self.facts)?;
+        // What others have to approve, they have to have approved there.
+        (self.approvals.is_none() || self.approvals == grant.approvals).then_some(grant)
     }
 
     /// The account that is entered. One that the name service does not know is not an error yet: it
@@ -136,26 +159,22 @@ impl Login {
         })
     }
 
-    /// Whom to ask; nobody where the account that is entered is none.
-    fn devices(&self, account: &Account, person: &str) -> Vec<Device> {
-        account.uid.map(|_| self.app.devices.for_user(person)).unwrap_or_default()
-    }
-
     async fn open(
         &mut self,
         account: &Account,
-        person: &str,
+        (person, panel): (&str, Panel),
         confirm: Confirm,
         rule: &Rule,
         ring: bool,
     ) -> Told<Open> {
-        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring };
-        let (known, devices) = (account.known(), self.devices(account, person));
+        let lease = lease::offer(&self.facts, rule, account);
+        let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
+        let known = account.known();
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
             biased;
             () = self.connection.closed() => return Err(Ending::gone_early()),
-            open = Open::begin_with(&self.app, &self.facts, (&known, person), devices, manner) => open?,
+            open = Open::begin_with(&self.app, &self.facts, (&known, person), panel, manner) => open?,
         };
         self.request = Some(open.clone());
         Ok(open)
@@ -164,8 +183,8 @@ impl Login {
     /// One prompt after the other until one of them ends it.
     async fn ask_for_code(&mut self, mut open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let mut prompt = match open.state() {
-            State::Unreachable => offline_prompt(&self.app, rule)?,
-            _ => prompts::APPROVE.to_owned(),
+            State::Unreachable => self.offline_prompt(&open, rule).await?,
+            _ => several::first(&open),
         };
         loop {
             let answer = match self.ask(&open, prompt, rule).await? {
@@ -177,8 +196,11 @@ impl Login {
                 Answered::CannotAsk => return self.without_prompt(open, rule, account).await,
             };
             let typed = answer.trim();
-            prompt = if recovery::looks_like_code(typed) && may_type(Factor::Recovery, &open, rule) {
-                self.judge_recovery(&open, typed, rule).await?
+            self.is_answered();
+            prompt = if let Some(factor) = self.factor(&open, typed, rule) {
+                self.judge_factor(&open, typed, factor, rule).await?
+            } else if self.asks_for_qr(&open, typed, rule) {
+                self.show_qr(&open, rule).await?
             } else if typed.is_empty() {
                 let rang = match open.state() {
                     State::Expired => {
@@ -192,15 +214,15 @@ impl Login {
                     _ => false,
                 };
                 match open.state() {
-                    State::Unreachable => offline_prompt(&self.app, rule)?,
+                    State::Unreachable => self.offline_prompt(&open, rule).await?,
                     // There is no code to type.
                     _ if open.confirm == Confirm::Tap => return self.wait_for_tap(open, rule, account).await,
-                    State::Posted if rang => prompts::ASKED_AGAIN.to_owned(),
+                    State::Posted if rang => several::asked_again(&open),
                     _ => self.settle_while_reachable(&open, rule).await?,
                 }
             } else if let Some(code) = verify::typed_code(typed) {
                 match self.settle(&open, rule).await {
-                    Ok(_) if open.state() == State::Approved => self.judge_code(&open, &code, rule).await?,
+                    Ok(_) if open.has_untyped() => self.judge_code(&open, &code, rule).await?,
                     other => other?,
                 }
             } else {
@@ -215,12 +237,16 @@ impl Login {
         loop {
             let state = open.state();
             match state {
-                State::New | State::Posted | State::Unreachable => self.watch(open, state).await?,
-                State::Approved => return Ok(prompts::APPROVED.to_owned()),
+                State::New | State::Posted | State::Unreachable if !open.has_untyped() => {
+                    self.watch(open, state).await?;
+                }
+                State::New | State::Posted | State::Unreachable | State::Approved => {
+                    return Ok(several::approved(open));
+                }
                 State::Expired if self.rung_again && open.is_unreachable() => {
                     return Err(Ending::unreachable(self.app.relay.trouble()));
                 }
-                State::Expired if open.is_unreachable() => return offline_prompt(&self.app, rule),
+                State::Expired if open.is_unreachable() => return self.offline_prompt(open, rule).await,
                 State::Expired if !self.rung_again => return Ok(prompts::EXPIRED_ASK.to_owned()),
                 end => return Err(Ending::of(end)),
             }
@@ -229,46 +255,37 @@ impl Login {
 
     /// The same for somebody who has nothing to type: once the server is gone, what can be typed without it.
     async fn settle_while_reachable(&mut self, open: &Open, rule: &Rule) -> Told<String> {
-        while matches!(open.state(), State::New | State::Posted) {
+        while matches!(open.state(), State::New | State::Posted) && !open.has_untyped() {
             self.watch(open, open.state()).await?;
         }
-        match prompts::offline(&offline_factors(rule)) {
-            Some(prompt) if open.state() == State::Unreachable => Ok(prompt),
+        match open.state() {
+            State::Unreachable if !offline_factors(rule).is_empty() => self.offline_prompt(open, rule).await,
             _ => self.settle(open, rule).await,
         }
     }
 
     async fn judge_code(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        if open.try_code(typed) && open.confirm().map_err(Ending::undone)? {
-            return Err(Ending::granted());
+        self.code_arrives(open, typed).await?;
+        if open.try_code(typed) {
+            if !open.is_complete() {
+                return Ok(several::approved(open));
+            }
+            if self.confirm(open).await? {
+                return Err(Ending::granted());
+            }
         }
         self.after_a_wrong_try(open, rule).await
     }
 
     /// What to ask after something wrong: the code again, or what is left when the request has ended.
-    async fn after_a_wrong_try(&mut self, open: &Open, rule: &Rule) -> Told<String> {
+    pub(super) async fn after_a_wrong_try(&mut self, open: &Open, rule: &Rule) -> Told<String> {
         if open.state().is_end() {
             return self.settle(open, rule).await;
         }
-        Ok(prompts::wrong(open.tries()))
-    }
-
-    /// Also good after the request's time: whoever has to look for their codes needs longer. A person's
-    /// no stands.
-    async fn judge_recovery(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
-        if open.state().is_end() && open.state() != State::Expired {
-            return Err(Ending::of(open.state()));
+        if open.state() == State::Unreachable {
+            return Ok(prompts::wrong_offline(open.tries(), &self.offline_prompt(open, rule).await?));
         }
-        match self.app.recovery.check(&open.person, typed).await {
-            Ok(Checked::Used { left }) if open.happens(Event::Factor) => Err(Ending::recovered(left)),
-            Ok(Checked::Used { .. }) => Err(Ending::of(open.state())),
-            Ok(Checked::Blocked { .. }) => Err(Ending::blocked()),
-            Ok(Checked::Wrong | Checked::NotACode) => {
-                open.waste_try();
-                self.after_a_wrong_try(open, rule).await
-            }
-            Err(error) => Err(Ending::fault(format!("recovery codes: {error}"))),
-        }
+        Ok(several::wrong(open))
     }
 
     /// Posts again after an empty line at the offline prompt.
@@ -289,7 +306,8 @@ impl Login {
         }
         let (person, confirm) = (old.person.clone(), old.confirm);
         drop(old);
-        self.open(account, &person, confirm, rule, true).await
+        let panel = self.panel(rule, account, &person).await?;
+        self.open(account, (&person, panel), confirm, rule, true).await
     }
 
     /// The application cannot ask (sshd's `password` method, a locker): what the rule says of that.
@@ -303,6 +321,7 @@ impl Login {
             return Err(Ending::cannot_ask("the application cannot prompt"));
         }
         let person = open.person.clone();
+        let panel = self.panel(rule, account, &person).await?;
         // Where the first one has only rung, the second has to ring, too: a phone that is asleep puts away
         // what was replaced, and would show nothing.
         let ring = !self.app.relay.is_heard(&open.id);
@@ -311,17 +330,18 @@ impl Login {
             return Err(self.over(&open));
         }
         drop(open);
-        let open = self.open(account, &person, Confirm::Tap, rule, ring).await?;
+        let open = self.open(account, (&person, panel), Confirm::Tap, rule, ring).await?;
         if open.state() == State::Unreachable {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
-        self.wait_for_decision(open).await
+        self.wait_for_decision(open, None).await
     }
 
     /// One line, and then the phone decides.
     async fn wait_for_tap(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let can_ask = self.facts.stage == Stage::Auth;
         if open.state() == State::Unreachable {
+            self.let_in_unasked(&open, rule).await?;
             if can_ask && !offline_factors(rule).is_empty() {
                 return Box::pin(self.ask_for_code(open, rule, account)).await;
             }
@@ -331,13 +351,38 @@ impl Login {
         let step = if self.facts.silent || !can_ask {
             Step::Wait { deadline_ms }
         } else {
-            Step::Say { style: Style::Info, text: prompts::TAP.to_owned(), deadline_ms }
+            Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
         };
         self.step(step, &open, rule).await?;
-        self.wait_for_decision(open).await
+        if can_ask && !offline_factors(rule).is_empty() {
+            self.while_reachable(&open, rule).await?;
+            if open.state() == State::Unreachable {
+                return Box::pin(self.ask_for_code(open, rule, account)).await;
+            }
+        }
+        self.wait_for_decision(open, can_ask.then_some(rule)).await
     }
 
-    async fn wait_for_decision(&mut self, open: Open) -> Told<Ending> {
+    /// Waits for a decision, or until the server has been away for longer than a moment.
+    async fn while_reachable(&mut self, open: &Open, rule: &Rule) -> Told<()> {
+        loop {
+            let (state, approved) = (open.state(), open.approved());
+            match state {
+                State::New | State::Posted => self.watch(open, state).await?,
+                State::Unreachable => tokio::select! {
+                    changed = self.watch(open, state) => changed?,
+                    () = tokio::time::sleep(AWAY_TIME) => return Ok(()),
+                },
+                _ => return Ok(()),
+            }
+            if open.approved() > approved {
+                self.say_progress(open, rule).await?;
+            }
+        }
+    }
+
+    /// What happens meanwhile is said where a rule is given.
+    async fn wait_for_decision(&mut self, open: Open, says: Option<&Rule>) -> Told<Ending> {
         // Where a code has to be typed an approval alone opens nothing.
         if open.confirm != Confirm::Tap {
             return Err(Ending::fault("a code was asked for where none can be typed"));
@@ -345,9 +390,15 @@ impl Login {
         loop {
             let state = open.state();
             match state {
-                State::New | State::Posted | State::Unreachable => self.watch(&open, state).await?,
+                State::New | State::Posted | State::Unreachable => {
+                    let approved = open.approved();
+                    self.watch(&open, state).await?;
+                    if let Some(rule) = says.filter(|_| open.approved() > approved) {
+                        self.say_progress(&open, rule).await?;
+                    }
+                }
                 State::Approved => {
-                    if open.confirm().map_err(Ending::undone)? {
+                    if self.confirm(&open).await? {
                         return Ok(Ending::granted());
                     }
                 }

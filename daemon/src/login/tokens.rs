@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use countersign_policy::Approvals;
 use countersign_protocol::{digest, random};
 use zeroize::Zeroizing;
 
@@ -21,6 +22,8 @@ pub(super) struct Grant {
     pub user: String,
     /// PAM_SERVICE.
     pub service: String,
+    /// The people whom its rule wanted.
+    pub approvals: Option<Approvals>,
 }
 
 /// The tokens that are out. Only their digests are kept.
@@ -61,7 +64,7 @@ mod tests {
     use super::*;
 
     fn grant() -> Grant {
-        Grant { login: "1".into(), user: "alice".into(), service: "sshd".into() }
+        Grant { login: "1".into(), user: "alice".into(), service: "sshd".into(), approvals: None }
     }
 
     #[test]

@@ -227,6 +227,7 @@ impl Peer {
             ssh_auth_info: None,
             command_line: None,
             peer: None,
+            session: None,
             silent: false,
             token: None,
         };

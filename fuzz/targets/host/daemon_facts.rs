@@ -3,7 +3,7 @@
 use countersign_fuzz::{Target, actors, check, input::Input};
 use countersign_protocol::frame;
 use countersign_protocol::keys::Signer;
-use countersign_protocol::login::{Begin, Call, MAX_NAME, Peer, Stage, VERSION};
+use countersign_protocol::login::{Begin, Call, MAX_NAME, Peer, Session, Stage, VERSION};
 use countersign_protocol::message::{Confirm, MAX_BODY};
 use countersignd::app::HostIdentity;
 use countersignd::caller::Caller;
@@ -40,6 +40,7 @@ fn run(data: &[u8]) {
         Vec::new(),
         Confirm::Code,
         Duration::from_secs(60),
+        None,
     );
     match request {
         Ok(request) => assert!(request.signed.bytes.len() <= MAX_BODY),
@@ -59,6 +60,7 @@ fn seeds() -> Vec<Vec<u8>> {
         ssh_auth_info: Some(format!("password\npublickey {}\n", actors::device().public_key().to_line())),
         command_line: Some("sudo \u{1b}[31m \"x\"".into()),
         peer: Some(Peer { address: [192, 0, 2, 7].into(), port: 2222 }),
+        session: Some(Session { leader: 7, started: 1 }),
         silent: false,
         token: Some("t".to_owned().into()),
     };

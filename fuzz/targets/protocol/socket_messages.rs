@@ -64,6 +64,7 @@ fn seeds() -> Vec<Vec<u8>> {
         ssh_auth_info: Some("publickey ssh-ed25519 AAAA\n".into()),
         command_line: Some("sudo id".into()),
         peer: Some(Peer { address: [192, 0, 2, 1].into(), port: 22 }),
+        session: None,
         silent: true,
         token: Some("t".to_owned().into()),
     };
@@ -94,7 +95,7 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(b"m", &manage::Call::Status {}),
     ];
     for step in [
-        Step::Say { style: Style::Error, text: "no".into(), deadline_ms: 1 },
+        Step::Say { style: Style::Error, text: "no".into(), deadline_ms: 1, always: false },
         Step::Ask { text: "code:".into(), deadline_ms: u64::MAX },
         Step::Wait { deadline_ms: 0 },
         Step::Verdict(verdict),

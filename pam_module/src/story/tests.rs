@@ -140,7 +140,7 @@ fn ask() -> Turn {
 }
 
 fn say(text: &str) -> Turn {
-    Ok(Step::Say { style: Style::Info, text: text.to_owned(), deadline_ms: 1000 })
+    Ok(Step::Say { style: Style::Info, text: text.to_owned(), deadline_ms: 1000, always: false })
 }
 
 const OUTCOMES: [Outcome; 9] = [

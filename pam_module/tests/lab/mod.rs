@@ -65,7 +65,12 @@ pub fn ask() -> Act {
 }
 
 pub fn say() -> Act {
-    Act::Reply(Step::Say { style: Style::Info, text: "Look at your phone".to_owned(), deadline_ms: 2000 })
+    Act::Reply(Step::Say {
+        style: Style::Info,
+        text: "Look at your phone".to_owned(),
+        deadline_ms: 2000,
+        always: false,
+    })
 }
 
 pub fn wait(deadline_ms: u64) -> Act {

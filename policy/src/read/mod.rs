@@ -1,5 +1,7 @@
 //! From the configuration's text to its types, or to all its faults.
 
+mod lease;
+mod offline;
 mod rule;
 #[cfg(test)]
 mod tests;

@@ -3,22 +3,41 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::approvals::{self, Approvals};
 use crate::table::{Table, Value};
-use crate::{Ask, Confirm, Factor, Fault, Rule, Then, Unenrolled, When, WithoutPrompt};
+use crate::{Ask, Confirm, Factor, Fault, Lease, Rule, Then, Unenrolled, When, WithoutPrompt};
 
-use super::{taken, values, when};
+use super::offline::Offline;
+use super::{lease, taken, values, when};
 
 const THEN: &[(&str, Then)] =
     &[("approve", Then::Approve), ("observe", Then::Observe), ("skip", Then::Skip), ("deny", Then::Deny)];
 const CONFIRM: &[(&str, Confirm)] = &[("code", Confirm::Code), ("tap", Confirm::Tap)];
 const WITHOUT_PROMPT: &[(&str, WithoutPrompt)] =
     &[("tap", WithoutPrompt::Tap), ("refuse", WithoutPrompt::Refuse)];
-const FACTORS: &[(&str, Factor)] = &[("recovery", Factor::Recovery)];
+const CODES: &[(&str, Factor)] =
+    &[("recovery", Factor::Recovery), ("phone-code", Factor::PhoneCode), ("totp", Factor::Totp)];
+const OFFLINE: &[(&str, Factor)] = &[
+    ("recovery", Factor::Recovery),
+    ("phone-code", Factor::PhoneCode),
+    ("totp", Factor::Totp),
+    ("lease", Factor::Lease),
+];
 const ASK: &[(&str, Ask)] = &[("user", Ask::User), ("caller", Ask::Caller)];
 
 /// Keys of what happens to a login.
-pub(super) const KEYS: &[&str] =
-    &["then", "confirm", "without_prompt", "wait", "codes", "offline", "unenrolled", "ask"];
+pub(super) const KEYS: &[&str] = &[
+    "then",
+    "confirm",
+    "without_prompt",
+    "wait",
+    "codes",
+    "offline",
+    "lease",
+    "unenrolled",
+    "ask",
+    "approvals",
+];
 
 /// A rule with what was written of it.
 #[derive(Debug, Default)]
@@ -33,9 +52,12 @@ pub(super) struct Draft {
     without_prompt: Option<WithoutPrompt>,
     wait: Option<Duration>,
     codes: Option<Vec<Factor>>,
-    offline: Option<Vec<Factor>>,
+    offline: Option<Offline>,
+    lease: Option<Option<Lease>>,
     unenrolled: Option<Unenrolled>,
     ask: Option<Ask>,
+    /// What was written: some people, or the user alone.
+    approvals: Option<Option<Approvals>>,
 }
 
 impl Draft {
@@ -43,6 +65,7 @@ impl Draft {
     pub(super) fn default(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> Self {
         let Some(mut table) = taken(value.table("[default]"), faults) else { return Self::empty(value) };
         let draft = Self { span: value.span.clone(), ..Self::outcome(&mut table, faults) };
+        faults.extend(draft.offline.as_ref().and_then(|offline| offline.fault(None)));
         table.finish(&[("above [default]", super::KEYS), ("in \"when\" of a rule", when::KEYS)], faults);
         draft
     }
@@ -57,6 +80,7 @@ impl Draft {
         let name = name.and_then(|name| Some((taken(values::name(&name), faults)?, name.span)));
         let when = table.get("when").map(|when| when::read(&when, faults)).unwrap_or_default();
         let mut draft = Self { span: value.span.clone(), name, when, ..Self::outcome(&mut table, faults) };
+        faults.extend(draft.offline.as_ref().and_then(|offline| offline.fault(Some(&draft.when))));
         if !table.has("then") {
             let words: Vec<&str> = THEN.iter().map(|(word, _)| *word).collect();
             faults.push(value.fault(format!("a rule says \"then\": {}", words.join(", "))));
@@ -75,15 +99,11 @@ impl Draft {
     }
 
     fn outcome(table: &mut Table<'_, '_>, faults: &mut Vec<Fault>) -> Self {
-        let mut factors = |table: &mut Table<'_, '_>, key| match table.get(key)?.words(FACTORS) {
-            Ok(factors) => Some(factors),
-            Err(more) => {
-                faults.extend(more);
-                None
-            }
-        };
-        let (codes, offline) = (factors(table, "codes"), factors(table, "offline"));
-        Self {
+        let codes = table.get("codes").and_then(|value| all_taken(value.words(CODES), faults));
+        let offline =
+            table.get("offline").and_then(|value| all_taken(Offline::read(&value, OFFLINE), faults));
+        let mut spared = None;
+        let draft = Self {
             then: table.get("then").and_then(|value| taken(value.word(THEN), faults)),
             confirm: table.get("confirm").and_then(|value| taken(value.word(CONFIRM), faults)),
             without_prompt: table
@@ -92,14 +112,32 @@ impl Draft {
             wait: table.get("wait").and_then(|value| taken(values::wait(&value), faults)),
             codes,
             offline,
-            unenrolled: table.get("unenrolled").and_then(|value| taken(values::unenrolled(&value), faults)),
+            lease: table.get("lease").and_then(|value| taken(lease::read(&value), faults)),
+            unenrolled: table.get("unenrolled").and_then(|value| {
+                spared = Some(value.fault(approvals::SPARED));
+                taken(values::unenrolled(&value), faults)
+            }),
             ask: table.get("ask").and_then(|value| taken(value.word(ASK), faults)),
+            approvals: table.get("approvals").and_then(|value| approvals::read(&value, faults)),
             ..Self::default_draft()
+        };
+        if let Some(Some(_)) = &draft.approvals {
+            faults.extend(spared);
         }
+        draft
     }
 
     /// The rule, with another one's word where it says nothing.
     pub(super) fn over(self, other: &Rule) -> Rule {
+        let approvals = self.approvals.unwrap_or_else(|| other.approvals.clone());
+        // What one person types, or is spared, was not written for a rule of several unless it stands there.
+        let until = self.offline.as_ref().and_then(|offline| Some(offline.allow_until.as_ref()?.0));
+        let alone = built_in();
+        let other_one = match (&approvals, &other.approvals) {
+            (Some(_), _) => &Rule { codes: Vec::new(), offline: Vec::new(), ..alone },
+            (None, Some(_)) => &alone,
+            (None, None) => other,
+        };
         Rule {
             name: self.name.map_or_else(|| other.name.clone(), |(name, _)| name),
             when: self.when,
@@ -107,12 +145,20 @@ impl Draft {
             confirm: self.confirm.unwrap_or(other.confirm),
             without_prompt: self.without_prompt.unwrap_or(other.without_prompt),
             wait: self.wait.unwrap_or(other.wait),
-            codes: self.codes.unwrap_or_else(|| other.codes.clone()),
-            offline: self.offline.unwrap_or_else(|| other.offline.clone()),
-            unenrolled: self.unenrolled.unwrap_or(other.unenrolled),
+            codes: self.codes.unwrap_or_else(|| other_one.codes.clone()),
+            // Only where it is written, and never in place of several people.
+            allow_until: until.filter(|_| approvals.is_none()),
+            offline: self.offline.map_or_else(|| other_one.offline.clone(), |offline| offline.factors),
+            lease: self.lease.unwrap_or(other_one.lease),
+            unenrolled: self.unenrolled.unwrap_or(other_one.unenrolled),
             ask: self.ask.unwrap_or(other.ask),
+            approvals,
         }
     }
+}
+
+fn all_taken<T>(value: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
+    value.map_err(|more| faults.extend(more)).ok()
 }
 
 /// What holds where nothing is written.
@@ -127,7 +173,10 @@ pub(super) fn built_in() -> Rule {
         // They exist only where root has made them, for the day on which no phone is there.
         codes: vec![Factor::Recovery],
         offline: Vec::new(),
+        allow_until: None,
+        lease: None,
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
+        approvals: None,
     }
 }

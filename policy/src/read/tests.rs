@@ -24,8 +24,11 @@ fn one_line_is_a_policy_and_the_default_is_to_ask() {
             wait: Duration::from_secs(60),
             codes: vec![Factor::Recovery],
             offline: vec![],
+            allow_until: None,
+            lease: None,
             unenrolled: Unenrolled::Deny,
             ask: Ask::User,
+            approvals: None,
         }
     );
 }
@@ -52,6 +55,39 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn letting_in_without_a_factor_is_for_named_local_users_until_a_day() {
+    let rule = |when: &str, offline: &str| {
+        format!(
+            "{SERVER}[default]\noffline = [\"totp\"]\n[[rule]]\nname = \"x\"\nthen = \"approve\"\n\
+             when = {{ {when} }}\noffline = [{offline}]\n"
+        )
+    };
+    const WHEN: &str = "remote = false, user = [\"alice\", \"bob\"]";
+    const ALLOW: &str = "{ allow_until = 2027-03-01 }";
+    let config = read(&rule(WHEN, &format!("\"recovery\", {ALLOW}"))).unwrap();
+    assert_eq!(config.rules[0].offline, [Factor::Recovery]);
+    assert_eq!((config.rules[0].allow_until, config.default.allow_until), (Some(1_803_859_200), None));
+    for when in [
+        "",
+        "remote = false",
+        "user = \"alice\"",
+        "remote = true, user = \"alice\"",
+        "remote = false, user = \"a*\"",
+        "remote = false, user = [\"alice\", \"!bob\"]",
+    ] {
+        let told = faults(&rule(when, ALLOW));
+        assert!(
+            told.len() == 1 && told[0].starts_with("c:8:12: \"allow_until\" lets in without"),
+            "{told:?}"
+        );
+    }
+    for offline in ["{ allow_until = true }", "{}", "{ allow = 2027-03-01 }", &format!("{ALLOW}, {ALLOW}")] {
+        assert_eq!(faults(&rule(WHEN, offline)).len(), 1, "{offline}");
+    }
+    assert_eq!(faults(&format!("{SERVER}[default]\noffline = [{ALLOW}]\n")).len(), 1);
+}
+
+#[test]
 fn the_example_is_valid_and_says_the_defaults() {
     let example = include_str!("../../countersign.example.toml");
     let config = read(example).unwrap();
@@ -62,7 +98,7 @@ fn the_example_is_valid_and_says_the_defaults() {
 #[test]
 fn all_faults_of_a_file_are_told_each_with_its_place() {
     let source = "servr = \"https://x\"\n[default]\nthen = \"aprove\"\n  wait = \"never\"\ncodes = [\"recovery\", \
-                  \"totp\", \"recovery\"]\nofline = []\nask = 1\n[[rule]]\nname = \"x\"\nwen = {}\n";
+                  \"totq\", \"recovery\"]\nofline = []\nask = 1\n[[rule]]\nname = \"x\"\nwen = {}\n";
     assert_eq!(
         faults(source),
         [
@@ -70,7 +106,7 @@ fn all_faults_of_a_file_are_told_each_with_its_place() {
             "c:1:1: \"servr\" is no key of the configuration; did you mean \"server\"?",
             "c:3:8: \"aprove\" is no value of \"then\"; did you mean \"approve\"?",
             "c:4:10: \"never\" is no time; write \"60s\" or \"2m\"",
-            "c:5:22: \"totp\" is no value of \"codes\"; there is recovery",
+            "c:5:22: \"totq\" is no value of \"codes\"; did you mean \"totp\"?",
             "c:5:30: this stands in the list twice",
             "c:6:1: \"ofline\" is no key of [default]; did you mean \"offline\"?",
             "c:7:7: \"ask\" has to be a text in quotes, not a number",
@@ -90,11 +126,13 @@ fn what_is_no_toml_is_told_with_its_place() {
 
 #[test]
 fn later_factors_are_unknown_and_not_ignored() {
-    for factor in ["lease", "phone-code", "totp", "allow"] {
+    for factor in ["allow", "fido"] {
         let source = format!("{SERVER}[default]\noffline = [\"{factor}\"]\n");
         assert_eq!(
             faults(&source),
-            [format!("c:3:12: \"{factor}\" is no value of \"offline\"; there is recovery")]
+            [format!(
+                "c:3:12: \"{factor}\" is no value of \"offline\"; there is recovery, phone-code, totp, lease"
+            )]
         );
     }
 }
@@ -226,7 +264,7 @@ fn a_key_of_another_table_is_told_where_it_belongs() {
             "c:2:1: \"confirm\" is no key of the configuration; it belongs under [default]",
             "c:4:1: \"server_ca\" is no key of [default]; it belongs above [default]",
             "c:5:1: \"serverca\" is no key of [default]; there is codes, offline, then, confirm, without_prompt, \
-             wait, unenrolled, ask",
+             wait, lease, unenrolled, ask, approvals",
             "c:9:1: \"user\" is no key of a rule; it belongs in its \"when\"",
             "c:10:10: \"wait\" is no key of \"when\"; it belongs beside \"when\"",
         ]

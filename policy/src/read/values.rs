@@ -103,7 +103,7 @@ pub(super) fn unenrolled(value: &Value<'_, '_>) -> Result<Unenrolled, Fault> {
 }
 
 /// The first second of a day, UTC.
-fn midnight(value: &Value<'_, '_>) -> Result<u64, Fault> {
+pub(super) fn midnight(value: &Value<'_, '_>) -> Result<u64, Fault> {
     let fault = || value.fault(format!("\"{}\" is a day such as 2027-03-01", value.key));
     let datetime = value.value.as_datetime().ok_or_else(fault)?;
     let (Some(date), None, None) = (datetime.date, datetime.time, datetime.offset) else {

@@ -170,6 +170,7 @@ fn request(host: &SigningKey, reply: &SealKey) -> Request {
         expires_in: 60,
         confirm: Confirm::Tap,
         lease_max: None,
+        lease_uses: None,
         approvals: Approvals { needed: 1, from: vec!["alice".to_owned()] },
     }
 }

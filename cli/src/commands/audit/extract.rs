@@ -14,15 +14,22 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 pub(super) fn extract(record: &Record, into: &Path, paths: &[PathBuf], out: Output) -> Outcome {
-    let parts = [
+    let mut parts: Vec<(String, &str)> = [
         ("request", &record.request),
         ("request.sig", &record.request_signature),
         ("decision", &record.decision),
         ("decision.sig", &record.decision_signature),
         ("removal", &record.removal),
         ("removal.sig", &record.removal_signature),
-    ];
-    if parts.iter().all(|(_, text)| text.is_none()) {
+    ]
+    .into_iter()
+    .filter_map(|(name, text)| Some((name.to_owned(), text.as_deref()?)))
+    .collect();
+    for (number, one) in (2..).zip(&record.further) {
+        parts.push((format!("decision-{number}"), &one.decision));
+        parts.push((format!("decision-{number}.sig"), &one.decision_signature));
+    }
+    if parts.is_empty() {
         let text = format!("record {} ({}) carries nothing signed", record.seq, escape(&record.event));
         return Err(Failure::new(Exit::Refused, text));
     }
@@ -32,13 +39,11 @@ pub(super) fn extract(record: &Record, into: &Path, paths: &[PathBuf], out: Outp
     }
     let mut files = Vec::new();
     for (name, text) in parts {
-        if let Some(text) = text {
-            let path = into.join(name);
-            write(&path, text.as_bytes())?;
-            files.push(path.display().to_string());
-        }
+        let path = into.join(name);
+        write(&path, text.as_bytes())?;
+        files.push(path.display().to_string());
     }
-    let command = command(record, into, paths)?;
+    let command = commands(record, into, paths)?;
     out.either(&serde_json::json!({ "files": files, "command": command }), || {
         let mut text = format!("Written: {}\n", files.join(" "));
         match &command {
@@ -67,6 +72,17 @@ fn write(path: &Path, bytes: &[u8]) -> Outcome {
     file.write_all(bytes).map_err(|e| Failure::broken(path.display(), e))
 }
 
+/// The lines that check all decisions.
+pub(super) fn commands(record: &Record, into: &Path, paths: &[PathBuf]) -> Outcome<Option<String>> {
+    let mut lines = Vec::from_iter(command(record, into, paths)?);
+    for (number, one) in (2..).zip(&record.further) {
+        let name = format!("decision-{number}");
+        let decision = (name.as_str(), one.decision.as_str(), one.decision_signature.as_str());
+        lines.extend(line(record, decision, &one.approver, into, paths)?);
+    }
+    Ok((!lines.is_empty()).then(|| lines.join("\n")))
+}
+
 /// The line that checks the decision, with the file that lists its key if one does.
 pub(super) fn command(record: &Record, into: &Path, paths: &[PathBuf]) -> Outcome<Option<String>> {
     let (Some(decision), Some(signature)) = (&record.decision, &record.decision_signature) else {
@@ -76,6 +92,20 @@ pub(super) fn command(record: &Record, into: &Path, paths: &[PathBuf]) -> Outcom
     else {
         return Ok(None);
     };
+    line(record, ("decision", decision, signature), who, into, paths)
+}
+
+/// The same for one of its decisions, in the file of that name.
+fn line(
+    record: &Record,
+    (name, decision, signature): (&str, &str, &str),
+    who: &str,
+    into: &Path,
+    paths: &[PathBuf],
+) -> Outcome<Option<String>> {
+    if !is_principal(who) {
+        return Ok(None);
+    }
     let at = record.at_ms / 1000;
     let signed = verify_unpinned::<Decision>(decision.as_bytes(), signature).map(|v| v.signed);
     let listing = approvers(paths)?.into_iter().find_map(|(path, signers)| {
@@ -87,13 +117,13 @@ pub(super) fn command(record: &Record, into: &Path, paths: &[PathBuf]) -> Outcom
     let when = jiff::Timestamp::from_second(at.try_into().unwrap_or(i64::MAX))
         .map_err(|e| Failure::broken(format!("record {}", record.seq), e))?
         .strftime("%Y%m%d%H%M%SZ");
-    let body = into.join("decision");
+    let body = into.join(name);
     Ok(Some(format!(
         "ssh-keygen -Y verify -f {} -I {} -n {} -Overify-time={when} -s {} < {}",
         quote(&file.to_string_lossy()),
         quote(who),
         namespace::DECISION,
-        quote(&into.join("decision.sig").to_string_lossy()),
+        quote(&into.join(format!("{name}.sig")).to_string_lossy()),
         quote(&body.to_string_lossy()),
     )))
 }

@@ -110,6 +110,13 @@ pub(super) fn in_full(r: &Record) -> String {
         ("follows", &Some(r.previous.clone())),
     ];
     lines.extend(parts.into_iter().filter_map(|(label, text)| Some((label, text.clone()?))));
+    for one in &r.further {
+        for (label, text) in
+            [("decided by", &one.approver), ("device", &one.device), ("decision", &one.decision)]
+        {
+            lines.push((label, text.clone()));
+        }
+    }
     let mut text: String =
         lines.into_iter().map(|(label, value)| format!("{label:<11}{}\n", escape(&value))).collect();
     if r.decision.is_some() {

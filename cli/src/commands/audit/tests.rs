@@ -1,10 +1,11 @@
+mod several;
 mod tampering;
 
 use super::*;
 use crate::approver::testing::{Dir, request};
 use crate::output::Output;
 use base64ct::{Base64, Encoding};
-use countersign_protocol::audit::{Chain, Record};
+use countersign_protocol::audit::{Chain, Further, Record};
 use countersign_protocol::keys::{PublicKey, SealKey, Signer, SigningKey};
 use countersign_protocol::message::{Answer, Decision, Removal, VERSION};
 use countersign_protocol::signed::sign_message;
@@ -237,7 +238,9 @@ fn what_a_device_had_approved_before_its_end_is_evidence_where_it_opened_nothing
         log.about_device("revoked", old.public_key());
         log
     };
-    for (outcome, factor) in [("denied", ""), ("expired", ""), ("withdrawn", ""), ("granted", "recovery")] {
+    for (outcome, factor) in
+        [("denied", ""), ("expired", ""), ("withdrawn", ""), ("granted", "recovery"), ("granted", "totp")]
+    {
         let mut log = log();
         log.login_ended(&old, outcome, factor);
         assert_eq!(log.verify(), Ok(()), "{outcome} {factor}");

@@ -156,15 +156,20 @@ impl Verifier {
                 return Err("a decision without a request".into());
             }
             let removal = record.removal_evidence().map_err(|e| e.to_string())?;
-            return removal
-                .map_or(Ok(()), |removal| self.check_signer(record, "removal", &removal.signed, false));
+            return removal.map_or(Ok(()), |removal| {
+                self.check_signer(record, who(record), "removal", &removal.signed, false)
+            });
         };
         let evidence = record.evidence(host_key).map_err(|e| e.to_string())?;
         if let Some(removal) = &evidence.removal {
-            self.check_signer(record, "removal", &removal.signed, false)?;
+            self.check_signer(record, who(record), "removal", &removal.signed, false)?;
         }
+        let or_before = !opened_by_decision(record);
         if let Some(decision) = &evidence.decision {
-            self.check_signer(record, "decision", &decision.signed, !opened_by_decision(record))?;
+            self.check_signer(record, who(record), "decision", &decision.signed, or_before)?;
+        }
+        for (one, decision) in record.further.iter().zip(&evidence.further) {
+            self.check_signer(record, &one.approver, "decision", &decision.signed, or_before)?;
         }
         Ok(())
     }
@@ -173,11 +178,11 @@ impl Verifier {
     fn check_signer(
         &mut self,
         record: &Record,
+        who: &str,
         what: &str,
         signed: &Signed,
         or_before: bool,
     ) -> Result<(), String> {
-        let who = record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default();
         let at = record.at_ms / 1000;
         let listed = self.signers.iter().any(|signers| {
             signers.authorize(who, namespace::DECISION, signed, at, &Revoked::default()).is_ok()
@@ -197,11 +202,19 @@ impl Verifier {
     }
 }
 
+/// What lets in without anybody's signature.
+const TYPED: [&str; 5] = ["recovery", "once", "phone-code", "totp", "allow"];
+
+/// Whose the first decision is.
+fn who(record: &Record) -> &str {
+    record.approver.as_deref().or(record.user.as_deref()).unwrap_or_default()
+}
+
 /// Whether the decision in a record is what let somebody in. Otherwise it is only what had been said, perhaps by a
 /// device that was removed before its code was typed; what opened, if anything did, was typed.
 fn opened_by_decision(record: &Record) -> bool {
     match record.outcome.as_deref() {
-        Some("granted") | None => record.factor.as_deref() != Some("recovery"),
+        Some("granted") | None => !record.factor.as_deref().is_some_and(|factor| TYPED.contains(&factor)),
         Some(_) => false,
     }
 }

@@ -235,6 +235,7 @@ impl Field {
             ssh_auth_info: None,
             command_line: None,
             peer: None,
+            session: None,
             silent: false,
             token: None,
         };

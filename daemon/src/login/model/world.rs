@@ -175,6 +175,7 @@ impl World {
             ssh_auth_info: None,
             command_line: None,
             peer: None,
+            session: None,
             silent: program == Program::SilentLocker,
             token: token.map(Into::into),
         };

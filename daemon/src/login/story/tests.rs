@@ -5,8 +5,11 @@ mod ends;
 mod factors;
 mod fatigue;
 mod late;
+mod lease;
+mod offline;
 mod pairing;
 mod policy;
+mod several;
 mod tap;
 
 use std::rc::Rc;
@@ -215,6 +218,7 @@ fn begin(service: &str, stage: Stage) -> Begin {
         ssh_auth_info: None,
         command_line: None,
         peer: None,
+        session: None,
         silent: false,
         token: None,
     }

@@ -1,0 +1,179 @@
+//! Whose decisions a request needs: those of the person's own devices, or of several people whom the rule names.
+
+use std::collections::HashMap;
+
+use countersign_policy::Approvals;
+use countersign_protocol::api::MAX_MESSAGES;
+
+use crate::app::App;
+use crate::devices::Device;
+use crate::person::{self, LookupError, Person};
+
+/// Most devices that are asked for one login: its messages go out in one post.
+pub(crate) const MOST_DEVICES: usize = MAX_MESSAGES;
+
+/// Who decides about a request.
+pub struct Panel {
+    /// How many different people have to approve.
+    pub(super) needed: u8,
+    /// Their names and groups, as phones show them.
+    pub(super) from: Vec<String>,
+    /// The devices that are asked, each for its own person; a key stands here once.
+    pub(super) devices: Vec<Device>,
+    /// What the rule says of several people: asked once more before anybody is let in.
+    pub(super) rule: Option<Approvals>,
+}
+
+impl Panel {
+    /// One person, by some of their devices.
+    #[must_use]
+    pub fn of_one(person: &str, devices: Vec<Device>) -> Self {
+        Self { needed: 1, from: vec![person.to_owned()], devices, rule: None }
+    }
+
+    /// The people whom a rule names, as the name service knows them now. Where too few of them have a device
+    /// nobody is asked: it could only be in vain.
+    ///
+    /// # Errors
+    /// When the name service does not say who they are.
+    pub(super) async fn of_several(
+        app: &App,
+        approvals: &Approvals,
+        for_root: bool,
+    ) -> Result<Self, LookupError> {
+        let people = members(app.devices.users(), approvals, for_root).await?;
+        let (of_each, shared) = devices_of(app, &people);
+        for key in shared {
+            app.log.warning(&format!(
+                "device {key} is paired for several of those who may approve, and so is asked for none of them: \
+                 it could speak for two people"
+            ));
+        }
+        let mut devices = Vec::new();
+        if of_each.len() < usize::from(approvals.needed) {
+            let (needed, have, from) = (approvals.needed, of_each.len(), approvals.names().join(", "));
+            app.log.notice(&format!(
+                "{needed} people of {from} are needed, and {have} of them have a device: nobody is asked"
+            ));
+        } else {
+            devices = in_turns(of_each);
+        }
+        Ok(Self { needed: approvals.needed, from: approvals.names(), devices, rule: Some(approvals.clone()) })
+    }
+}
+
+/// Which of these users a rule names, each person once.
+///
+/// # Errors
+/// When the name service does not say.
+pub(super) async fn members(
+    users: Vec<String>,
+    approvals: &Approvals,
+    for_root: bool,
+) -> Result<Vec<Person>, LookupError> {
+    person::members(users, approvals.from.clone(), for_root).await
+}
+
+/// Each person's devices, less those that are paired for more than one of them; and those.
+fn devices_of(app: &App, people: &[Person]) -> (Vec<Vec<Device>>, Vec<String>) {
+    let all: Vec<Vec<Device>> = people.iter().map(|person| app.devices.for_user(&person.name)).collect();
+    let mut owners: HashMap<String, usize> = HashMap::new();
+    for device in all.iter().flatten() {
+        *owners.entry(device.id()).or_default() += 1;
+    }
+    let is_shared = |device: &Device| owners.get(&device.id()).is_some_and(|owners| *owners > 1);
+    let mut shared: Vec<String> = all
+        .iter()
+        .flatten()
+        .filter(|device| is_shared(device))
+        .map(|device| device.card.key.fingerprint())
+        .collect();
+    shared.sort();
+    shared.dedup();
+    let alone =
+        all.into_iter().map(|of_one| of_one.into_iter().filter(|one| !is_shared(one)).collect::<Vec<_>>());
+    (alone.filter(|of_one| !of_one.is_empty()).collect(), shared)
+}
+
+/// As many as one post holds: first everybody's device that decided last, then everybody's next one.
+fn in_turns(mut of_each: Vec<Vec<Device>>) -> Vec<Device> {
+    for of_one in &mut of_each {
+        of_one.sort_by_key(|device| std::cmp::Reverse(device.last_used_at.max(Some(device.paired_at))));
+    }
+    let most = of_each.iter().map(Vec::len).max().unwrap_or_default();
+    let turns = (0..most).flat_map(|turn| of_each.iter().filter_map(move |of_one| of_one.get(turn)));
+    turns.take(MOST_DEVICES).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Lab, TestDevice};
+    use countersign_policy::Named;
+
+    fn oncall(needed: u8) -> Approvals {
+        Approvals { from: vec![Named::Group("oncall".into()), Named::User("carol".into())], needed }
+    }
+
+    async fn asked(lab: &Lab, needed: u8) -> Vec<String> {
+        let panel = Panel::of_several(&lab.app, &oncall(needed), true).await.unwrap();
+        panel.devices.iter().map(|device| device.user.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn those_are_asked_who_are_named_and_have_a_device() {
+        person::groups_for_tests(&[("oncall", &["alice", "bob", "dora"])]);
+        let lab = Lab::new();
+        for user in ["alice", "alice", "bob", "carol", "eve"] {
+            lab.pair(user, &TestDevice::new()).await;
+        }
+        assert_eq!(asked(&lab, 2).await, ["alice", "bob", "carol", "alice"], "everybody's first comes first");
+        assert_eq!(asked(&lab, 3).await.len(), 4);
+        assert_eq!(asked(&lab, 4).await.len(), 0, "nobody rings in vain");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_paired_for_two_of_them_speaks_for_none() {
+        person::groups_for_tests(&[("oncall", &["alice", "bob"])]);
+        let (lab, shared) = (Lab::new(), TestDevice::new());
+        for user in ["alice", "bob"] {
+            lab.pair(user, &shared).await;
+        }
+        lab.pair("carol", &TestDevice::new()).await;
+        assert_eq!(asked(&lab, 1).await, ["carol"]);
+        assert_eq!(asked(&lab, 2).await.len(), 0);
+        // Outside this rule it is hers alone.
+        lab.pair("bob", &TestDevice::new()).await;
+        assert_eq!(asked(&lab, 2).await, ["bob", "carol"]);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_asked_than_one_post_holds_and_everybody_before_anybodys_second() {
+        let names: Vec<String> = (0..12).map(|number| format!("u{number}")).collect();
+        let group: Vec<&str> = names.iter().map(String::as_str).collect();
+        person::groups_for_tests(&[("oncall", &group)]);
+        let lab = Lab::new();
+        for name in &names {
+            lab.pair(name, &TestDevice::new()).await;
+            lab.pair(name, &TestDevice::new()).await;
+        }
+        let asked = asked(&lab, 2).await;
+        assert_eq!(asked.len(), MOST_DEVICES);
+        assert_eq!(asked[..12], names);
+    }
+
+    #[tokio::test]
+    async fn the_name_service_is_asked_for_who_is_in_a_group() {
+        let lab = Lab::new();
+        lab.pair("root", &TestDevice::new()).await;
+        lab.pair("no-such-user-here", &TestDevice::new()).await;
+        let of = async |named| {
+            let approvals = Approvals { from: vec![named], needed: 1 };
+            Panel::of_several(&lab.app, &approvals, true).await.unwrap().devices.len()
+        };
+        assert_eq!(of(Named::Group("root".into())).await, 1, "by the primary group, too");
+        assert_eq!(of(Named::User("root".into())).await, 1);
+        assert_eq!(of(Named::Group("no-such-group".into())).await, 0);
+        assert_eq!(of(Named::User("no-such-user-here".into())).await, 0);
+    }
+}
