@@ -18,6 +18,8 @@ RUN = Path("/run/countersign")
 
 def toml(value):
     """A value as TOML writes it; strings, booleans, numbers and lists of them are JSON there too."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {toml(one)}" for name, one in value.items()) + " }"
     return json.dumps(value)
 
 

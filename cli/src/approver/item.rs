@@ -39,6 +39,9 @@ pub struct Verified {
     pub host_name: String,
     /// Origin of the server that it came through.
     pub server: String,
+    /// For whom this device approves there.
+    #[serde(default)]
+    pub users: Vec<String>,
 }
 
 impl Verified {
@@ -46,6 +49,14 @@ impl Verified {
     #[must_use]
     pub fn key(&self) -> Key {
         Key { host: self.host.clone(), id: self.request.id.clone() }
+    }
+
+    /// Who wants in, where that is nobody for whom this device approves: one of those who are asked is its owner.
+    #[must_use]
+    pub fn somebody_else(&self) -> Option<&str> {
+        let who = self.request.requester.as_deref().unwrap_or(&self.request.user);
+        let is_own = self.users.iter().any(|user| user == who || *user == self.request.user);
+        (!is_own && !self.users.is_empty() && self.request.kind != Kind::Test).then_some(who)
     }
 }
 

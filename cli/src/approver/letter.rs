@@ -83,7 +83,9 @@ pub fn read(sealed: &Sealed, device: &Device, hosts: &[PinnedHost], server: &str
             }
             let id = request.id.clone();
             let (host, host_name) = (envelope.from, host.name.clone());
-            let verified = Verified { request, digest, host, host_name, server: server.to_owned() };
+            let of_host = hosts.iter().filter(|known| known.key == request.host.key);
+            let users = of_host.map(|known| known.user.clone()).collect();
+            let verified = Verified { request, digest, host, host_name, server: server.to_owned(), users };
             (id, Letter::Request(Box::new(verified)))
         }
         MessageType::Closed => {

@@ -111,6 +111,7 @@ fn an_approval_by_tap_has_no_code() {
         host: pair.host_key.public_key().id(),
         host_name: "web1".into(),
         server: SERVER.into(),
+        users: vec!["alice".into()],
     };
     assert_eq!(decide(&verified, Answer::Approve, &pair.device, 1, 1).unwrap().1, None);
 }

@@ -214,7 +214,10 @@ fn body(inbox: &Inbox, item: &Item, view: &View) -> Vec<Line> {
         }
         Phase::Decided { answer, code, delivered, .. } => {
             if let Some(code) = code {
-                page.wrapped(Style::Strong, &format!("Approved. Type this code at the login ({left} left):"));
+                page.wrapped(
+                    Style::Strong,
+                    &format!("Approved. {} ({left} left):", words::about_code(&item.verified)),
+                );
                 page.clipped(Style::Plain, "");
                 for row in digits::draw(code, view.width.saturating_sub(2)) {
                     page.clipped(Style::Strong, &format!("  {row}"));
@@ -260,6 +263,8 @@ fn foot(inbox: &Inbox, width: usize) -> Vec<Line> {
     let mut page = Page { lines: Vec::new(), width };
     page.clipped(Style::Faint, &inbox.last_notice().map(|n| escape(n).into_owned()).unwrap_or_default());
     let asking = inbox.selected().filter(|i| i.phase == Phase::Asking);
+    let is_else = inbox.selected().is_some_and(|item| item.verified.somebody_else().is_some());
+    let report = if is_else { "[r report: it is not them]" } else { "[r it was not me]" };
     match asking.map(|i| (i.verified.request.kind, i.verified.request.confirm)) {
         Some((kind, confirm)) => {
             let approve = match confirm {
@@ -267,10 +272,10 @@ fn foot(inbox: &Inbox, width: usize) -> Vec<Line> {
                 Confirm::Tap => "[a approve]",
                 Confirm::Code => "[a approve, shows a code]",
             };
-            page.groups(Style::Strong, &[approve, "[d deny]", "[r it was not me]", "[q quit]"]);
+            page.groups(Style::Strong, &[approve, "[d deny]", report, "[q quit]"]);
         }
         None if inbox.selected().is_some_and(|item| item.takes(Answer::Deny)) => {
-            page.groups(Style::Faint, &["[d deny]", "[r it was not me]", "[q quit]"]);
+            page.groups(Style::Faint, &["[d deny]", report, "[q quit]"]);
         }
         None => page.wrapped(Style::Faint, "[q quit]"),
     }

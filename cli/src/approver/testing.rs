@@ -66,6 +66,7 @@ pub(crate) fn verified(request: Request) -> Verified {
         host: "HOSTKEYID".into(),
         host_name: "web1".into(),
         server: "https://push.example.com".into(),
+        users: vec!["alice".into()],
     }
 }
 

@@ -45,11 +45,37 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     if r.kind == Kind::Unlock {
         out.push(("note", format!("all this is the word of a program of {}'s", escape(&r.user))));
     }
-    if r.approvals.needed > 1 {
-        out.push(("needs", format!("{} people", r.approvals.needed)));
-    }
+    out.extend(others(verified));
     out.push(("asked at", time_of(r.issued_at)));
     out
+}
+
+/// That others decide, too, or about somebody else.
+fn others(verified: &Verified) -> Vec<(&'static str, String)> {
+    let approvals = &verified.request.approvals;
+    let mut out = Vec::new();
+    let is_else = verified.somebody_else();
+    if approvals.needed > 1 || is_else.is_some() {
+        let from = approvals.from.join(", ");
+        let how = match approvals.needed {
+            1 => "1 person has to approve; you are one of those who may".to_owned(),
+            needed => format!("{needed} people have to approve; you are one of them"),
+        };
+        out.push(("needs", format!("{how} ({})", escape(&from))));
+    }
+    if let Some(who) = is_else {
+        out.push(("whose", format!("{}'s, not yours: ask them whether it is they", escape(who))));
+    }
+    out
+}
+
+/// What to do with an approval's code.
+#[must_use]
+pub fn about_code(verified: &Verified) -> String {
+    match verified.somebody_else() {
+        None => "Type this code at the login".to_owned(),
+        Some(who) => format!("Tell {} this code, who types it at their login", escape(who)),
+    }
 }
 
 /// Where from, and whose word that is.

@@ -139,10 +139,11 @@ fn asking(inbox: &Inbox, item: &Item, note: Option<&Note>, time_of: fn(u64) -> S
         words::details(verified, time_of).into_iter().map(|(label, value)| format!("{label}: {value}")),
     );
     lines.push(format!("answer within: {} s", verified.request.expires_in));
+    let report = if verified.somebody_else().is_some() { "Report: not them" } else { "It wasn't me" };
     let mut buttons = match verified.request.kind {
         Kind::Test => vec![(Answer::Approve, "It rang")],
         _ => {
-            vec![(Answer::Approve, "Approve"), (Answer::Deny, "Deny"), (Answer::Report, "It wasn't me")]
+            vec![(Answer::Approve, "Approve"), (Answer::Deny, "Deny"), (Answer::Report, report)]
         }
     };
     if !fits(&mut lines, &words::headline(verified)) {
@@ -160,7 +161,10 @@ fn asking(inbox: &Inbox, item: &Item, note: Option<&Note>, time_of: fn(u64) -> S
 /// An approval whose code is to be typed.
 fn typing(item: &Item, code: &str) -> Popup {
     let lines = vec![format!("You approved: {}", words::headline(&item.verified))];
-    let summary = format!("Type {} at the terminal", grouped(code));
+    let summary = match item.verified.somebody_else() {
+        None => format!("Type {} at the terminal", grouped(code)),
+        Some(who) => format!("Tell {} the code {}", escape(who), grouped(code)),
+    };
     Popup { lines, urgency: Urgency::Critical, ..bare(item, &summary) }
 }
 

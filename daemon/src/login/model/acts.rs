@@ -87,7 +87,7 @@ impl World {
         match what {
             Typed::Right => {
                 let known = known.map(|at| (at, &self.oracle.requests[at]));
-                let approved = known.and_then(|(_, known)| self.oracle.said[known.approval?].code.clone());
+                let approved = known.and_then(|(_, known)| self.oracle.next_code(known));
                 approved.unwrap_or_else(|| known.map_or("482913".into(), |(at, _)| code(at, Holder::Phone)))
             }
             Typed::CodeOf(decision) => {

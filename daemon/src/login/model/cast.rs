@@ -16,6 +16,8 @@ use crate::testing::{Lab, TestDevice};
 pub(super) const ROOT: &str = "root";
 /// Who becomes root by su, and is asked in root's place.
 pub(super) const ALICE: &str = "alice";
+/// A group of both.
+pub(super) const BOTH: &str = "both";
 /// Unused recovery codes of root in the prepared files.
 pub(super) const CODES: [&str; 3] = ["0000111122223333", "4444555566667777", "88889999aaaabbbb"];
 /// Alice's.
@@ -53,6 +55,11 @@ pub(super) const HOLDERS: [Holder; 7] = [
 ];
 
 impl Holder {
+    /// Whose decisions it may make at all.
+    pub(super) fn person(self) -> &'static str {
+        if self == Self::OfAlice { ALICE } else { ROOT }
+    }
+
     /// Whose decisions it may make in the files as they are prepared.
     pub(super) fn decides_for(self, person: &str) -> bool {
         match self {

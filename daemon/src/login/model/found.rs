@@ -14,6 +14,7 @@ const USUAL: Policy = Policy {
     wait: 5,
     codes: true,
     offline: true,
+    both: false,
 };
 
 fn plays(moves: Vec<Move>) {

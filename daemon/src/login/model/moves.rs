@@ -7,10 +7,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cast::{HOLDERS, Holder};
+use super::cast::{ALICE, BOTH, HOLDERS, Holder};
 use super::world::Program;
 use crate::testing::simulated::Fate;
-use countersign_policy::{self as config, Config, Confirm, Factor, Then, WithoutPrompt};
+use countersign_policy::{self as config, Approvals, Config, Confirm, Factor, Named, Then, WithoutPrompt};
 
 /// Most scenes of a story. Nearly everything that breaks breaks in a short one, and short ones are quick.
 const MOST_SCENES: usize = 16;
@@ -33,6 +33,8 @@ pub(super) struct Policy {
     /// Whether recovery codes may be typed at any time, and while the server is away.
     pub(super) codes: bool,
     pub(super) offline: bool,
+    /// Whether root and alice both have to approve.
+    pub(super) both: bool,
 }
 
 /// Something that happens. Numbers count back from what came last; what is not there does not happen.
@@ -159,6 +161,8 @@ impl Policy {
         (rule.confirm, rule.without_prompt) = (self.confirm, self.without_prompt);
         (rule.codes, rule.offline) = (recovery(self.codes), recovery(self.offline));
         rule.wait = Duration::from_secs(self.wait);
+        let from = vec![Named::Group(BOTH.into()), Named::User(ALICE.into())];
+        rule.approvals = self.both.then_some(Approvals { from, needed: 2 });
         config
     }
 }
@@ -170,6 +174,7 @@ pub(super) fn stories() -> impl Strategy<Value = Story> {
         4 => sessions(),
         1 => guesses(),
         1 => quick_answers(),
+        2 => both_approve(),
     ];
     (policies(), vec(scene, 1..MOST_SCENES))
         .prop_map(|(policy, scenes)| Story { policy, moves: scenes.concat() })
@@ -212,6 +217,33 @@ fn guesses() -> impl Strategy<Value = Vec<Move>> {
     )
 }
 
+/// Two people decide and their codes are typed, in some order; where one is enough, the other does no harm.
+fn both_approve() -> impl Strategy<Value = Vec<Move>> {
+    let says = |holder, answer| {
+        let by = By::Holder(holder);
+        Move::Decide { request: 0, by, answer, how: How::Rightly, now: true }
+    };
+    let (one, other) = (says(Holder::Phone, Answer::Approve), says(Holder::OfAlice, Answer::Approve));
+    let right = || Move::Type(0, Typed::Right);
+    let more = vec![
+        says(Holder::Tablet, Answer::Approve),
+        says(Holder::OfAlice, Answer::Deny),
+        Move::Revoke(Holder::OfAlice),
+        Move::Type(0, Typed::Nothing),
+        Move::Wait(300),
+    ];
+    let steps = vec![one, other, right(), right()];
+    (programs(), Just(steps).prop_shuffle(), prop::option::weighted(0.5, select(more)), 0..4_usize).prop_map(
+        |(program, mut steps, more, at)| {
+            steps.splice(at..at, more);
+            steps.insert(0, Move::Begin(program, false));
+            // Whoever typed too early types once more.
+            steps.push(Move::Type(0, Typed::Right));
+            steps
+        },
+    )
+}
+
 /// The server hands a request on, and has the answer back before it says that it holds the request.
 fn quick_answers() -> impl Strategy<Value = Vec<Move>> {
     let answers = select(vec![Answer::Approve, Answer::Deny, Answer::Report]);
@@ -224,16 +256,24 @@ fn quick_answers() -> impl Strategy<Value = Vec<Move>> {
 fn policies() -> impl Strategy<Value = Policy> {
     let confirm = prop_oneof![3 => Just(Confirm::Code), 1 => Just(Confirm::Tap)];
     let without_prompt = prop_oneof![3 => Just(WithoutPrompt::Tap), 1 => Just(WithoutPrompt::Refuse)];
-    (prop::bool::weighted(0.1), confirm, without_prompt, 5..20_u64, any::<bool>(), any::<bool>()).prop_map(
-        |(observes, confirm, without_prompt, wait, codes, offline)| Policy {
+    (
+        prop::bool::weighted(0.1),
+        confirm,
+        without_prompt,
+        5..20_u64,
+        any::<bool>(),
+        any::<bool>(),
+        prop::bool::weighted(0.3),
+    )
+        .prop_map(|(observes, confirm, without_prompt, wait, codes, offline, both)| Policy {
             observes,
             confirm,
             without_prompt,
             wait,
             codes,
             offline,
-        },
-    )
+            both,
+        })
 }
 
 fn moves() -> impl Strategy<Value = Move> {

@@ -29,8 +29,8 @@ pub(super) struct Known {
     pub(super) to: Vec<usize>,
     /// It ends between these, by the boot clock.
     pub(super) deadline: (Duration, Duration),
-    /// The first decision that counts, when it approves.
-    pub(super) approval: Option<usize>,
+    /// The first decision of each person that counts and approves.
+    pub(super) approvals: Vec<usize>,
     /// When a no came in time.
     pub(super) denied: Option<Duration>,
     /// A yes or no came when it may have been over.
@@ -129,7 +129,7 @@ impl Oracle {
             person: self.logins[login].person,
             to,
             deadline: (earliest + wait, now + wait),
-            approval: None,
+            approvals: Vec::new(),
             denied: None,
             is_doubtful: false,
             wrong: 0,
@@ -151,19 +151,23 @@ impl Oracle {
             && known.run == self.run
             && now < known.deadline.1
             && by.is_some_and(|by| known.to.contains(&by))
-            && self.accepts(said.by, known.person);
+            && self.may_decide(said.by, known);
         let needs_code = said.answer == Answer::Approve && known.asked.request.confirm == Confirm::Code;
         if !counts || (needs_code && said.code.is_none()) {
             return false;
         }
         let (answer, code) = (said.answer, said.code.clone());
+        let has_approved =
+            |before: &usize| self.both().is_none() || self.said[*before].by.person() == said.by.person();
+        let is_first = !known.approvals.iter().any(has_approved);
         let known = &mut self.requests[said.request];
+        let person = known.person;
         if now >= known.deadline.0 {
             known.is_doubtful = true;
         }
         match answer {
-            Answer::Approve if known.approval.is_none() => {
-                known.approval = Some(number);
+            Answer::Approve if is_first => {
+                known.approvals.push(number);
                 if known.early.take().is_some_and(|early| Some(early) != code) {
                     known.wrong += 1;
                 }
@@ -173,6 +177,11 @@ impl Oracle {
                 known.denied.get_or_insert(now);
             }
             Answer::Deny | Answer::Report => {}
+        }
+        if answer == Answer::Report {
+            // It ends what else is asked of the person from there, and where that is is not known here.
+            let others = self.requests.iter_mut().filter(|other| other.person == person);
+            others.for_each(|other| other.is_doubtful = true);
         }
         true
     }
@@ -193,7 +202,11 @@ impl Oracle {
         if text.is_empty() || !is_open || known.asked.request.confirm == Confirm::Tap {
             return false;
         }
-        if let Some(said) = known.approval.map(|approval| &self.said[approval]) {
+        if self.both().is_some() {
+            // Whose code is awaited, and how often a wrong one was typed, is the daemon's to know.
+            return false;
+        }
+        if let Some(said) = known.approvals.first().map(|approval| &self.said[*approval]) {
             let is_right = is_code && said.code.as_deref() == Some(text);
             let must = is_right && self.accepts(said.by, known.person) && !known.is_doubtful;
             // A recovery code may be no wrong try, but a used one is: that is the daemon's to count.
@@ -213,8 +226,9 @@ impl Oracle {
     /// Whether a tap that counts now has to let in whoever waits for it.
     pub(super) fn tap_must_open(&self, request: usize, now: Duration) -> bool {
         let known = &self.requests[request];
-        let said = known.approval.map(|approval| &self.said[approval]);
-        known.asked.request.confirm == Confirm::Tap
+        let said = known.approvals.first().map(|approval| &self.said[*approval]);
+        self.both().is_none()
+            && known.asked.request.confirm == Confirm::Tap
             && known.run == self.run
             && now < known.deadline.0
             && known.denied.is_none()
@@ -262,8 +276,6 @@ impl Oracle {
         let digest = digest::sha256_hex(bytes);
         let known = self.requests.iter().find(|known| known.asked.digest == digest);
         let known = known.ok_or("for a request that nobody has seen")?;
-        let approval = known.approval.ok_or("without an approval that counts")?;
-        let said = &self.said[approval];
         if known.login != login || known.run != self.run {
             return Err("for another login's request".into());
         }
@@ -274,26 +286,66 @@ impl Oracle {
         if known.denied.is_some_and(|denied| denied < now) {
             return Err("though it was denied".into());
         }
-        if !self.accepts(said.by, known.person) {
-            return Err(format!("by {:?}, who may not", said.by));
-        }
-        if record.decision.as_deref().map(str::as_bytes) != Some(&said.bytes) {
-            return Err("the record holds another decision".into());
-        }
-        if said.has_granted {
-            return Err("by a decision that was used before".into());
-        }
-        if known.asked.request.confirm == Confirm::Code {
+        let needed = usize::from(self.both().unwrap_or(1));
+        let recorded: Vec<&str> = record
+            .decision
+            .as_deref()
+            .into_iter()
+            .chain(record.further.iter().map(|one| one.decision.as_str()))
+            .collect();
+        let (mut granting, mut people) = (Vec::new(), HashSet::new());
+        for bytes in recorded {
+            let approval = known.approvals.iter().find(|one| self.said[**one].bytes == bytes.as_bytes());
+            let approval = *approval.ok_or("without an approval that counts")?;
+            let said = &self.said[approval];
+            if !self.may_decide(said.by, known) {
+                return Err(format!("by {:?}, who may not", said.by));
+            }
+            if said.has_granted {
+                return Err("by a decision that was used before".into());
+            }
             let typed = &self.logins[login].typed;
-            if !said.code.as_ref().is_some_and(|code| typed.contains(code)) {
+            if known.asked.request.confirm == Confirm::Code
+                && !said.code.as_ref().is_some_and(|code| typed.contains(code))
+            {
                 return Err("without its code".into());
             }
-            if known.wrong >= TRIES {
-                return Err("after too many wrong codes".into());
-            }
+            people.insert(said.by.person());
+            granting.push(approval);
         }
-        self.said[approval].has_granted = true;
+        if people.len() != needed || granting.len() != needed {
+            return Err(format!("by {people:?}, and {needed} are needed"));
+        }
+        if known.asked.request.confirm == Confirm::Code && known.wrong >= TRIES && needed == 1 {
+            return Err("after too many wrong codes".into());
+        }
+        granting.into_iter().for_each(|approval| self.said[approval].has_granted = true);
         Ok(())
+    }
+
+    /// How many people have to approve, where the rule names them.
+    fn both(&self) -> Option<u8> {
+        self.rule.approvals.as_ref().map(|approvals| approvals.needed)
+    }
+
+    /// Whether a device may decide about a request.
+    fn may_decide(&self, holder: Holder, known: &Known) -> bool {
+        let person = if self.both().is_some() { holder.person() } else { known.person };
+        self.accepts(holder, person)
+    }
+
+    /// The code of an approval that has not been typed yet.
+    pub(super) fn next_code(&self, known: &Known) -> Option<String> {
+        let typed = &self.logins[known.login].typed;
+        let codes = known.approvals.iter().filter_map(|approval| self.said[*approval].code.clone());
+        let (mut untyped, mut any) = (None, None);
+        for code in codes {
+            if !typed.contains(&code) {
+                untyped.get_or_insert(code.clone());
+            }
+            any.get_or_insert(code);
+        }
+        untyped.or(any)
     }
 
     fn judge_recovery(&mut self, login: usize, now: Duration) -> Result<(), String> {

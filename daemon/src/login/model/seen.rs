@@ -9,7 +9,8 @@ use crate::login::state::tests::{EVENTS, STATES};
 use crate::login::state::{Event, State, next};
 
 /// What a long run has to have seen.
-const ALL: [&str; 15] = [
+const ALL: [&str; 16] = [
+    "granted by two",
     "granted device",
     "granted recovery",
     "granted token",
@@ -61,6 +62,9 @@ impl Seen {
     /// Counts how a login ended.
     pub(super) fn count(&mut self, record: &Record) {
         let outcome = record.outcome.as_deref().unwrap_or("without an outcome");
+        if outcome == "granted" && !record.further.is_empty() {
+            self.note("granted by two");
+        }
         match record.factor.as_deref() {
             Some(factor) => self.note(&format!("{outcome} {factor}")),
             None => self.note(outcome),

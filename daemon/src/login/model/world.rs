@@ -13,13 +13,13 @@ use countersign_protocol::message::MessageType;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
-use super::cast::{ALICE, CAST, HOLDERS, HOST, Holder, ROOT, number};
+use super::cast::{ALICE, BOTH, CAST, HOLDERS, HOST, Holder, ROOT, number};
 use super::oracle::Oracle;
 use super::peer::{At, MOMENT, Peer};
 use super::seen::Seen;
 use crate::testing::simulated::{Arrived, Fate, Simulated};
 use crate::testing::{Heard, Lab, Said};
-use crate::{clock, files, relay};
+use crate::{clock, files, person, relay};
 use countersign_policy::{Config, Loaded, Then};
 
 /// What a daemon that is told to stop gives its logins.
@@ -60,6 +60,7 @@ impl World {
     /// `said` becomes what the daemon writes to its log.
     pub(super) async fn new(config: Config, said: &RefCell<Said>) -> Self {
         clock::wound::follow();
+        person::groups_for_tests(&[(BOTH, &[ROOT])]);
         let (lab, heard) = Lab::quiet(HOST.clone(), |paths| CAST.prepare(paths, &HOLDERS));
         *said.borrow_mut() = heard;
         let oracle = Oracle::new(config.default.clone());

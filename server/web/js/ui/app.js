@@ -11,7 +11,7 @@ import { faultText } from './faults.js';
 import { isBare, pageFor, routeOf } from './router.js';
 import { placement } from './places.js';
 import { tick } from './time.js';
-import { headlineText, outcomeText } from './words.js';
+import { codeText, headlineText, outcomeText } from './words.js';
 
 /** @typedef {import('./types.js').Engine} Engine */
 /** @typedef {import('./types.js').Page} Page */
@@ -109,7 +109,7 @@ export function run(engine) {
     for (const item of engine.items) {
       const before = phases.get(item.key);
       if (before && before !== item.phase) {
-        if (item.phase === 'decided' && item.code) say(() => t('card.code.say', { code: [...(item.code ?? '')].join(' '), machine: escape(item.machine.name) }));
+        if (item.phase === 'decided' && item.code) say(() => codeText(item));
         if (item.phase === 'closed') say(() => `${headlineText(item)}: ${outcomeText(item.outcome ?? 'over', item.answer, item.request.kind)}`);
       }
       phases.set(item.key, item.phase);

@@ -1,11 +1,12 @@
 // One request as a slip: what is asked above the tear line, the answer below it.
 
-import { clock, duration, shortDuration, t } from '../text/index.js';
+import { clock, duration, shortDuration, t, tt } from '../text/index.js';
 import { h } from './dom.js';
+import { outside } from './escape.js';
 import { fact, guarded } from './parts.js';
 import { icon } from './icons.js';
 import { steadyNow, timeLeft } from './time.js';
-import { clockRows, details, extraRow, fingerprint, headline, headlineText, moment, outcomeText } from './words.js';
+import { clockRows, details, extraRow, fingerprint, headline, headlineText, moment, outcomeText, somebodyElse } from './words.js';
 
 /** @typedef {import('./types.js').Item} Item */
 /** @typedef {import('./types.js').Context} Context */
@@ -43,9 +44,16 @@ function slip(item, context, full) {
   h('div', { class: 'kicker' }, icon(item.request.kind === 'test' ? 'bell' : item.request.kind), h('span', null, t(`kind.${item.request.kind}`)),
     h('time', { 'data-testid': 'asked-at', datetime: new Date(item.request.issued_at * 1000).toISOString() }, clock(item.request.issued_at * 1000))),
   h('h2', { id, class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'headline' }, headline(item)),
+  item.phase === 'closed' ? null : other(item),
   item.phase === 'closed' && !full ? null : rows(item, differs),
   item.phase === 'closed' ? ended(item) : [tear(item), answerPart(item, context)],
   full ? technical(item) : null);
+}
+
+/** That this is another person's login. @param {Item} item */
+function other(item) {
+  const who = somebodyElse(item);
+  return who === undefined ? null : h('p', { class: 'other', 'data-testid': 'somebody-else' }, icon('alarm'), h('span', null, tt('card.other', { who: outside(who) })));
 }
 
 /** @param {Item} item @param {Set<string>} differs */
@@ -80,8 +88,11 @@ function answerPart(item, context) {
     lease_max ? leaseChoice(item, lease_max) : null,
     button(item, context, 'deny', 'answer.deny', 'deny'),
     button(item, context, 'approve', busy ? 'answer.signing' : 'answer.approve', 'approve'),
-    button(item, context, 'report', 'answer.report', 'report'));
+    button(item, context, 'report', reportWords(item), 'report'));
 }
+
+/** Of somebody else's login it is no news that it is not one's own. @param {Item} item */
+const reportWords = (item) => (somebodyElse(item) === undefined ? 'answer.report' : 'answer.report.other');
 
 /** @param {Item} item @param {Context} context @param {Answer} answer @param {string} words @param {string} style */
 function button(item, context, answer, words, style) {
@@ -126,18 +137,19 @@ function chosenLease(pressed) {
 /** @param {Item} item @param {Context} context */
 function decided(item, context) {
   const { code, answer } = item;
+  const who = somebodyElse(item);
   const [approved, delivered] = [answer === 'approve', item.phase === 'decided' && Boolean(item.delivered)];
   return h('div', { class: 'answered' },
     approved && code ? [
-      h('p', { class: 'say' }, t('card.code.type')),
+      h('p', { class: 'say' }, who === undefined ? t('card.code.type') : tt('card.code.tell', { who: outside(who) })),
       digits(code, 3, 'code'),
-      h('p', { class: 'hint' }, t('card.code.hint')),
+      h('p', { class: 'hint' }, who === undefined ? t('card.code.hint') : tt('card.code.tell.hint', { who: outside(who) })),
     ] : h('p', { class: `verdict ${answer}` }, icon(approved ? 'check' : answer === 'report' ? 'alarm' : 'cross'), t(`answered.${item.request.kind === 'test' ? 'test' : answer}`)),
     approved && item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
     h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(delivered) },
       h('span', { class: delivered ? 'dot good' : 'dot busy' }), t(delivered ? 'card.delivered' : 'card.sending')),
     approved && item.request.kind !== 'test' ? h('div', { class: 'actions' },
-      button(item, context, 'deny', 'answer.take-back', 'deny'), button(item, context, 'report', 'answer.report', 'report')) : null);
+      button(item, context, 'deny', 'answer.take-back', 'deny'), button(item, context, 'report', reportWords(item), 'report')) : null);
 }
 
 /** Digits in groups, large. Their text is the digits alone. @param {string} code @param {number} group @param {string} testid */

@@ -53,7 +53,7 @@ export function details(asked) {
   if (r.ssh_key) rows.push({ name: 'ssh_key', value: [outside(r.ssh_key.fingerprint, 'code'), ' (', outside(r.ssh_key.type), ')'] });
   if (r.host.name !== machineOf(asked)) rows.push({ name: 'machine', value: tt('row.machine.renamed', { name: outside(r.host.name) }) });
   if (r.kind === 'unlock') rows.push({ name: 'note', value: tt('row.note.unlock', { user: outside(r.user) }) });
-  if (r.approvals.needed > 1) rows.push({ name: 'approvals', value: approvals(r) });
+  if (r.approvals.needed > 1 || somebodyElse(asked) !== undefined) rows.push({ name: 'approvals', value: approvals(r) });
   return rows;
 }
 
@@ -67,10 +67,29 @@ export function extraRow(asked, name) {
 /** How far the machine's clock is ahead, where that matters. @param {number|undefined} apart seconds */
 export const clockRows = (apart) => (apart ? [{ name: 'time', value: t('row.time.ahead', { apart: duration(apart) }) }] : []);
 
+/**
+ * Who wants in, where that is nobody for whom this device approves: its owner is one of those who are asked.
+ * @param {Asked} asked
+ * @returns {string|undefined}
+ */
+export function somebodyElse({ machine, request: r }) {
+  if (typeof machine === 'string' || r.kind === 'test') return undefined;
+  const users = /** @type {{users?: string[]}} */ (machine).users ?? [];
+  const who = r.requester ?? r.user;
+  return users.length === 0 || users.includes(who) || users.includes(r.user) ? undefined : who;
+}
+
+/** An approval's code, to be read out. @param {import('../engine/types.js').Item} item */
+export function codeText(item) {
+  const [who, code] = [somebodyElse(item), [...(item.code ?? '')].join(' ')];
+  const values = { code, machine: escape(item.machine.name) };
+  return who === undefined ? t('card.code.say', values) : t('card.code.tell.say', { ...values, who: escape(who) });
+}
+
 /** @param {Request} r */
 function approvals(r) {
   const from = list(r.approvals.from.map(escape));
-  return t(from ? 'row.approvals.from' : 'row.approvals.any', { n: number(r.approvals.needed), from });
+  return t(r.approvals.needed > 1 ? 'row.approvals.several' : 'row.approvals.one', { n: number(r.approvals.needed), from });
 }
 
 /** Where from, and whose word that is. @param {Asked} asked */

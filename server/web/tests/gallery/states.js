@@ -78,6 +78,8 @@ export const STATES = {
   lease: { ...ready, items: [item('db/lease', { lease_max: 28_800, ssh_key: { fingerprint: 'SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDRERJWCtoIBShXZzQ', type: 'ssh-ed25519' }, confirm: 'tap' })] },
   unlock: { ...ready, items: [item('db/unlock', { kind: 'unlock', service: 'xscreensaver', remote: undefined, terminal: ':0', confirm: 'tap' })] },
   action: { ...ready, items: [item('db/action', { kind: 'action', service: 'polkit-1', action: 'org.freedesktop.packagekit.system-update', remote: undefined, approvals: { needed: 2, from: ['@oncall'] } }, { clockApart: 95 })] },
+  'two-people': { ...ready, items: [item('db/two-people', { ...sudo, requester: 'bob', approvals: { needed: 2, from: ['@oncall', 'carol'] } })] },
+  'two-people-code': { ...ready, items: [item('db/two-people', { ...sudo, requester: 'bob', approvals: { needed: 2, from: ['@oncall', 'carol'] } }, { phase: 'decided', answer: 'approve', code: '482913', delivered: true })] },
   test: { ...ready, items: [item('db/test', { kind: 'test', service: 'countersign', confirm: 'tap', remote: undefined, terminal: undefined })] },
   code: { ...ready, items: [item('db/code', {}, { phase: 'decided', answer: 'approve', code: '482913', delivered: true })] },
   sending: { ...ready, connection: { state: 'offline', reason: 'network' }, items: [item('db/code', {}, { phase: 'decided', answer: 'approve', code: '482913', endsAt: steady + 14_000 })] },
