@@ -119,6 +119,19 @@ def test_who_was_taken_out_of_the_group_has_not_approved(two):
     assert program.finish() != 0
 
 
+def test_check_and_explain_say_who_is_there(two):
+    stack = two()
+    stack.approver("alice")
+    question = ("policy", "explain", "--user", "demo", "--service", "sudo")
+    assert "1 of them have a device here: alice" in stack.daemon.command(*question)["online"]
+    said = stack.daemon.command("policy", "check", check=False)["advice"]
+    texts = [one["text"] for one in said if one["kind"] == "people"]
+    assert texts == ["2 people have to approve, and 1 of them have a device: nobody can pass"]
+    stack.approver("bob")
+    assert "2 of them have a device here: alice, bob" in stack.daemon.command(*question)["online"]
+    assert not stack.daemon.command("policy", "check")["advice"]
+
+
 def test_the_prompt_is_the_same_where_too_few_can_be_asked(two):
     stack = two()
     alice = stack.approver("alice")

@@ -71,6 +71,20 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
         /// Its name or its SHA256:… fingerprint
         device: String,
     },
+    /// List the leases that hold, or end them
+    #[command(after_help = "\
+A phone may grant a lease beside an approval where the policy lets it: until it ends nobody is asked again
+about the same user and service from the same place. Root sees and ends everybody's, a user their own: those
+that they have granted, and those that open their account. It ends at once.
+
+Exit codes: 0 done, 1 there is no such lease, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
+    Leases {
+        /// Only those that this user has granted, or that open this user's account
+        user: Option<String>,
+        /// End the one whose ID begins so, or `all` of them
+        #[arg(long, value_name = "ID|all")]
+        end: Option<String>,
+    },
     /// Codes to type in place of the phone: how many recovery codes are left, or new ones of some kind
     #[command(group(clap::ArgGroup::new("kind").args(["recovery", "totp", "once"])))]
     Codes {
@@ -213,11 +227,12 @@ const DEFAULT_CONFIG: &str = "/etc/countersign/countersign.toml";
 /// Arguments of `approve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Keys: a approve, d deny, r report \"this was not me\", tab or arrows the next request, q quit.
+Keys: a approve, d deny, r report \"this was not me\", tab or arrows the next request, q quit; where the
+policy lets a lease be granted with an approval, l chooses how long.
 
---plain prints a line an event and reads `a ID`, `d ID`, `r ID` and `q` from standard input; it is
-taken by itself when there is no terminal. With --json every event is an object instead, its `event`
-one of pairing-code, paired, connected, disconnected, request, decided, closed, device, alarm, notice.
+--plain prints a line an event and reads `a ID`, `a ID 8h` (with a lease), `d ID`, `r ID` and `q` from
+standard input; it is taken by itself when there is no terminal. With --json every event is an object
+instead, its `event` one of pairing-code, paired, connected, disconnected, request, decided, closed, device, alarm, notice.
 
 --notify works beside both. Without a terminal (as a user service) it is all that there is: standard
 input is not read, and codes stand in notifications only.

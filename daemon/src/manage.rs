@@ -1,6 +1,7 @@
 //! `org.countersign.Manage`: what the `countersign` command asks for. What is about pairing is in
 //! [`pair`].
 
+mod leases;
 mod pair;
 mod typed;
 mod unblock;
@@ -17,7 +18,7 @@ use crate::revoke;
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
 use countersign_protocol::manage::{
-    self, Call, Codes, CodesLeft, Devices, Held, Joined, Revoked, Status, error,
+    self, Call, Codes, CodesLeft, Devices, Held, Joined, Leases, Revoked, Status, error,
 };
 use countersign_relay_client::RelayError;
 use pair::Step;
@@ -118,6 +119,8 @@ impl Session {
             Call::CodesLeft { user } => answer!(self.codes_left(&user).await),
             Call::NewOnce { user, seconds, reason } => answer!(self.new_once(&user, seconds, &reason).await),
             Call::NewAuthenticator { user } => answer!(self.new_authenticator(&user).await),
+            Call::Leases { user } => answer!(self.leases(user.as_deref()).await),
+            Call::EndLeases { user, id } => answer!(self.end_leases(user.as_deref(), id.as_deref()).await),
             Call::Blocks {} => answer!(self.root_only().map(|()| unblock::held(&self.app, None, None))),
             Call::Unblock { user, source } => {
                 answer!(self.unblock(user.as_deref(), source.as_deref()).await)
@@ -236,6 +239,25 @@ impl Session {
     async fn unblock(&self, user: Option<&str>, source: Option<&str>) -> Answer<Held> {
         self.root_only()?;
         unblock::unblock(&self.app, user, source, &self.by()).await
+    }
+
+    async fn leases(&self, user: Option<&str>) -> Answer<Leases> {
+        let user = self.whose(user).await?;
+        Ok(leases::list(&self.app, user.as_deref()))
+    }
+
+    async fn end_leases(&self, user: Option<&str>, id: Option<&str>) -> Answer<Leases> {
+        let user = self.whose(user).await?;
+        leases::end(&self.app, user.as_deref(), id, &self.by()).await
+    }
+
+    /// Whose things a caller may speak of: everybody's, where that is root and names nobody.
+    async fn whose(&self, user: Option<&str>) -> Answer<Option<String>> {
+        Ok(match user {
+            None if self.caller.root_socket => None,
+            None => Some(self.caller_itself().await?.name),
+            Some(user) => Some(self.permitted(user).await?.name),
+        })
     }
 
     fn root_only(&self) -> Answer<()> {

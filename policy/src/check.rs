@@ -24,6 +24,8 @@ pub enum Kind {
     Opens,
     /// Its services do not ask us.
     Unreached,
+    /// The people whom it names are not there, or too few.
+    People,
     /// Something in it has no effect.
     Idle,
 }
@@ -36,6 +38,7 @@ impl Kind {
             Self::Never => "never",
             Self::Opens => "opens",
             Self::Unreached => "unreached",
+            Self::People => "people",
             Self::Idle => "idle",
         }
     }

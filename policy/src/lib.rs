@@ -29,6 +29,7 @@ pub use rule::{Ask, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
 pub use when::{Groups, Membership, Situation, Unmet, When, stage_name};
 
 pub use countersign_protocol::message::Confirm;
+pub use countersign_protocol::signed::MAX_LEASE_USES;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,8 +47,6 @@ pub const MIN_WAIT: Duration = Duration::from_secs(5);
 pub const ALLOWED_AFTER: Duration = Duration::from_secs(60);
 /// Longest and shortest lease that a phone may be let grant.
 pub const LEASE: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(8 * 3600);
-/// Most uses of a lease, where they are counted.
-pub const MAX_LEASE_USES: u32 = 1000;
 
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]

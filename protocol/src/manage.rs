@@ -103,6 +103,23 @@ pub enum Call {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<String>,
     },
+    /// The leases that hold: [`Leases`]. Anybody about their own.
+    #[serde(rename = "org.countersign.Manage.Leases")]
+    Leases {
+        /// Only those that this user has granted, or that open this user's account; all without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
+    /// Ends leases: [`Leases`] that have ended. Anybody their own.
+    #[serde(rename = "org.countersign.Manage.EndLeases")]
+    EndLeases {
+        /// Whose; everybody's without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// What its id begins with; all of them without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+    },
 }
 
 /// Shortest and longest time in seconds that a code made for a while is good for.
@@ -297,6 +314,45 @@ pub enum BlockKind {
     Reported,
     /// Too many wrong typed codes: none is compared.
     Codes,
+}
+
+/// Some leases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leases {
+    /// The oldest first, as many as fit.
+    pub leases: Vec<Lease>,
+    /// How many more there are.
+    #[serde(default)]
+    pub more: u32,
+}
+
+/// A lease: until it ends nobody is asked about the same login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Its request's id.
+    pub id: String,
+    /// Whose account it opens.
+    pub user: String,
+    /// Who has granted it.
+    pub granted_by: String,
+    /// The PAM service.
+    pub service: String,
+    /// The address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The ssh key's fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The terminal, for one of a session on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
+    /// Seconds since 1970.
+    pub until: u64,
+    /// How often it was used.
+    pub used: u32,
+    /// How often it may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 /// New recovery codes. They are kept nowhere in this form.

@@ -21,6 +21,8 @@ const MAX_ADDRESS: usize = 256;
 const MAX_PEOPLE: usize = 16;
 /// Longest lease in seconds.
 pub const MAX_LEASE: u32 = 8 * 3600;
+/// Most uses of a lease, where they are counted.
+pub const MAX_LEASE_USES: u32 = 1000;
 
 /// Why a message is not made or not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -163,8 +165,11 @@ impl Message for Request {
         if self.lease_max.is_some_and(|max| max > MAX_LEASE) {
             return Err(MessageError::Field("lease is too long"));
         }
-        if self.lease_uses == Some(0) || (self.lease_uses.is_some() && self.lease_max.is_none()) {
-            return Err(MessageError::Field("lease has no use"));
+        let uses = self.lease_uses;
+        if uses.is_some_and(|uses| uses == 0 || uses > MAX_LEASE_USES)
+            || (uses.is_some() && self.lease_max.is_none())
+        {
+            return Err(MessageError::Field("lease is for no login or too many"));
         }
         let people = &self.approvals.from;
         if self.approvals.needed == 0 || people.is_empty() || people.len() > MAX_PEOPLE {

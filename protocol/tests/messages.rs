@@ -109,6 +109,7 @@ fn wrong_fields_are_refused_on_both_sides() {
         Box::new(|r| r.expires_in = 601),
         Box::new(|r| r.lease_max = Some(8 * 3600 + 1)),
         Box::new(|r| r.lease_uses = Some(1)),
+        Box::new(|r| (r.lease_max, r.lease_uses) = (Some(60), Some(1001))),
         Box::new(|r| (r.lease_max, r.lease_uses) = (Some(60), Some(0))),
         Box::new(|r| r.approvals.needed = 0),
         Box::new(|r| r.approvals.from.clear()),

@@ -244,6 +244,21 @@ impl Inbox {
         }
     }
 
+    /// The person wants an approval of this request to hold for so many seconds.
+    pub fn lease(&mut self, key: &Key, seconds: u32) {
+        let item = self.items.iter_mut().find(|i| i.verified.key() == *key && i.phase == Phase::Asking);
+        if item.is_some_and(|item| !item.choose_lease(seconds)) {
+            self.hint("its policy lets no lease be granted");
+        }
+    }
+
+    /// The person looks for another lease for the selected request.
+    pub fn next_lease(&mut self) {
+        let Some(item) = self.selected().filter(|item| item.phase == Phase::Asking) else { return };
+        let (key, next) = (item.verified.key(), item.next_lease());
+        self.lease(&key, next);
+    }
+
     /// The decision is signed and sealed.
     pub fn signed(&mut self, key: &Key, sealed: Sealed, code: Option<Zeroizing<String>>, now: Now) {
         let Some(item) = self.items.iter_mut().find(|i| i.verified.key() == *key) else { return };

@@ -289,3 +289,31 @@ fn what_a_later_version_sends_is_said_once() {
     );
     assert_eq!(inbox.alarms().count(), 0);
 }
+
+#[test]
+fn a_lease_goes_with_an_approval_never_beyond_what_may_be_granted() {
+    let mut leasable = request("a");
+    leasable.lease_max = Some(7200);
+    let mut inbox = Inbox::default();
+    inbox.arrive(verified(leasable), at(0));
+    let lease = |inbox: &Inbox| inbox.items()[0].lease;
+    let chosen: Vec<u32> = (0..4)
+        .map(|_| {
+            inbox.next_lease();
+            lease(&inbox)
+        })
+        .collect();
+    assert_eq!(chosen, [900, 3600, 7200, 0]);
+    inbox.lease(&key("a"), 28_800);
+    assert_eq!(lease(&inbox), 7200);
+    inbox.answer(&key("a"), Answer::Approve);
+    // Once it is being signed nothing changes any more.
+    inbox.lease(&key("a"), 60);
+    let item = &inbox.items()[0];
+    assert_eq!((item.lease_of(Answer::Approve), item.lease_of(Answer::Deny)), (Some(7200), None));
+
+    let mut inbox = filled(&["a"]);
+    inbox.lease(&key("a"), 3600);
+    inbox.next_lease();
+    assert_eq!(lease(&inbox), 0);
+}

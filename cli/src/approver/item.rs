@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 /// How far the clocks may be apart before it is said.
 const CLOCKS_APART: u64 = 30;
 
+/// Leases to choose from, below what the host lets be granted.
+const LEASES: [u32; 3] = [900, 3600, 14_400];
+
 /// Two clocks: one that is never set, for waiting, and the calendar's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -93,6 +96,8 @@ pub struct Item {
     pub phase: Phase,
     /// The approval that is being taken back; it stands until that is signed.
     pub standing: Option<Phase>,
+    /// Seconds of the lease that goes with an approval; 0 is none.
+    pub lease: u32,
     /// Its end by the monotonic clock.
     pub ends_at: u64,
     /// Seconds that the host's clock is ahead of ours, if it is worth a word.
@@ -112,6 +117,7 @@ impl Item {
             verified,
             phase: Phase::Asking,
             standing: None,
+            lease: 0,
             ends_at: now.ms + left * 1000,
             clock_apart: (ahead.unsigned_abs() > CLOCKS_APART).then_some(ahead),
         }
@@ -128,6 +134,30 @@ impl Item {
             }
             _ => false,
         }
+    }
+
+    /// Chooses the lease that goes with an approval, never longer than the host lets be granted. False where it
+    /// lets none be.
+    pub fn choose_lease(&mut self, seconds: u32) -> bool {
+        let most = self.verified.request.lease_max.unwrap_or(0);
+        self.lease = seconds.min(most);
+        most > 0
+    }
+
+    /// The next one that is worth offering: none, a quarter of an hour, one hour, four, all that may be granted.
+    #[must_use]
+    pub fn next_lease(&self) -> u32 {
+        let most = self.verified.request.lease_max.unwrap_or(0);
+        if self.lease >= most {
+            return 0;
+        }
+        LEASES.into_iter().find(|seconds| *seconds > self.lease).unwrap_or(most).min(most)
+    }
+
+    /// The lease that goes with an answer.
+    #[must_use]
+    pub fn lease_of(&self, answer: Answer) -> Option<u32> {
+        Some(self.lease).filter(|seconds| *seconds > 0 && answer == Answer::Approve)
     }
 
     /// Whole seconds that are left.

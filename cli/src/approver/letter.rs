@@ -6,8 +6,8 @@ use base64ct::{Base64, Encoding};
 use countersign_protocol::digest;
 use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{
-    Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, MAX_ENVELOPE, MessageType,
-    Notice, Request, Sealed, VERSION,
+    Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, Lease, MAX_ENVELOPE,
+    MessageType, Notice, Request, Sealed, VERSION,
 };
 use countersign_protocol::random;
 use countersign_protocol::seal::{self, Recipient};
@@ -131,18 +131,29 @@ fn is_of_later_kind(sealed: &Sealed) -> bool {
     version > VERSION || (version == VERSION && !is_known)
 }
 
+/// What a person says of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Saying {
+    /// The answer.
+    pub answer: Answer,
+    /// Until when an approval holds, in seconds since 1970 by the host's clock.
+    pub lease: Option<u64>,
+    /// Rises with every decision.
+    pub counter: u64,
+    /// The time, in seconds since 1970.
+    pub now: u64,
+}
+
 /// A decision, signed and sealed for the host, with the code to show.
 ///
 /// # Errors
 /// Why there is none.
 pub fn decide(
     verified: &Verified,
-    answer: Answer,
+    saying: &Saying,
     device: &Device,
-    counter: u64,
-    now: u64,
 ) -> Result<(Sealed, Option<Zeroizing<String>>), String> {
-    let request = &verified.request;
+    let (request, Saying { answer, lease, counter, now }) = (&verified.request, *saying);
     let coded = answer == Answer::Approve && request.confirm == Confirm::Code;
     let code = coded.then(|| Zeroizing::new(random::digits(CODE_DIGITS)));
     let decision = Decision {
@@ -150,7 +161,7 @@ pub fn decide(
         request: verified.digest.clone(),
         decision: answer,
         code: code.as_deref().cloned(),
-        lease: None,
+        lease: lease.map(|until| Lease { until, scope: request.service.clone() }),
         decided_at: now,
         counter,
     };

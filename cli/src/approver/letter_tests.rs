@@ -79,6 +79,10 @@ impl Pair {
     }
 }
 
+fn says(answer: Answer, lease: Option<u64>) -> Saying {
+    Saying { answer, lease, counter: 7, now: 1_000_010 }
+}
+
 #[test]
 fn a_request_is_believed_and_answered_so_that_the_host_can_open_it() {
     let pair = Pair::new();
@@ -88,7 +92,7 @@ fn a_request_is_believed_and_answered_so_that_the_host_can_open_it() {
     };
     assert_eq!((verified.request.user.as_str(), &verified.digest), ("alice", &message.digest()));
     for answer in [Answer::Approve, Answer::Deny, Answer::Report] {
-        let (sealed, code) = decide(&verified, answer, &pair.device, 7, 1_000_010).unwrap();
+        let (sealed, code) = decide(&verified, &says(answer, None), &pair.device).unwrap();
         let hash = Recipient::reply_key(pair.reply_key.public()).hash;
         let sender = pair.device.signer.public_key();
         let opened = seal::open(MessageType::Decision, &pair.reply_key, hash, sender, &sealed).unwrap();
@@ -113,7 +117,7 @@ fn an_approval_by_tap_has_no_code() {
         server: SERVER.into(),
         users: vec!["alice".into()],
     };
-    assert_eq!(decide(&verified, Answer::Approve, &pair.device, 1, 1).unwrap().1, None);
+    assert_eq!(decide(&verified, &says(Answer::Approve, None), &pair.device).unwrap().1, None);
 }
 
 #[test]
@@ -232,4 +236,20 @@ fn what_a_later_version_sends_is_no_alarm_and_what_is_damaged_is() {
     ] {
         assert!(pair.read(&damaged).is_err(), "{}", damaged.envelope);
     }
+}
+
+#[test]
+fn a_lease_is_for_the_requests_service() {
+    let pair = Pair::new();
+    let Ok(Letter::Request(verified)) = pair.read(&pair.seal(MessageType::Request, &pair.signed_request()))
+    else {
+        panic!("not believed")
+    };
+    let (sealed, _) = decide(&verified, &says(Answer::Approve, Some(1_003_600)), &pair.device).unwrap();
+    let hash = Recipient::reply_key(pair.reply_key.public()).hash;
+    let sender = pair.device.signer.public_key();
+    let opened = seal::open(MessageType::Decision, &pair.reply_key, hash, sender, &sealed).unwrap();
+    let decision: Decision = verify_message(&opened.body, &opened.signature, sender).unwrap().message;
+    let lease = decision.lease.unwrap();
+    assert_eq!((lease.until, lease.scope.as_str()), (1_003_600, "sshd"));
 }

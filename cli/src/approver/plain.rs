@@ -14,6 +14,8 @@ const HANDLE: usize = 8;
 pub enum Typed<'a> {
     /// An answer to the request whose id begins so.
     Answer(Answer, &'a str),
+    /// An approval, with a lease of so many seconds.
+    Lease(&'a str, u32),
     /// The end.
     Quit,
     /// Nothing.
@@ -22,17 +24,31 @@ pub enum Typed<'a> {
     Unknown,
 }
 
-/// Reads `a ID`, `d ID`, `r ID`, `q`.
+/// Reads `a ID`, `a ID TIME`, `d ID`, `r ID`, `q`.
 #[must_use]
 pub fn parse(line: &str) -> Typed<'_> {
     let mut words = line.split_ascii_whitespace();
     match (words.next(), words.next(), words.next()) {
         (None, ..) => Typed::Empty,
         (Some("q"), None, _) => Typed::Quit,
+        (Some("a"), Some(id), Some(time)) if words.next().is_none() => {
+            seconds(time).map_or(Typed::Unknown, |seconds| Typed::Lease(id, seconds))
+        }
         (Some("a"), Some(id), None) => Typed::Answer(Answer::Approve, id),
         (Some("d"), Some(id), None) => Typed::Answer(Answer::Deny, id),
         (Some("r"), Some(id), None) => Typed::Answer(Answer::Report, id),
         _ => Typed::Unknown,
+    }
+}
+
+/// A lease's time: `90m`, `8h`.
+fn seconds(text: &str) -> Option<u32> {
+    let times =
+        |digits: &str, factor: u32| digits.parse::<u32>().ok()?.checked_mul(factor).filter(|n| *n > 0);
+    match (text.strip_suffix('m'), text.strip_suffix('h')) {
+        (Some(digits), _) => times(digits, 60),
+        (_, Some(digits)) => times(digits, 3600),
+        _ => None,
     }
 }
 
@@ -62,6 +78,9 @@ pub fn words_of(event: &Event, inbox: &Inbox, now: Now, time_of: fn(u64) -> Stri
             let Some((answer, code)) = inbox.get(key).and_then(decided) else { return Vec::new() };
             let handle = handle(key);
             let mut lines = vec![format!("decided {handle} {}", words::answered(answer))];
+            if let Some(seconds) = inbox.get(key).and_then(|item| item.lease_of(answer)) {
+                lines.push(format!("lease {handle} {}", words::length(seconds)));
+            }
             lines.extend(code.map(|code| format!("code {handle} {code}")));
             lines
         }
@@ -100,7 +119,10 @@ pub fn object_of(event: &Event, inbox: &Inbox, now: Now) -> Option<Value> {
             let item = inbox.get(key)?;
             let (answer, code) = decided(item)?;
             let host = &item.verified.host_name;
-            json!({ "event": "decided", "id": key.id, "host": host, "decision": answer, "code": code })
+            let lease = item.lease_of(answer);
+            json!({
+                "event": "decided", "id": key.id, "host": host, "decision": answer, "code": code, "lease": lease,
+            })
         }
         Event::Closed(ended) => json!({
             "event": "closed",
@@ -171,7 +193,10 @@ mod tests {
         assert_eq!(parse(" a  0011 "), Typed::Answer(Answer::Approve, "0011"));
         assert_eq!(parse("r x"), Typed::Answer(Answer::Report, "x"));
         assert_eq!((parse("q"), parse("")), (Typed::Quit, Typed::Empty));
-        for line in ["a", "a 1 2", "approve 1", "q now"] {
+        assert_eq!((parse("a x 8h"), parse("a x 90m")), (Typed::Lease("x", 28_800), Typed::Lease("x", 5400)));
+        for line in
+            ["a", "a 1 2", "a 1 0h", "a 1 h", "a 1 99999999h", "a 1 8h 8h", "d 1 8h", "approve 1", "q now"]
+        {
             assert_eq!(parse(line), Typed::Unknown, "{line}");
         }
     }

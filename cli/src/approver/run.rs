@@ -2,7 +2,7 @@
 
 use super::desktop::{self, Desktop};
 use super::devices::Devices;
-use super::inbox::{Event, Inbox, Key, Now, Order, Verified};
+use super::inbox::{Event, Inbox, Key, Now, Order};
 use super::letter::{self, Letter};
 use super::listen::{News, listen};
 use super::pair;
@@ -178,7 +178,16 @@ impl Watch {
             Input::Line(line) => match plain::parse(&line) {
                 Typed::Quit => return Ok(false),
                 Typed::Empty => (),
-                Typed::Unknown => self.inbox.notice("type a ID, d ID, r ID or q".into()),
+                Typed::Unknown => {
+                    self.inbox.notice("type a ID, a ID 8h (with a lease), d ID, r ID or q".into())
+                }
+                Typed::Lease(id, seconds) => match plain::find(&self.inbox, id) {
+                    Ok(key) => {
+                        self.inbox.lease(&key, seconds);
+                        self.inbox.answer(&key, Answer::Approve);
+                    }
+                    Err(why) => self.inbox.notice(why),
+                },
                 Typed::Answer(answer, id) => match plain::find(&self.inbox, id) {
                     Ok(key) => self.inbox.answer(&key, answer),
                     Err(why) => self.inbox.notice(why),
@@ -207,6 +216,10 @@ impl Watch {
             terminal::Key::Interrupt | terminal::Key::Letter('q') => return false,
             terminal::Key::Next => return self.step(true),
             terminal::Key::Previous => return self.step(false),
+            terminal::Key::Letter('l') => {
+                self.inbox.next_lease();
+                return true;
+            }
             terminal::Key::Letter('a') => Answer::Approve,
             terminal::Key::Letter('d') => Answer::Deny,
             terminal::Key::Letter('r') => Answer::Report,
@@ -329,12 +342,20 @@ impl Watch {
         let inputs = self.inputs.clone();
         match order {
             Order::Sign(key, answer) => {
-                let Some(verified) = self.inbox.get(&key).map(|i| i.verified.clone()) else { return Ok(()) };
+                let Some(item) = self.inbox.get(&key) else { return Ok(()) };
+                let (verified, lease) = (item.verified.clone(), item.lease_of(answer));
+                // By the host's clock, as far as it is known.
+                let apart = item.clock_apart.unwrap_or_default();
                 let (counter, device) = (self.store.next_counter()?, self.device.clone());
                 let unix = self.now().unix;
                 // An agent may take its time: a key wants to be touched.
                 tokio::task::spawn_blocking(move || {
-                    let made = sign(&verified, answer, &device, counter, unix);
+                    let made = {
+                        let until =
+                            |seconds: u32| unix.saturating_add_signed(apart).saturating_add(seconds.into());
+                        let saying = letter::Saying { answer, lease: lease.map(until), counter, now: unix };
+                        letter::decide(&verified, &saying, &device)
+                    };
                     // The loop is gone when the program ends.
                     let _ = inputs.blocking_send(Input::Signed(key, made));
                 });
@@ -362,10 +383,6 @@ impl Watch {
         }
         Ok(())
     }
-}
-
-fn sign(verified: &Verified, answer: Answer, device: &Device, counter: u64, now: u64) -> Made {
-    letter::decide(verified, answer, device, counter, now)
 }
 
 /// Reads lines until the end of input; watching goes on after it.

@@ -272,7 +272,14 @@ fn foot(inbox: &Inbox, width: usize) -> Vec<Line> {
                 Confirm::Tap => "[a approve]",
                 Confirm::Code => "[a approve, shows a code]",
             };
-            page.groups(Style::Strong, &[approve, "[d deny]", report, "[q quit]"]);
+            let lease = asking.filter(|item| item.verified.request.lease_max.is_some());
+            let lease = lease.map(|item| match item.lease {
+                0 => "[l lease: none]".to_owned(),
+                seconds => format!("[l lease: {}]", words::length(seconds)),
+            });
+            let keys = [approve].into_iter().chain(lease.as_deref());
+            let keys: Vec<&str> = keys.chain(["[d deny]", report, "[q quit]"]).collect();
+            page.groups(Style::Strong, &keys);
         }
         None if inbox.selected().is_some_and(|item| item.takes(Answer::Deny)) => {
             page.groups(Style::Faint, &["[d deny]", report, "[q quit]"]);

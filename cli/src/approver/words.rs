@@ -1,7 +1,9 @@
 //! A request in words that are read at a glance. All that a host says is escaped here.
 
 use super::inbox::{Ended, Verified};
-use countersign_protocol::message::{Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, RemoteSource};
+use countersign_protocol::message::{
+    Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, RemoteSource, Request,
+};
 use countersign_protocol::text::escape;
 
 /// Who wants what, on which machine: one sentence.
@@ -46,8 +48,30 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
         out.push(("note", format!("all this is the word of a program of {}'s", escape(&r.user))));
     }
     out.extend(others(verified));
+    if let Some(seconds) = r.lease_max {
+        out.push(("lease", lease(r, seconds)));
+    }
     out.push(("asked at", time_of(r.issued_at)));
     out
+}
+
+/// What a lease would be, so that nobody grants more than they think.
+fn lease(request: &Request, seconds: u32) -> String {
+    let uses = request.lease_uses.map(|uses| format!(", {uses} times at most")).unwrap_or_default();
+    let what = match request.kind {
+        Kind::Command => "ANY command of this service, in this session on this terminal",
+        _ => "this user again, from this address with this key",
+    };
+    format!("may be granted for up to {}{uses}: {what}, unasked", length(seconds))
+}
+
+/// `8 h`, `90 min`.
+#[must_use]
+pub fn length(seconds: u32) -> String {
+    match seconds {
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s => format!("{} min", s.div_ceil(60)),
+    }
 }
 
 /// That others decide, too, or about somebody else.

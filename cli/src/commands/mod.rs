@@ -6,6 +6,7 @@ mod challenge;
 mod codes;
 mod devices;
 mod join;
+mod leases;
 mod pair;
 mod policy;
 mod revoke;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Codes { user, totp: true, .. } => codes::authenticator(&mut daemon()?, user, out),
         Command::Codes { user, recovery: false, .. } => codes::left(&mut daemon()?, user, out),
         Command::Codes { user, recovery: true, count, .. } => codes::new(&mut daemon()?, user, *count, out),
+        Command::Leases { user, end } => leases::run(&mut daemon()?, user.as_deref(), end.as_deref(), out),
         Command::Unblock { user, source, all } => {
             unblock::run(&mut daemon()?, user.as_deref(), source.as_deref(), *all, out)
         }
@@ -48,7 +50,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
             audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
         Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
-        Command::Policy(command) => policy::run(command, out),
+        Command::Policy(command) => policy::run(command, &cli.run, out),
     }
 }
 

@@ -53,6 +53,7 @@ use tokens::{Grant, Tokens};
 use waits::Waits;
 
 pub(crate) use action::{Asked, Typed, ring};
+pub(crate) use lease::record_end as record_lease_end;
 pub use open::Open;
 pub(crate) use place::source;
 

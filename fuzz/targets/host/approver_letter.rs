@@ -1,6 +1,6 @@
 //! What comes to an approver: sealed, but by a host that writes what it likes, or by somebody who is none.
 
-use countersign_cli::approver::letter::{self, Letter};
+use countersign_cli::approver::letter::{self, Letter, Saying};
 use countersign_cli::approver::store::{Device, PinnedHost};
 use countersign_fuzz::actors::{self, ID, NOW, ORIGIN};
 use countersign_fuzz::{Target, check, input::Input};
@@ -38,9 +38,20 @@ fn run(data: &[u8]) {
             if let Letter::Request(verified) = letter {
                 assert_eq!(verified.digest, digest::sha256_hex(body));
                 assert_eq!(verified.request.host.key, actors::named_host().key);
-                let deny = DEVICE.with(|device| letter::decide(&verified, Answer::Deny, device, 1, NOW));
-                let approve =
-                    DEVICE.with(|device| letter::decide(&verified, Answer::Approve, device, 2, NOW));
+                let deny = DEVICE.with(|device| {
+                    letter::decide(
+                        &verified,
+                        &Saying { answer: Answer::Deny, lease: None, counter: 1, now: NOW },
+                        device,
+                    )
+                });
+                let approve = DEVICE.with(|device| {
+                    letter::decide(
+                        &verified,
+                        &Saying { answer: Answer::Approve, lease: None, counter: 2, now: NOW },
+                        device,
+                    )
+                });
                 match (deny, approve) {
                     (Ok((_, none)), Ok((sealed, code))) => {
                         assert!(none.is_none());

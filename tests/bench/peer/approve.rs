@@ -1,7 +1,7 @@
 //! A paired device that approves every request as soon as it has believed it, or only tells what comes.
 
 use crate::{Outcome, clock, say};
-use countersign_cli::approver::letter::{self, Letter};
+use countersign_cli::approver::letter::{self, Letter, Saying};
 use countersign_cli::approver::store::{Device, PinnedHost, Store};
 use countersign_protocol::message::{Answer, Sealed};
 use countersign_relay_client::{Event, RelayClient, Server};
@@ -50,7 +50,10 @@ fn read(
     match letter::read(sealed, device, hosts, server)? {
         Letter::Request(verified) => {
             let answer = answers
-                .then(|| letter::decide(&verified, Answer::Approve, device, counter, now()))
+                .then(|| {
+                    let saying = Saying { answer: Answer::Approve, lease: None, counter, now: now() };
+                    letter::decide(&verified, &saying, device)
+                })
                 .transpose()?;
             if !answers {
                 say(&json!({"event": "request", "id": verified.request.id, "at": clock::monotonic()}));

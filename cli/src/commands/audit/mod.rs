@@ -3,6 +3,7 @@
 mod extract;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod leases;
 mod observed;
 mod show;
 mod verify;

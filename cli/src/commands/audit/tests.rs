@@ -1,3 +1,4 @@
+mod leases;
 mod several;
 mod tampering;
 

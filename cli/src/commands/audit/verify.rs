@@ -1,5 +1,6 @@
 //! `countersign audit verify`: the chain of hashes, and every signature in it.
 
+use super::leases::Leases;
 use super::{Lines, approvers, bad, read_text};
 use crate::args::Mark;
 use crate::output::{Failure, Outcome, Output};
@@ -62,8 +63,14 @@ pub(super) fn check(
 ) -> Outcome<Checked> {
     let signers = approvers(approver_files)?.into_iter().map(|(_, signers)| signers).collect();
     let host_key = host_key.map(read_key).transpose()?;
-    let mut verifier =
-        Verifier { signers, host_key, paired: HashSet::new(), former: HashSet::new(), decisions: 0 };
+    let mut verifier = Verifier {
+        signers,
+        host_key,
+        paired: HashSet::new(),
+        former: HashSet::new(),
+        leases: Leases::default(),
+        decisions: 0,
+    };
     let mut lines = Lines::open(file)?;
     let mut chain = Chain::new();
     let mut number = 0u64;
@@ -116,6 +123,7 @@ struct Verifier {
     paired: HashSet<(String, String)>,
     /// Those that it shows as removed. A request that they had approved before has ended without them.
     former: HashSet<(String, String)>,
+    leases: Leases,
     decisions: u64,
 }
 
@@ -164,6 +172,7 @@ impl Verifier {
         if let Some(removal) = &evidence.removal {
             self.check_signer(record, who(record), "removal", &removal.signed, false)?;
         }
+        self.leases.check(record, &evidence)?;
         let or_before = !opened_by_decision(record);
         if let Some(decision) = &evidence.decision {
             self.check_signer(record, who(record), "decision", &decision.signed, or_before)?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use countersign_files::Owner;
@@ -15,6 +16,7 @@ use jiff::tz::TimeZone;
 use nix::unistd::{Gid, Group, User, getgrouplist, gethostname};
 use serde::Serialize;
 
+use super::people;
 use crate::args::Explain;
 use crate::output::{Exit, Failure, Outcome, Output};
 
@@ -33,7 +35,7 @@ struct PassedOver<'a> {
     found: String,
 }
 
-pub(super) fn run(login: &Explain, out: Output) -> Outcome<ExitCode> {
+pub(super) fn run(login: &Explain, run: &Path, out: Output) -> Outcome<ExitCode> {
     let config = load(&login.config, Owner::own()).map_err(|faults| {
         Failure::new(Exit::Broken, format!("this policy is not taken:\n{}", faults.drawings.join("\n")))
     })?;
@@ -66,7 +68,12 @@ pub(super) fn run(login: &Explain, out: Output) -> Outcome<ExitCode> {
     };
 
     let rule = config.rule_for(&situation);
-    let meaning = meaning(rule, &login.service, stage);
+    let mut meaning = meaning(rule, &login.service, stage);
+    if let (Some(approvals), Some(users)) = (&rule.approvals, people::with_device(run)) {
+        let have = people::named(approvals, &users)?;
+        let line = format!("{} of them have a device here: {}", have.len(), have.join(", "));
+        meaning.online.insert(1, line.trim_end_matches([':', ' ']).to_owned());
+    }
     let explained = Explained {
         rule: &rule.name,
         passed_over: passed_over(&config, rule, &situation),

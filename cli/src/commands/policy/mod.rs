@@ -1,6 +1,7 @@
 //! `countersign policy`: what the administrator's policy means, without a daemon and without a login.
 
 mod explain;
+mod people;
 mod services;
 
 use std::path::Path;
@@ -15,10 +16,10 @@ use crate::args::Policy;
 use crate::output::{Exit, Failure, Outcome, Output};
 
 /// Runs one of its commands.
-pub(super) fn run(command: &Policy, out: Output) -> Outcome<ExitCode> {
+pub(super) fn run(command: &Policy, run: &Path, out: Output) -> Outcome<ExitCode> {
     match command {
-        Policy::Check { config, pam } => checked(config, pam, out),
-        Policy::Explain(login) => explain::run(login, out),
+        Policy::Check { config, pam } => checked(config, pam, run, out),
+        Policy::Explain(login) => explain::run(login, run, out),
     }
 }
 
@@ -36,7 +37,7 @@ struct Said<'a> {
 }
 
 /// Exits with 5 where the policy has faults, with 1 where there is something to think about.
-fn checked(path: &Path, pam: &Path, out: Output) -> Outcome<ExitCode> {
+fn checked(path: &Path, pam: &Path, run: &Path, out: Output) -> Outcome<ExitCode> {
     let config = match load(path, Owner::own()) {
         Ok(config) => config,
         Err(faults) if out.json => {
@@ -52,7 +53,11 @@ fn checked(path: &Path, pam: &Path, out: Output) -> Outcome<ExitCode> {
         }
     };
     let services = services::asking(pam);
-    let advice = check(&config, services.as_deref());
+    let mut advice = check(&config, services.as_deref());
+    let names_people = config.rules.iter().chain([&config.default]).any(|rule| rule.approvals.is_some());
+    if names_people {
+        advice.extend(people::advice(&config, people::with_device(run).as_deref())?);
+    }
     let said: Vec<Said<'_>> =
         advice.iter().map(|one| Said { rule: &one.rule, kind: one.kind.word(), text: &one.text }).collect();
     out.either(&Checked { faults: &[], advice: said }, || words(&config, &advice, services.is_some()))?;

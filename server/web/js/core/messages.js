@@ -37,6 +37,7 @@ const MAX_FIELD = 256;
 const MAX_COMMAND = 1024;
 const MAX_PEOPLE = 16;
 const MAX_LEASE = 8 * 3600;
+const MAX_LEASE_USES = 1000;
 /** More than fit into a message. */
 const MAX_DEVICES = 64;
 const MAX_KEY_LINE = 512;
@@ -84,6 +85,7 @@ const SHAPES = {
       ),
       ssh_key: check.object({ fingerprint: check.text(MAX_FIELD), type: check.text(MAX_FIELD) }),
       lease_max: check.whole(MAX_LEASE),
+      lease_uses: check.whole(MAX_LEASE_USES, 1),
     },
   ),
   closed: check.object({

@@ -22,6 +22,7 @@
  * @property {number} expires_in seconds, at most 600
  * @property {'code'|'tap'} confirm
  * @property {number} [lease_max] seconds
+ * @property {number} [lease_uses] how many logins a lease is good for
  * @property {{needed: number, from: string[]}} approvals
  */
 

@@ -95,7 +95,10 @@ export default {
 
   'lease.title': 'Ohne weitere Frage wieder zulassen',
   'lease.none': 'Nein',
-  'lease.hint': 'Nur denselben Benutzer, vom selben Ort, zum selben Dienst.',
+  'lease.hint': 'Nur denselben Benutzer, von derselben Adresse mit demselben Schlüssel, zum selben Dienst.',
+  'lease.hint.command': 'Jeden Befehl über diesen Dienst, nicht nur diesen: in derselben Sitzung am selben Terminal.',
+  'lease.uses.one': 'Höchstens einmal.',
+  'lease.uses.other': 'Höchstens {n}-mal.',
   'lease.until': 'Keine Frage bis',
 
   'outcome.approved': 'Zugelassen',

@@ -95,7 +95,10 @@ export default {
 
   'lease.title': 'Let it in again without asking',
   'lease.none': 'No',
-  'lease.hint': 'Only the same user, from the same place, to the same service.',
+  'lease.hint': 'Only the same user, from the same address with the same key, to the same service.',
+  'lease.hint.command': 'Any command of this service, not only this one: in the same session on the same terminal.',
+  'lease.uses.one': 'Once at most.',
+  'lease.uses.other': '{n} times at most.',
   'lease.until': 'No question until',
 
   'outcome.approved': 'Approved, let in',

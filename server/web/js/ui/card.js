@@ -1,6 +1,6 @@
 // One request as a slip: what is asked above the tear line, the answer below it.
 
-import { clock, duration, shortDuration, t, tt } from '../text/index.js';
+import { clock, duration, shortDuration, t, tn, tt } from '../text/index.js';
 import { h } from './dom.js';
 import { outside } from './escape.js';
 import { fact, guarded } from './parts.js';
@@ -125,7 +125,8 @@ function leaseChoice(item, most) {
     h('div', { class: 'segments' }, choices.map((seconds) => h('label', null,
       h('input', { type: 'radio', name: `lease-${item.key}`, value: String(seconds), checked: seconds === 0, 'data-testid': 'lease', 'aria-label': seconds ? duration(seconds) : null }),
       h('span', null, seconds ? shortDuration(seconds) : t('lease.none'))))),
-    h('p', { class: 'hint' }, t('lease.hint')));
+    h('p', { class: 'hint', 'data-testid': 'lease-hint' }, t(item.request.kind === 'command' ? 'lease.hint.command' : 'lease.hint'),
+      item.request.lease_uses ? [' ', tn('lease.uses', item.request.lease_uses)] : null));
 }
 
 /** @param {Element} pressed */

@@ -1,0 +1,112 @@
+//! Who of those whom a rule names is there: on this host, and with a device.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use countersign_policy::{Advice, Approvals, Config, Kind, Named, Then};
+use countersign_protocol::manage::{Call, Devices};
+use nix::unistd::{Group, User, getgrouplist};
+
+use crate::manage_client::{ManageClient, SHORT};
+use crate::output::{Failure, Outcome};
+
+/// Everybody who has a device here, as the daemon says; `None` where it does not answer, or not to this caller.
+pub(super) fn with_device(run: &Path) -> Option<Vec<String>> {
+    let found: Devices = ManageClient::connect(run).ok()?.call(&Call::Devices { user: None }, SHORT).ok()?;
+    let mut users: Vec<String> = found.devices.into_iter().map(|device| device.user).collect();
+    users.sort();
+    users.dedup();
+    Some(users)
+}
+
+/// Those of them whom a rule names, each person once.
+///
+/// # Errors
+/// When the name service fails.
+pub(super) fn named(approvals: &Approvals, users: &[String]) -> Outcome<Vec<String>> {
+    let (mut uids, mut gids) = (Vec::new(), Vec::new());
+    for one in &approvals.from {
+        match one {
+            Named::User(name) => uids.extend(User::from_name(name).map_err(fault)?.map(|user| user.uid)),
+            Named::Group(name) => gids.extend(Group::from_name(name).map_err(fault)?.map(|group| group.gid)),
+        }
+    }
+    let (mut seen, mut members) = (Vec::new(), Vec::new());
+    for name in users {
+        let (Some(user), Ok(c_name)) = (User::from_name(name).map_err(fault)?, CString::new(name.as_str()))
+        else {
+            continue;
+        };
+        let groups = getgrouplist(&c_name, user.gid).map_err(fault)?;
+        let is_one = uids.contains(&user.uid) || groups.iter().any(|group| gids.contains(group));
+        if is_one && !seen.contains(&user.uid) {
+            seen.push(user.uid);
+            members.push(name.clone());
+        }
+    }
+    Ok(members)
+}
+
+/// What is wrong with the people whom rules name. `users` have a device, where that is known.
+///
+/// # Errors
+/// When the name service fails.
+pub(super) fn advice(config: &Config, users: Option<&[String]>) -> Outcome<Vec<Advice>> {
+    let mut advice = Vec::new();
+    for rule in config.rules.iter().chain([&config.default]) {
+        let asks = matches!(rule.then, Then::Approve | Then::Observe);
+        let Some(approvals) = rule.approvals.as_ref().filter(|_| asks) else { continue };
+        let mut say =
+            |text: String| advice.push(Advice { rule: rule.name.clone(), kind: Kind::People, text });
+        for one in &approvals.from {
+            let (what, is_there) = match one {
+                Named::User(name) => ("user", User::from_name(name).map_err(fault)?.is_some()),
+                Named::Group(name) => ("group", Group::from_name(name).map_err(fault)?.is_some()),
+            };
+            if !is_there {
+                say(format!("this host has no {what} for \"{one}\" of its \"from\""));
+            }
+        }
+        let Some(users) = users else { continue };
+        let have = named(approvals, users)?;
+        if have.len() < usize::from(approvals.needed) {
+            let (needed, have) = (approvals.needed, have.len());
+            say(format!(
+                "{needed} people have to approve, and {have} of them have a device: nobody can pass"
+            ));
+        }
+    }
+    Ok(advice)
+}
+
+fn fault(error: nix::Error) -> Failure {
+    Failure::broken("the name service", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_policy::read;
+
+    fn config(from: &str, needed: u8) -> Config {
+        let rule = format!(
+            "[[rule]]\nname = \"x\"\nthen = \"approve\"\napprovals = {{ from = {from}, needed = {needed} }}"
+        );
+        read(&format!("server = \"https://push.example.com\"\n{rule}\n")).unwrap()
+    }
+
+    fn said(from: &str, needed: u8, users: Option<&[String]>) -> Vec<String> {
+        advice(&config(from, needed), users).unwrap().into_iter().map(|one| one.text).collect()
+    }
+
+    #[test]
+    fn names_of_nobody_and_too_few_devices_are_told() {
+        let root = ["root".to_owned(), "no-such-user-here".to_owned()];
+        assert_eq!(said("[\"@root\"]", 1, Some(&root)), Vec::<String>::new());
+        assert_eq!(said("[\"@root\"]", 2, None), Vec::<String>::new(), "who has a device is not known");
+        let texts = said("[\"@no-such-group\", \"no-such-user-here\"]", 1, None);
+        assert_eq!(texts.len(), 2);
+        assert!(texts[0].contains("no group for \"@no-such-group\"") && texts[1].contains("no user for"));
+        assert!(said("[\"@root\", \"root\"]", 2, Some(&root))[0].contains("and 1 of them have a device"));
+    }
+}
