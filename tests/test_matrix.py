@@ -88,10 +88,14 @@ class Lab:
         try:
             for group in ROUNDS:
                 group = [service for service in group if service in services]
+                if not group:
+                    continue
+                if found:
+                    CAUSES[cause].between(self)
                 # What was denied, reported or left alone before must not matter now.
                 self.stack.daemon.command("unblock", "--all")
-                self.all_asked = threading.Barrier(len(group) or 1)
-                with ThreadPoolExecutor(len(group) or 1) as pool:
+                self.all_asked = threading.Barrier(len(group))
+                with ThreadPoolExecutor(len(group)) as pool:
                     found.update(zip(group, pool.map(lambda service: self.play(CAUSES[cause], service), group)))
         finally:
             CAUSES[cause].end(self)

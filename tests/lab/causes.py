@@ -21,6 +21,9 @@ class Cause:
     def begin(self, lab):
         """Before the logins."""
 
+    def between(self, lab):
+        """Between two groups of them."""
+
     def end(self, lab):
         """After them."""
 
@@ -90,6 +93,8 @@ class Fault(Cause):
 
     def end(self, lab):
         lab.front.mend()
+        # While nobody logs in the daemon takes its time; told to read its policy, it tries.
+        lab.stack.daemon.reload()
         lab.connected()
 
 
@@ -101,8 +106,8 @@ class Gone(Cause):
     """The server goes while logins wait: all that were begun at once."""
 
     def asked(self, lab, person):
-        lab.all_asked.wait(15)
-        lab.front.refused()
+        if lab.all_asked.wait(15) == 0:
+            lab.front.refused()
         # What was wrong first, and what is wrong with the next connection, are two things.
         Fault.known_by_now(self, lab)
 
@@ -110,6 +115,7 @@ class Gone(Cause):
         wait_until(lambda: person.handled, 30, f"the server is gone for {person.service}")
         return ""
 
+    between = Fault.end
     end = Fault.end
 
 
