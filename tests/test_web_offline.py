@@ -93,6 +93,23 @@ def test_the_terminals_code_gives_eight_digits_without_a_network(parts):
     assert code_of(phone) == challenge.code
 
 
+def test_a_yes_that_cannot_be_sent_shows_eight_digits_in_its_place(parts):
+    phone = parts.phone
+    asked = parts.host.ask(parts.device)
+    request = phone.next_request()
+    parts.server.stop()
+    phone.offline()
+    phone.wait_until("() => document.querySelector('[data-testid=connection]').dataset.state === 'offline'", seconds=20)
+    phone.decide(request, "approve")
+    phone.wait_for(id="unsent-code")
+    # The same from docs: the request's key and digest in place of a challenge's.
+    shared = asked.private.exchange(X25519PublicKey.from_public_bytes(parts.device.seal))
+    info = b"countersign request code v1" + parts.device.card_hash + sha256(blob_of(parts.host.key.line))
+    key = HKDF(SHA256(), 32, None, info).derive(shared)
+    number = int.from_bytes(hmac.digest(key, sha256(asked.body).hex().encode(), "sha256")[:8], "big")
+    assert digits(phone.text(id="unsent-code")) == f"{number % 10**8:08d}"
+
+
 def test_what_was_altered_gives_another_code(parts):
     challenge = Challenge(parts.host.key.line, parts.device)
     altered = Challenge(parts.host.key.line, parts.device, user="mallory", private=challenge.private)

@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::geoip::Geoip;
 use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
@@ -46,6 +47,8 @@ pub struct App {
     pub totp: Totp,
     /// Who was asked too often, and who is refused from where.
     pub fatigue: Fatigue,
+    /// Where addresses may be.
+    pub geoip: Geoip,
     /// Where users were let in from.
     pub sources: Sources,
     /// What administrators read.

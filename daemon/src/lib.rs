@@ -22,6 +22,7 @@ pub mod fatigue;
 pub mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod geoip;
 pub mod host_key;
 pub mod leases;
 pub mod listen;

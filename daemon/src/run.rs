@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::geoip::Geoip;
 use crate::leases::{self, Leases};
 use crate::log::Log;
 use crate::login::Logins;
@@ -188,6 +189,8 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
     let client = config
         .as_deref()
         .and_then(|config| client(config, &key, administrator).map_err(|why| log.error(&why)).ok());
+    let geoip = Geoip::default();
+    take_places(&geoip, config.as_deref(), administrator, &log);
     let budget = Rc::new(Budget::open(&paths.own("budget.json"), own)?);
     Ok(App {
         approvers: Approvers::new((paths.administrator(), administrator), (&paths.state, own), log.clone()),
@@ -197,6 +200,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         totp: Totp::open(&paths.own("totp.json"), own)?,
         budget,
         fatigue: Fatigue::open(&paths.own("fatigue.json"), own)?,
+        geoip,
         sources: Sources::open(&paths.own("sources.json"), own)?,
         config: RefCell::new(loaded),
         host: HostIdentity { key, name, public },
@@ -315,8 +319,17 @@ fn read_again(app: &App) {
     *app.config.borrow_mut() = loaded;
     let Some(config) = read else { return };
     app.log.notice("the policy was read again and is in force");
+    take_places(&app.geoip, Some(&config), app.administrator, &app.log);
     if host_name(Some(&config)) != app.host.name {
         app.log.warning("host_name has changed: phones see the new one after a restart of countersignd");
+    }
+}
+
+/// Opens the table of places, anew after each reading: it may be another one by then. No login fails for want of it.
+fn take_places(geoip: &Geoip, config: Option<&Config>, administrator: Owner, log: &Log) {
+    let path = config.and_then(|config| config.geoip.as_deref());
+    if let Err(why) = geoip.open(path, administrator) {
+        log.warning(&why);
     }
 }
 

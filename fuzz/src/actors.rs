@@ -7,8 +7,8 @@ use countersign_protocol::card::{self, VerifiedCard};
 use countersign_protocol::certificate::APPROVER_OPTION;
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
 use countersign_protocol::message::{
-    Answer, Approvals, Card, Confirm, Decision, Envelope, Host, Kind, MessageType, Remote, RemoteSource,
-    Request, Sealed, SshKey, VERSION,
+    Answer, Approvals, Card, Confirm, Context, Decision, Envelope, Host, Kind, MessageType, Place,
+    PlaceSource, Remote, RemoteSource, Request, Sealed, SshKey, VERSION, Zone,
 };
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{self, SignedMessage};
@@ -167,6 +167,11 @@ pub fn request() -> Request {
             source: RemoteSource::Kernel,
         }),
         ssh_key: Some(SshKey { fingerprint: "SHA256:x".into(), key_type: "ssh-ed25519".into() }),
+        context: Some(Context {
+            new_source: true,
+            place: Some(Place { text: "Zür\u{202e}ich".into(), source: PlaceSource::Geoip }),
+            zone: Some(Zone { name: Some("UTC".into()), offset: 120 }),
+        }),
         issued_at: NOW,
         expires_in: 60,
         confirm: Confirm::Code,

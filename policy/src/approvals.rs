@@ -12,8 +12,10 @@ use crate::table::{Table, Value, kind};
 pub const MOST_NEEDED: u8 = 8;
 /// Most names in `from`.
 pub(super) const MOST_NAMED: usize = 8;
-/// Longest name in it: all of them travel in the signed request, beside a command line.
+/// Longest name in it.
 pub(super) const MAX_NAMED: usize = 33;
+/// Most bytes of all of them together: they travel in the signed request, beside a command line.
+pub const MAX_NAMES: usize = 160;
 
 /// What is wrong with "unenrolled" beside them.
 pub(super) const SPARED: &str =
@@ -104,6 +106,10 @@ fn names(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> Vec<Named> {
     if list.is_empty() || list.len() > MOST_NAMED {
         faults.push(value.fault(format!("\"from\" names 1 to {MOST_NAMED} users or groups")));
     }
+    if list.iter().map(|named| named.to_string().len()).sum::<usize>() > MAX_NAMES {
+        let text = format!("the names in \"from\" are over {MAX_NAMES} bytes together: make a group of them");
+        faults.push(value.fault(text));
+    }
     list
 }
 
@@ -150,6 +156,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_met_or_means_nobody_is_a_fault() {
+        let names: Vec<String> = (0..6).map(|one| format!("\"@{one}{}\"", "x".repeat(28))).collect();
+        let long = format!("{{ from = [{}], needed = 1 }}", names.join(", "));
         for (approvals, why) in [
             ("{ from = [\"a\"], needed = 2 }", "nobody could ever pass: 2 are needed, and \"from\" names 1"),
             ("{ from = [\"@a\"], needed = 0 }", "from 1 to 8"),
@@ -160,6 +168,7 @@ mod tests {
             ("{ from = [\"a*\"], needed = 1 }", "names nobody"),
             ("{ from = [\"@\"], needed = 1 }", "names nobody"),
             ("{ from = [\"@a\"] }", "\"approvals\" is {"),
+            (&long, "make a group of them"),
             ("{ from = [\"@a\"], needed = 1, of = 2 }", "no key"),
             ("2", "not a number"),
             ("\"user\"", "not a text"),

@@ -19,7 +19,7 @@ mod rule;
 mod table;
 mod when;
 
-pub use approvals::{Approvals, MOST_NEEDED, Named};
+pub use approvals::{Approvals, MAX_NAMES, MOST_NEEDED, Named};
 pub use check::{Advice, Kind, check};
 pub use describe::{Meaning, meaning};
 pub use fault::Fault;
@@ -57,6 +57,8 @@ pub struct Config {
     pub server_ca: Option<PathBuf>,
     /// Where the web app is, when that is not the server.
     pub app: Option<String>,
+    /// A table of where addresses are, in MaxMind's DB format.
+    pub geoip: Option<PathBuf>,
     /// What phones call this host; without it the system's host name.
     pub host_name: Option<String>,
     /// The first one whose conditions a login meets decides.

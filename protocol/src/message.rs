@@ -78,6 +78,9 @@ pub struct Request {
     /// The ssh key that was accepted before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_key: Option<SshKey>,
+    /// What the host knows beside that, for the person to weigh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
     /// Seconds since 1970 by the host's clock.
     pub issued_at: u64,
     /// Seconds, at most [`MAX_EXPIRES_IN`].
@@ -142,6 +145,59 @@ pub struct SshKey {
     /// For example `ssh-ed25519` or `sk-ssh-ed25519@openssh.com`.
     #[serde(rename = "type")]
     pub key_type: String,
+}
+
+/// Longest [`Place`] in bytes.
+pub const MAX_PLACE: usize = 96;
+/// Longest name of a time zone in bytes.
+pub const MAX_ZONE: usize = 64;
+/// Furthest that a time zone is from UTC, in minutes.
+pub const MAX_OFFSET: i16 = 18 * 60;
+
+/// What a host knows of a login that nobody has told it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// The user was never let in from this address before, as far as the host remembers.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub new_source: bool,
+    /// Where the address may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The host's time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Zone>,
+}
+
+/// Where an address may be, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// City and country, in English, at most [`MAX_PLACE`] bytes.
+    pub text: String,
+    /// Whose word it is.
+    pub source: PlaceSource,
+}
+
+/// Whose word a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlaceSource {
+    /// That of a table of addresses on the host.
+    Geoip,
+}
+
+/// A time zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zone {
+    /// Its name, for example `Europe/Berlin`, where the host knows it; at most [`MAX_ZONE`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Minutes that it is ahead of UTC when the request is made, at most [`MAX_OFFSET`] either way.
+    pub offset: i16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a person has to do beside approving.

@@ -5,8 +5,8 @@ use crate::digest;
 use crate::keys::{PublicKey, SignError, Signer};
 use crate::login::{MAX_COMMAND, MAX_NAME};
 use crate::message::{
-    Answer, CODE_DIGITS, Closed, Decision, Host, MAX_BODY, MAX_EXPIRES_IN, MessageType, Receipt, Request,
-    VERSION,
+    Answer, CODE_DIGITS, Closed, Decision, Host, MAX_BODY, MAX_EXPIRES_IN, MAX_OFFSET, MAX_PLACE, MAX_ZONE,
+    MessageType, Receipt, Request, VERSION,
 };
 use crate::sshsig::{self, Signed, SshSigError};
 use crate::text;
@@ -158,6 +158,15 @@ impl Message for Request {
         if let Some(key) = &self.ssh_key {
             at_most(&key.fingerprint, MAX_FIELD, "ssh key's fingerprint is too long")?;
             at_most(&key.key_type, MAX_FIELD, "ssh key's type is too long")?;
+        }
+        if let Some(context) = &self.context {
+            let place = context.place.as_ref().map(|place| place.text.as_str());
+            optional(place, MAX_PLACE, "place is too long")?;
+            let zone = context.zone.as_ref();
+            optional(zone.and_then(|zone| zone.name.as_deref()), MAX_ZONE, "time zone's name is too long")?;
+            if zone.is_some_and(|zone| zone.offset.unsigned_abs() > MAX_OFFSET.unsigned_abs()) {
+                return Err(MessageError::Field("time zone is too far from UTC"));
+            }
         }
         if !(1..=MAX_EXPIRES_IN).contains(&self.expires_in) {
             return Err(MessageError::Field("validity is zero or too long"));

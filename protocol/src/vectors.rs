@@ -8,8 +8,8 @@ use crate::card;
 use crate::digest::{hex, sha256, sha256_hex};
 use crate::keys::{SealKey, Signer, SigningKey};
 use crate::message::{
-    Answer, Approvals, Card, Confirm, Decision, DeviceChange, DeviceEvent, Envelope, Host, Kind, MessageType,
-    NoticeDevice, Remote, RemoteSource, Removal, Request, namespace,
+    Answer, Approvals, Card, Confirm, Context, Decision, DeviceChange, DeviceEvent, Envelope, Host, Kind,
+    MessageType, NoticeDevice, Place, PlaceSource, Remote, RemoteSource, Removal, Request, Zone, namespace,
 };
 use crate::notice;
 use crate::pairing::{HostPairing, PhonePairing, Ticket, TypedTicket};
@@ -82,6 +82,11 @@ fn request() -> SignedMessage {
             source: RemoteSource::Kernel,
         }),
         ssh_key: None,
+        context: Some(Context {
+            new_source: true,
+            place: Some(Place { text: "São Paulo, Brazil".into(), source: PlaceSource::Geoip }),
+            zone: Some(Zone { name: Some("America/St_Johns".into()), offset: -150 }),
+        }),
         issued_at: 1_800_000_000,
         expires_in: 60,
         confirm: Confirm::Code,
@@ -254,6 +259,14 @@ fn phone_codes() -> Value {
             "code": code.as_str(),
         })
     };
+    let request = |byte: u8| {
+        let (digest, public) = (hex(&[byte; 32]), reply_key().public());
+        let code = phone_code::of_request_at_device(&seal_key(), &card.hash, &key, public, &digest).unwrap();
+        let there =
+            phone_code::of_request_at_host(&reply_key(), &card.hash, card.seal_key, &key, &digest).unwrap();
+        assert_eq!(code, there);
+        json!({ "reply_key": hex(&public), "digest": digest, "code": code.as_str() })
+    };
     let good = made(reply_key().public(), "sshd", "alice", "2001:db8::1");
     let refused = |why: &str, bytes: Vec<u8>| {
         let parsed = PhoneChallenge::parse(&bytes);
@@ -290,6 +303,7 @@ fn phone_codes() -> Value {
             case("sshd", "alice", "a-very-long-name-of-a-machine.somewhere.example.com"),
             case("a-service-of-a-name-that-nobody-can-want-to-read", "alice", "2001:db8::1"),
         ],
+        "requests": [request(0x00), request(0x5a)],
         "refused": [
             refused("too short", good.to_bytes()[..50].to_vec()),
             refused("a byte too many", [good.to_bytes(), vec![0]].concat()),

@@ -30,6 +30,7 @@ fn request(host: &SigningKey) -> Request {
         terminal: None,
         remote: None,
         ssh_key: None,
+        context: None,
         issued_at: 1_800_000_000,
         expires_in: 60,
         confirm: Confirm::Code,

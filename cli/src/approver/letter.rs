@@ -9,6 +9,7 @@ use countersign_protocol::message::{
     Answer, CODE_DIGITS, Closed, ClosedOutcome, Confirm, Decision, Envelope, Lease, MAX_ENVELOPE,
     MessageType, Notice, Request, Sealed, VERSION,
 };
+use countersign_protocol::phone_code;
 use countersign_protocol::random;
 use countersign_protocol::seal::{self, Recipient};
 use countersign_protocol::signed::{sign_message, verify_message};
@@ -184,6 +185,17 @@ pub fn decide(
     let sealed = seal::seal(MessageType::Decision, sender, &recipient, &envelope, body, &message.signature)
         .map_err(|e| e.to_string())?;
     Ok((sealed, code))
+}
+
+/// Eight digits for an approval that cannot be sent.
+#[must_use]
+pub fn unsent_code(verified: &Verified, device: &Device) -> Option<Zeroizing<String>> {
+    let host = PublicKey::from_line(&verified.request.host.key).ok()?;
+    let mut reply_key = [0u8; 32];
+    let length = Base64::decode(&verified.request.reply_key, &mut reply_key).ok()?.len();
+    let (key, card) = (&device.seal_key, &device.card.hash);
+    let code = phone_code::of_request_at_device(key, card, &host, reply_key, &verified.digest);
+    code.ok().filter(|_| length == reply_key.len())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::desktop::{self, Desktop};
 use super::devices::Devices;
-use super::inbox::{Event, Inbox, Key, Now, Order};
+use super::inbox::{Event, Inbox, Key, Now, Order, Phase};
 use super::letter::{self, Letter};
 use super::listen::{News, listen};
 use super::pair;
@@ -11,7 +11,7 @@ use super::screen::{self, Drawn, View};
 use super::store::{Device, Store};
 use super::terminal::{self, Terminal};
 use crate::output::{Exit, Failure, Outcome, Output, time};
-use countersign_protocol::message::{Answer, Sealed};
+use countersign_protocol::message::{Answer, Kind, Sealed};
 use countersign_relay_client::RelayClient;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
@@ -201,7 +201,10 @@ impl Watch {
                     desktop.note(&key, &format!("Not signed: {why}."));
                 }
             }
-            Input::Sent(key, result) => self.inbox.sent(&key, result),
+            Input::Sent(key, result) => {
+                let result = result.map_err(|why| self.with_code(&key, why));
+                self.inbox.sent(&key, result);
+            }
             Input::Desktop(said) => {
                 if let Some(desktop) = &mut self.desktop {
                     desktop.hear(said, &mut self.inbox);
@@ -369,6 +372,20 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Why an answer is not sent, and what an approval has in its place.
+    fn with_code(&self, key: &Key, why: String) -> String {
+        let approved = self.inbox.get(key).filter(|item| {
+            let is_yes = matches!(item.phase, Phase::Decided { answer: Answer::Approve, .. });
+            is_yes && item.verified.request.kind != Kind::Test
+        });
+        match approved.and_then(|item| letter::unsent_code(&item.verified, &self.device)) {
+            Some(code) => {
+                format!("{why}; if it stays so, type {} at the login instead", screen::grouped(&code))
+            }
+            None => why,
+        }
     }
 
     fn draw(&mut self) -> Outcome {

@@ -56,7 +56,7 @@ alice wants to act as root by sudo on web1
 
 from      web1 itself, not over the network
 service   sudo
-command   sudo systemctl restart nginx
+command   sudo systemctl restart nginx (command line of the calling process)
 terminal  /dev/pts/3
 asked at  T+0
 

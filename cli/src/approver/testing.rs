@@ -49,6 +49,7 @@ pub(crate) fn request(id: &str) -> Request {
         terminal: Some("ssh".into()),
         remote: Some(Remote { address: "192.0.2.7".into(), port: Some(50122), source: RemoteSource::Kernel }),
         ssh_key: None,
+        context: None,
         issued_at: 1_000_000,
         expires_in: 60,
         confirm: Confirm::Code,

@@ -2,7 +2,7 @@
 
 use super::inbox::{Ended, Verified};
 use countersign_protocol::message::{
-    Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, RemoteSource, Request,
+    Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, PlaceSource, RemoteSource, Request,
 };
 use countersign_protocol::text::escape;
 
@@ -30,7 +30,7 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     let text = |t: &Option<String>| t.as_deref().map(|t| escape(t).into_owned());
     let mut out = vec![("from", from(verified)), ("service", escape(&r.service).into_owned())];
     if let Some(command) = text(&r.command) {
-        out.push(("command", command));
+        out.push(("command", format!("{command} (command line of the calling process)")));
     }
     if let Some(action) = text(&r.action) {
         out.push(("action", action));
@@ -51,8 +51,49 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     if let Some(seconds) = r.lease_max {
         out.push(("lease", lease(r, seconds)));
     }
+    if let Some(place) = place(r) {
+        out.push(("place", place));
+    }
+    if first_time(r) {
+        out.push(("new", "first time from this address".to_owned()));
+    }
     out.push(("asked at", time_of(r.issued_at)));
+    if let Some(there) = clock_there(r) {
+        out.push(("its clock", there));
+    }
     out
+}
+
+/// Where its address may be, and whose word that is.
+fn place(request: &Request) -> Option<String> {
+    let place = request.context.as_ref()?.place.as_ref()?;
+    Some(match place.source {
+        PlaceSource::Geoip => {
+            format!("{} (by the machine's own table; may be wrong)", escape(&place.text))
+        }
+    })
+}
+
+/// Whether the user was never let in from its address.
+#[must_use]
+pub fn first_time(request: &Request) -> bool {
+    request.context.as_ref().is_some_and(|context| context.new_source)
+}
+
+/// What the machine's own clock shows, and in which zone.
+fn clock_there(request: &Request) -> Option<String> {
+    let zone = request.context.as_ref()?.zone.as_ref()?;
+    let shown = i64::try_from(request.issued_at).ok()?.checked_add(i64::from(zone.offset) * 60)?;
+    let (hours, minutes) = (shown.rem_euclid(86_400) / 3_600, shown.rem_euclid(3_600) / 60);
+    let far = zone.offset.unsigned_abs();
+    let ahead = match (zone.offset, far % 60) {
+        (0, _) => String::new(),
+        (offset, 0) => format!("{}{}", if offset < 0 { '-' } else { '+' }, far / 60),
+        (offset, rest) => format!("{}{}:{rest:02}", if offset < 0 { '-' } else { '+' }, far / 60),
+    };
+    let name = zone.name.as_deref().filter(|name| *name != "UTC");
+    let name = name.map(|name| format!(", {}", escape(name))).unwrap_or_default();
+    Some(format!("{hours:02}:{minutes:02} there (UTC{ahead}{name})"))
 }
 
 /// What a lease would be, so that nobody grants more than they think.
@@ -173,5 +214,33 @@ pub fn answered(answer: Answer) -> &'static str {
         Answer::Approve => "approved",
         Answer::Deny => "denied",
         Answer::Report => "denied and reported",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approver::testing::{request, verified};
+
+    fn said(verified: &Verified) -> Vec<String> {
+        let about = |(label, _): &(&str, String)| ["needs", "whose"].contains(label);
+        details(verified, |_| String::new()).into_iter().filter(about).map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn that_others_decide_and_whose_login_it_is_stands_there() {
+        let mut asked = verified(request("a"));
+        assert_eq!(said(&asked), Vec::<String>::new(), "one's own, and alone");
+        assert_eq!(about_code(&asked), "Type this code at the login");
+        asked.request.approvals.needed = 2;
+        asked.request.approvals.from = vec!["@oncall".into(), "carol\x1b".into()];
+        assert_eq!(said(&asked), ["2 people have to approve; you are one of them (@oncall, carol\\u{1b})"]);
+        (asked.request.user, asked.request.requester) = ("root".into(), Some("bob".into()));
+        assert_eq!(said(&asked)[1], "bob's, not yours: ask them whether it is they");
+        assert_eq!(about_code(&asked), "Tell bob this code, who types it at their login");
+        asked.request.approvals.needed = 1;
+        assert!(said(&asked)[0].starts_with("1 person has to approve; you are one of those who may"));
+        asked.request.requester = Some("alice".into());
+        assert_eq!(asked.somebody_else(), None);
     }
 }

@@ -91,6 +91,7 @@ impl FakeHost {
             terminal: Some("ssh".into()),
             remote: Some(Remote { address: "192.0.2.7".into(), port: None, source: RemoteSource::Kernel }),
             ssh_key: None,
+            context: None,
             issued_at: now(),
             expires_in: 60,
             confirm: Confirm::Code,

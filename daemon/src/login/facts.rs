@@ -3,7 +3,7 @@
 use base64ct::{Base64, Encoding};
 use countersign_protocol::digest;
 use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Session, Stage, VERSION};
-use countersign_protocol::message::{Kind, Remote, RemoteSource, SshKey};
+use countersign_protocol::message::{Context, Kind, Remote, RemoteSource, SshKey};
 use zeroize::Zeroizing;
 
 use crate::caller::Caller;
@@ -34,6 +34,8 @@ pub struct Facts {
     pub session: Option<Session>,
     /// What kind of thing it is.
     pub kind: Kind,
+    /// What this host knows beside that.
+    pub context: Option<Context>,
     /// Nothing but prompts may be shown.
     pub silent: bool,
     /// A grant of the `auth` stage.
@@ -104,6 +106,7 @@ impl Facts {
             terminal: begin.terminal.filter(|t| !t.is_empty()),
             command: begin.command_line.filter(|c| !c.is_empty()).map(fitting),
             action: None,
+            context: None,
             session: begin.session.filter(|_| by_root),
             token: begin.token.filter(|_| by_root && begin.stage == Stage::Session),
             stage: begin.stage,
@@ -134,6 +137,7 @@ impl Facts {
             ssh_key: None,
             command: None,
             action: Some(action.to_owned()),
+            context: None,
             session: None,
             kind: Kind::Action,
             silent: true,

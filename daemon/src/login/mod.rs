@@ -3,6 +3,7 @@
 mod abuse;
 mod action;
 mod choose;
+mod context;
 mod dialogue;
 mod ending;
 mod factors;

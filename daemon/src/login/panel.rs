@@ -108,8 +108,12 @@ fn in_turns(mut of_each: Vec<Vec<Device>>) -> Vec<Device> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Lab, TestDevice};
-    use countersign_policy::Named;
+    use crate::login::facts::Facts;
+    use crate::login::request::OpenRequest;
+    use crate::testing::{self, Lab, TestDevice};
+    use countersign_policy::{Confirm, MAX_NAMES, Named};
+    use countersign_protocol::login::MAX_COMMAND;
+    use std::time::Duration;
 
     fn oncall(needed: u8) -> Approvals {
         Approvals { from: vec![Named::Group("oncall".into()), Named::User("carol".into())], needed }
@@ -160,6 +164,24 @@ mod tests {
         let asked = asked(&lab, 2).await;
         assert_eq!(asked.len(), MOST_DEVICES);
         assert_eq!(asked[..12], names);
+    }
+
+    #[tokio::test]
+    async fn names_fit_beside_a_long_command_line() {
+        let (lab, long) = (Lab::new(), "x".repeat(32));
+        let facts = Facts {
+            command: Some("c".repeat(MAX_COMMAND)),
+            requester: Some(long.clone()),
+            terminal: Some("pts/123".into()),
+            ..testing::facts(&long)
+        };
+        let from = vec![Named::User("n".repeat(MAX_NAMES / 8)); 8];
+        let panel = Panel::of_several(&lab.app, &Approvals { from, needed: 8 }, true).await.unwrap();
+        let person = Person { name: long.clone(), uid: u32::MAX };
+        let wait = Duration::from_secs(600);
+        let request =
+            OpenRequest::new(&lab.app.host, &facts, (&person, &long), panel, Confirm::Code, wait, None);
+        assert!(request.is_ok(), "{:?}", request.err());
     }
 
     #[tokio::test]

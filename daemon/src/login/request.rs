@@ -14,6 +14,7 @@ use countersign_protocol::signed::{self, SignedMessage};
 use countersign_protocol::{digest, random, seal};
 use tokio::sync::Notify;
 
+use super::context;
 use super::facts::Facts;
 use super::panel::Panel;
 use super::place;
@@ -94,7 +95,7 @@ impl OpenRequest {
     ) -> Result<Rc<Self>, String> {
         let id = digest::hex(&random::bytes::<16>());
         let reply = SealKey::generate();
-        let request = Request {
+        let mut request = Request {
             version: VERSION,
             id: id.clone(),
             reply_key: Base64::encode_string(&reply.public()),
@@ -109,6 +110,7 @@ impl OpenRequest {
             terminal: facts.terminal.clone(),
             remote: facts.remote.clone(),
             ssh_key: facts.ssh_key.clone(),
+            context: facts.context.clone(),
             issued_at: clock::unix(),
             expires_in: u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
             confirm,
@@ -116,6 +118,7 @@ impl OpenRequest {
             lease_uses: lease.as_ref().and_then(|lease| lease.ceiling.uses),
             approvals: message::Approvals { needed: panel.needed, from: panel.from },
         };
+        context::fit(&mut request);
         let signed = signed::sign_message(host.key.as_ref(), &request)
             .map_err(|error| format!("the request cannot be signed: {error}"))?;
         Ok(Rc::new(Self {

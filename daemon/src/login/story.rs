@@ -7,6 +7,7 @@ use countersign_protocol::login::{Stage, Step, Style};
 use countersign_protocol::message::Confirm;
 
 use super::choose;
+use super::context;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
 use super::factors::Factors;
@@ -32,8 +33,8 @@ use countersign_policy::{Approvals, Rule, Then, WithoutPrompt};
 const MOST_RETRIES: u32 = 3;
 
 /// How long a server that had a request may be away until what is left is asked for: a connection that breaks is
-/// back in a moment.
-const AWAY_TIME: Duration = Duration::from_secs(3);
+/// back in a moment, and whoever is prompted has to press Enter once the phone has approved.
+const AWAY_TIME: Duration = Duration::from_secs(10);
 
 /// What comes of a part of the story: something to go on with, or the end.
 pub(super) type Told<T> = Result<T, Ending>;
@@ -170,6 +171,7 @@ impl Login {
         let lease = lease::offer(&self.facts, rule, account);
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let known = account.known();
+        self.facts.context = Some(context::gather(&self.app, &self.facts, &known.name).await);
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
             biased;

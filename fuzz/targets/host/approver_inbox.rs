@@ -128,6 +128,7 @@ fn arrive(inbox: &mut Inbox, input: &mut Input<'_>, now: Now) {
             host: "HOST".into(),
             host_name: "db-1\u{9b}".into(),
             server: ORIGIN.into(),
+            users: vec!["alice".into()],
         },
         now,
     );

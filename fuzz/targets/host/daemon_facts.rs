@@ -8,6 +8,7 @@ use countersign_protocol::message::{Confirm, MAX_BODY};
 use countersignd::app::HostIdentity;
 use countersignd::caller::Caller;
 use countersignd::fuzzing::Facts;
+use countersignd::fuzzing::Panel;
 use countersignd::login::request::OpenRequest;
 use countersignd::person::Person;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ fn run(data: &[u8]) {
         &identity,
         &facts,
         (&person, &facts.user),
-        Vec::new(),
+        Panel::of_one(&facts.user, Vec::new()),
         Confirm::Code,
         Duration::from_secs(60),
         None,

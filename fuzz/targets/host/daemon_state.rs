@@ -11,6 +11,7 @@ use countersignd::budget::Budget;
 use countersignd::devices::Devices;
 use countersignd::files::Owner;
 use countersignd::host_key;
+use countersignd::leases::Leases;
 use countersignd::log::Log;
 use countersignd::recovery::Recovery;
 use std::os::unix::net::UnixDatagram;
@@ -58,6 +59,10 @@ fn run(data: &[u8]) {
                 })
             }
             b'a' => approvers(lab, content),
+            b'e' => {
+                leases(lab, content);
+                Ok(())
+            }
             _ => audit(lab, content),
         };
         if let Err(error) = told {
@@ -80,6 +85,16 @@ fn budget(lab: &Lab, content: &[u8]) -> std::io::Result<()> {
     }
     assert!(granted <= 5, "{granted} tries at once");
     Ok(())
+}
+
+/// Whatever is there, a daemon starts: what it cannot read costs leases.
+fn leases(lab: &Lab, content: &[u8]) {
+    let path = lab.place.write("leases.json", content);
+    let boot = Some("b".to_owned());
+    let leases = Leases::open(&path, lab.owner, boot, &lab.log);
+    assert!(leases.all().len() <= content.len());
+    assert!(leases.all().iter().all(|lease| !lease.is_over("b") && lease.is_over("another boot")));
+    assert!(Leases::open(&path, lab.owner, None, &lab.log).all().is_empty());
 }
 
 /// Both files, separated by a NUL.
@@ -145,6 +160,10 @@ fn seeds() -> Vec<Vec<u8>> {
             .into(),
         format!("k{}", &*key),
         format!("a{}\n\0{}\n", actors::approvers(), actors::p256().public_key().to_line()),
+        "e[{\"id\":\"00\",\"request\":\"\",\"request_signature\":\"\",\"decision\":\"\",\"decision_signature\":\"\",\
+         \"device\":\"\",\"person\":\"alice\",\"boot\":\"b\",\"since\":0,\"until\":18446744073709551615,\"most_uses\":2,\"used\":0,\
+         \"binding\":{\"user\":\"alice\",\"uid\":1,\"service\":\"sshd\",\"requester\":null,\"place\":{\"remote\":{\"address\":\"\",\"key\":\"\"}}}}]"
+            .into(),
         format!("l{log}"),
         format!("l{}", &log[..log.len() - 30]),
         format!("l{log}\0\0\0\n"),

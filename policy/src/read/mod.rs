@@ -17,7 +17,7 @@ use super::table::{Table, Value};
 use super::{Config, Fault, Rule};
 
 /// Keys outside of tables, and the tables.
-const KEYS: &[&str] = &["server", "server_ca", "app", "host_name", "rule", "default"];
+const KEYS: &[&str] = &["server", "server_ca", "app", "geoip", "host_name", "rule", "default"];
 /// Most rules, of all files together.
 const MAX_RULES: usize = 500;
 
@@ -66,6 +66,7 @@ struct Draft {
     server: Option<Placed<String>>,
     server_ca: Option<Placed<PathBuf>>,
     app: Option<Placed<String>>,
+    geoip: Option<Placed<PathBuf>>,
     host_name: Option<Placed<String>>,
     default: Option<Placed<rule::Draft>>,
     rules: Vec<rule::Draft>,
@@ -81,6 +82,7 @@ impl Draft {
             server: placed(top.get("server"), values::origin, faults),
             server_ca: placed(top.get("server_ca"), values::path, faults),
             app: placed(top.get("app"), values::origin, faults),
+            geoip: placed(top.get("geoip"), values::path, faults),
             host_name: placed(top.get("host_name"), values::name, faults),
             default: top.get("default").map(|value| (rule::Draft::default(&value, faults), value.span)),
             rules: top.get("rule").map(|value| rules(&value, faults)).unwrap_or_default(),
@@ -99,11 +101,13 @@ impl Draft {
     ) -> Option<Config> {
         let mut once = Once { files, faults };
         let (mut server, mut server_ca, mut app, mut host_name, mut default) = (None, None, None, None, None);
+        let mut geoip = None;
         let mut rules = Vec::new();
         for (number, draft) in drafts {
             once.take("server", number, &mut server, draft.server);
             once.take("server_ca", number, &mut server_ca, draft.server_ca);
             once.take("app", number, &mut app, draft.app);
+            once.take("geoip", number, &mut geoip, draft.geoip);
             once.take("host_name", number, &mut host_name, draft.host_name);
             once.take("[default]", number, &mut default, draft.default);
             rules.extend(draft.rules.into_iter().map(|rule| (number, rule)));
@@ -118,6 +122,7 @@ impl Draft {
             server: server?.1,
             server_ca: server_ca.map(|(_, value)| value),
             app: app.map(|(_, value)| value),
+            geoip: geoip.map(|(_, value)| value),
             host_name: host_name.map(|(_, value)| value),
             rules,
             default,

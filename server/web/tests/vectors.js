@@ -7,7 +7,7 @@ import { deriveSecret } from '../js/core/hpke.js';
 import { PublicKey, SigningKey } from '../js/core/keys.js';
 import { digest, noticeId, signMessage, verifyMessage } from '../js/core/messages.js';
 import { PhonePairing } from '../js/core/pairing.js';
-import { phoneCode, readChallenge } from '../js/core/phone_code.js';
+import { phoneCode, readChallenge, requestCode } from '../js/core/phone_code.js';
 import { open, seal, sealInfo } from '../js/core/seal.js';
 import * as sshsig from '../js/core/sshsig.js';
 import { derive, mailboxId, parseTicket } from '../js/core/ticket.js';
@@ -165,6 +165,9 @@ const CASES = {
       const read = readChallenge(bytes.fromHex(challenge));
       same([read.service, read.user, read.address, read.issuedAt, read.ttl], [service, user, address, time, ttl]);
       same(await phoneCode(own.secret, card, host.hash, read), code);
+    }
+    for (const { reply_key, digest, code } of c.requests) {
+      same(await requestCode(own.secret, card, host.hash, bytes.fromHex(reply_key), digest), code);
     }
     for (const { challenge, why } of c.refused) {
       const code = async () => phoneCode(own.secret, card, host.hash, readChallenge(bytes.fromHex(challenge)));

@@ -166,6 +166,7 @@ fn request(host: &SigningKey, reply: &SealKey) -> Request {
         terminal: Some("ssh".to_owned()),
         remote: None,
         ssh_key: None,
+        context: None,
         issued_at: 1,
         expires_in: 60,
         confirm: Confirm::Tap,

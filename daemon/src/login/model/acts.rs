@@ -11,7 +11,7 @@ use countersign_protocol::message::{
 };
 use countersign_protocol::signed::{self, SignedMessage};
 
-use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_OF_NOBODY, CODES, HOST, Holder, number};
+use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_OF_NOBODY, CODE_ONCE, CODES, HOST, Holder, number};
 use super::moves::{Babble, By, How, Move, Rubbish, Typed};
 use super::oracle::Said;
 use super::peer::At;
@@ -101,6 +101,10 @@ impl World {
             Typed::Recovery(one) => CODES[usize::from(one) % CODES.len()].into(),
             Typed::RecoveryOfAlice => CODE_OF_ALICE.into(),
             Typed::RecoveryOfNobody => CODE_OF_NOBODY.into(),
+            Typed::Once => CODE_ONCE.into(),
+            Typed::PhoneCode(holder) => known
+                .map(|at| self.oracle.requests[at].phone_code(holder, &self.lab))
+                .unwrap_or_else(|| "12345678".into()),
         }
     }
 

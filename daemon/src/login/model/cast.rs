@@ -22,6 +22,8 @@ pub(super) const BOTH: &str = "both";
 pub(super) const CODES: [&str; 3] = ["0000111122223333", "4444555566667777", "88889999aaaabbbb"];
 /// Alice's.
 pub(super) const CODE_OF_ALICE: &str = "ccccddddeeeeffff";
+/// What root's colleague has made for root, to open once within some time.
+pub(super) const CODE_ONCE: &str = "gggghhhhjjjjkkkk";
 /// Written like a recovery code, and nobody's.
 pub(super) const CODE_OF_NOBODY: &str = "zzzzzzzzzzzzzzzz";
 
@@ -147,7 +149,9 @@ fn recovery_codes() -> String {
         let salt = Base64::encode_string(&salt);
         json!({ "made_at": 1, "salt": salt, "memory_kib": QUICK.0, "passes": QUICK.1, "codes": codes })
     };
-    json!({ "users": { ROOT: batch(&CODES), ALICE: batch(&[CODE_OF_ALICE]) } }).to_string()
+    let once = |code| json!({ "reason": "a story", "ends_at": 4_000_000_000_u64, "code": batch(&[code]) });
+    let (users, alice) = (json!({ ROOT: batch(&CODES), ALICE: batch(&[CODE_OF_ALICE]) }), "vvvvwwwwxxxxyyyy");
+    json!({ "users": users, "once": { ROOT: once(CODE_ONCE), ALICE: once(alice) } }).to_string()
 }
 
 /// The key of the host in all stories.

@@ -30,7 +30,7 @@ pub(super) struct Policy {
     pub(super) without_prompt: WithoutPrompt,
     /// Seconds.
     pub(super) wait: u64,
-    /// Whether recovery codes may be typed at any time, and while the server is away.
+    /// Whether recovery and phone codes may be typed at any time, and while the server is away.
     pub(super) codes: bool,
     pub(super) offline: bool,
     /// Whether root and alice both have to approve.
@@ -101,6 +101,10 @@ pub(super) enum Typed {
     Recovery(u8),
     RecoveryOfAlice,
     RecoveryOfNobody,
+    /// The one that root's colleague has made.
+    Once,
+    /// The eight digits that a device makes of the login's request, whether it may or not.
+    PhoneCode(Holder),
 }
 
 /// What a module may not send.
@@ -155,11 +159,14 @@ pub(super) enum Rubbish {
 impl Policy {
     pub(super) fn config(&self) -> Config {
         let mut config = config::read("server = \"http://127.0.0.1:1\"\n").unwrap();
-        let recovery = |allowed: bool| if allowed { vec![Factor::Recovery] } else { Vec::new() };
+        let typed = |is_allowed| match is_allowed {
+            true => vec![Factor::Recovery, Factor::PhoneCode],
+            false => Vec::new(),
+        };
         let rule = &mut config.default;
         rule.then = if self.observes { Then::Observe } else { Then::Approve };
         (rule.confirm, rule.without_prompt) = (self.confirm, self.without_prompt);
-        (rule.codes, rule.offline) = (recovery(self.codes), recovery(self.offline));
+        (rule.codes, rule.offline) = (typed(self.codes), typed(self.offline));
         rule.wait = Duration::from_secs(self.wait);
         let from = vec![Named::Group(BOTH.into()), Named::User(ALICE.into())];
         rule.approvals = self.both.then_some(Approvals { from, needed: 2 });
@@ -322,6 +329,9 @@ fn typed() -> impl Strategy<Value = Typed> {
         4 => (0..3_u8).prop_map(Typed::Recovery),
         1 => Just(Typed::RecoveryOfAlice),
         1 => Just(Typed::RecoveryOfNobody),
+        1 => Just(Typed::Once),
+        2 => Just(Typed::PhoneCode(Holder::Phone)),
+        2 => holders().prop_map(Typed::PhoneCode),
     ]
 }
 

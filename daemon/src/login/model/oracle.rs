@@ -8,8 +8,8 @@ use countersign_protocol::audit::Record;
 use countersign_protocol::digest;
 use countersign_protocol::message::{Answer, Confirm, Sealed};
 
-use super::cast::{ALICE, CODE_OF_ALICE, CODES, HOLDERS, Holder, ROOT};
-use crate::testing::Asked;
+use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_ONCE, CODES, HOLDERS, Holder, ROOT, number};
+use crate::testing::{Asked, Lab};
 use countersign_policy::{Factor, Rule};
 
 /// How long sshd may take from one stage to the next.
@@ -38,6 +38,13 @@ pub(super) struct Known {
     wrong: u32,
     /// Typed before there was anything to compare it with.
     early: Option<String>,
+}
+
+impl Known {
+    /// The eight digits that a device makes of it.
+    pub(super) fn phone_code(&self, holder: Holder, lab: &Lab) -> String {
+        CAST.devices[number(holder)].request_code(lab, &self.asked).to_string()
+    }
 }
 
 /// A decision that somebody made.
@@ -254,7 +261,13 @@ impl Oracle {
     }
 
     /// Whether somebody may be let in as this record says; why not.
-    pub(super) fn judge(&mut self, login: usize, record: &Record, now: Duration) -> Result<(), String> {
+    pub(super) fn judge(
+        &mut self,
+        login: usize,
+        record: &Record,
+        lab: &Lab,
+        now: Duration,
+    ) -> Result<(), String> {
         let Login { run, ended, has_token, .. } = self.logins[login];
         if run != self.run {
             return Err("its daemon was killed".into());
@@ -264,7 +277,8 @@ impl Oracle {
         }
         match record.factor.as_deref() {
             Some("device") => self.judge_decision(login, record, now),
-            Some("recovery") => self.judge_recovery(login, now),
+            Some(factor @ ("recovery" | "once")) => self.judge_recovery(factor, login, now),
+            Some("phone-code") => self.judge_phone_code(login, lab, now),
             Some("token") if has_token => Ok(()),
             Some("token") => Err("it brought no token that was good".into()),
             other => Err(format!("no factor {other:?} lets anybody in")),
@@ -348,17 +362,44 @@ impl Oracle {
         untyped.or(any)
     }
 
-    fn judge_recovery(&mut self, login: usize, now: Duration) -> Result<(), String> {
-        let may = self.rule.codes.contains(&Factor::Recovery)
-            || (self.rule.offline.contains(&Factor::Recovery) && self.had_trouble);
+    /// Whether a factor may be typed, as far as is known here, and nobody has said no.
+    fn may_type(&self, factor: Factor, login: usize, now: Duration) -> Result<(), String> {
+        let may =
+            self.rule.codes.contains(&factor) || (self.rule.offline.contains(&factor) && self.had_trouble);
         if !may {
-            return Err("the rule allows no recovery code".into());
+            return Err(format!("the rule allows no {factor:?}"));
         }
         if self.current(login).is_some_and(|known| known.denied.is_some_and(|denied| denied < now)) {
             return Err("though a person said no".into());
         }
+        Ok(())
+    }
+
+    /// One device of the person who is asked, for this very request; never for several people.
+    fn judge_phone_code(&mut self, login: usize, lab: &Lab, now: Duration) -> Result<(), String> {
+        self.may_type(Factor::PhoneCode, login, now)?;
+        if self.both().is_some() {
+            return Err("by one person's code, where two are needed".into());
+        }
+        let typed = self.logins[login].typed.last().ok_or("though nothing was typed")?;
+        let known = self.current(login).ok_or("for a request that nobody has seen")?;
+        let its = HOLDERS.into_iter().find(|holder| known.phone_code(*holder, lab) == *typed);
+        let holder = its.ok_or("by no device's code for this request")?;
+        match self.accepts(holder, known.person) && known.to.contains(&number(holder)) {
+            true => Ok(()),
+            false => Err(format!("by the code of {holder:?}, who may not")),
+        }
+    }
+
+    fn judge_recovery(&mut self, factor: &str, login: usize, now: Duration) -> Result<(), String> {
+        self.may_type(Factor::Recovery, login, now)?;
         let Login { person, ref typed, .. } = self.logins[login];
-        let codes: &[&str] = if person == ALICE { &[CODE_OF_ALICE] } else { &CODES };
+        let codes: &[&str] = match (factor, person) {
+            ("once", ROOT) => &[CODE_ONCE],
+            ("once", _) => &[],
+            (_, ALICE) => &[CODE_OF_ALICE],
+            _ => &CODES,
+        };
         debug_assert!([ROOT, ALICE].contains(&person));
         // The last one: it is what was typed last that opens.
         let unused = |line: &&String| codes.contains(&line.as_str()) && !self.used.contains(*line);

@@ -9,9 +9,11 @@ use crate::login::state::tests::{EVENTS, STATES};
 use crate::login::state::{Event, State, next};
 
 /// What a long run has to have seen.
-const ALL: [&str; 16] = [
+const ALL: [&str; 18] = [
     "granted by two",
     "granted device",
+    "granted once",
+    "granted phone-code",
     "granted recovery",
     "granted token",
     "denied",

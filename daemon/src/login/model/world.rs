@@ -235,7 +235,7 @@ impl World {
             assert!(record.is_some() || matches!(verdict.outcome, Outcome::Fault | Outcome::Ignored));
             let granted = record.is_some_and(is_granted);
             if let Some(record) = record.filter(|_| granted)
-                && let Err(why) = self.oracle.judge(login, record, now)
+                && let Err(why) = self.oracle.judge(login, record, &self.lab, now)
             {
                 panic!("login {login} was let in {why}");
             }

@@ -37,6 +37,11 @@ const MAX_FIELD = 256;
 const MAX_COMMAND = 1024;
 const MAX_PEOPLE = 16;
 const MAX_LEASE = 8 * 3600;
+/** City and country, in bytes. */
+const MAX_PLACE = 96;
+const MAX_ZONE = 64;
+/** Furthest that a time zone is from UTC, in minutes. */
+const MAX_OFFSET = 18 * 60;
 const MAX_LEASE_USES = 1000;
 /** More than fit into a message. */
 const MAX_DEVICES = 64;
@@ -84,6 +89,14 @@ const SHAPES = {
         { port: check.whole(0xffff) },
       ),
       ssh_key: check.object({ fingerprint: check.text(MAX_FIELD), type: check.text(MAX_FIELD) }),
+      context: check.object(
+        {},
+        {
+          new_source: check.oneOf(true, false),
+          place: check.object({ text: check.text(MAX_PLACE), source: check.oneOf('geoip') }),
+          zone: check.object({ offset: check.whole(MAX_OFFSET, -MAX_OFFSET) }, { name: check.text(MAX_ZONE) }),
+        },
+      ),
       lease_max: check.whole(MAX_LEASE),
       lease_uses: check.whole(MAX_LEASE_USES, 1),
     },

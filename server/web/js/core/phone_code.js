@@ -11,6 +11,7 @@ const MAX_CHALLENGE = 106;
 const VERSION = 1;
 const DIGITS = 8;
 const LABEL = utf8('countersign phone code v1');
+const LABEL_REQUEST = utf8('countersign request code v1');
 
 /**
  * @typedef {object} PhoneChallenge
@@ -57,7 +58,24 @@ export function isOf(challenge, hostHash) {
  */
 export async function phoneCode(secret, cardHash, hostHash, challenge) {
   if (!isOf(challenge, hostHash)) throw new TypeError("another host's challenge");
-  const shared = await agree(secret, challenge.replyKey);
-  const key = await hkdf(shared, concat(LABEL, cardHash, hostHash), 32);
-  return decimal((await hmac(key, challenge.bytes)).slice(0, 8), DIGITS);
+  return digitsOf(secret, challenge.replyKey, concat(LABEL, cardHash, hostHash), challenge.bytes);
+}
+
+/**
+ * The code of a request that was approved and cannot be answered.
+ * @param {CryptoKey} secret the device's X25519 key
+ * @param {Uint8Array} cardHash
+ * @param {Uint8Array} hostHash
+ * @param {Uint8Array} replyKey the request's
+ * @param {string} digest SHA-256 of the request's bytes in hex
+ * @returns {Promise<string>} eight digits
+ */
+export async function requestCode(secret, cardHash, hostHash, replyKey, digest) {
+  return digitsOf(secret, replyKey, concat(LABEL_REQUEST, cardHash, hostHash), utf8(digest));
+}
+
+/** @param {CryptoKey} secret @param {Uint8Array} replyKey @param {Uint8Array} info @param {Uint8Array} about */
+async function digitsOf(secret, replyKey, info, about) {
+  const key = await hkdf(await agree(secret, replyKey), info, 32);
+  return decimal((await hmac(key, about)).slice(0, 8), DIGITS);
 }

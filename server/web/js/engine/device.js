@@ -1,11 +1,12 @@
 // This device: its keys, which no script can read, its card, and what it signs.
 
-import { fromBase64, randomDigits, sha256, utf8 } from '../core/bytes.js';
+import { fromBase64, fromBase64url, randomDigits, sha256, utf8 } from '../core/bytes.js';
 import { signCard, verifyCard } from '../core/card.js';
 import { VERSION } from '../core/check.js';
 import { generateSealKey } from '../core/hpke.js';
 import { PublicKey, SigningKey } from '../core/keys.js';
 import { CODE_DIGITS, signMessage } from '../core/messages.js';
+import { requestCode } from '../core/phone_code.js';
 import { seal } from '../core/seal.js';
 
 /** @typedef {import('../core/bytes.js').Bytes} Bytes */
@@ -103,6 +104,18 @@ export async function makeDecision(device, { request, digest, machine, clockApar
   const about = { type: /** @type {const} */ ('decision'), to: machine, id: request.id };
   const sealed = await toReplyKey(device, request.reply_key, about, message);
   return { sealed, ...(code && { code }), ...(leaseFor > 0 && { leaseUntil: now + leaseFor * 1000 }) };
+}
+
+/**
+ * Eight digits for an approval that cannot be sent.
+ * @param {Device} device
+ * @param {{request: import('./types.js').Request, digest: string, machine: string}} item
+ * @param {Bytes|undefined} card the one that the machine knows
+ * @returns {Promise<string|undefined>}
+ */
+export async function unsentCode(device, { request, digest, machine }, card) {
+  if (!card) return undefined;
+  return requestCode(device.sealKey.secret, card, fromBase64url(machine), fromBase64(request.reply_key), digest);
 }
 
 /**

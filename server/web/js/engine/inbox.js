@@ -25,6 +25,7 @@ import { MAX_EXPIRES_IN } from '../core/messages.js';
  * @property {number} [attempt] the counter of the answer that is being signed, or was
  * @property {Answer} [answer]
  * @property {string} [code]
+ * @property {string} [unsent] eight digits in place of an approval that cannot be sent
  * @property {number} [leaseUntil]
  * @property {Sealed} [sealed]
  * @property {boolean} [delivered]
@@ -114,7 +115,7 @@ export function close({ digest, outcome }, known, now) {
  * @param {number} at
  * @returns {ItemRecord}
  */
-function ended({ code, sealed, againAt, sent, signingUntil, attempt, ...record }, outcome, at) {
+function ended({ code, unsent, sealed, againAt, sent, signingUntil, attempt, ...record }, outcome, at) {
   return { ...record, phase: 'closed', outcome, endedAt: at };
 }
 
@@ -139,13 +140,13 @@ export function answered(record, answer, attempt, now) {
 /**
  * @param {ItemRecord|undefined} record
  * @param {number|undefined} attempt a page that was suspended while it signed must not undo what was answered since
- * @param {{sealed: Sealed, code?: string, leaseUntil?: number}} decision
+ * @param {{sealed: Sealed, code?: string, unsent?: string, leaseUntil?: number}} decision
  * @param {number} now
  * @returns {ItemRecord|undefined} nothing when it has ended, or was answered anew, meanwhile
  */
 export function signed(record, attempt, decision, now) {
   if (record?.phase !== 'signing' || record.attempt !== attempt) return undefined;
-  const { code, leaseUntil, ...rest } = record;
+  const { code, unsent, leaseUntil, ...rest } = record;
   return { ...rest, ...decision, phase: 'decided', delivered: false, sent: 1, againAt: now + wait(0) };
 }
 

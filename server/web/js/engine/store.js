@@ -100,7 +100,9 @@ export class Store extends Records {
     try {
       const now = this.clock.wall();
       const decision = await device.makeDecision(own, item, { answer, counter, now, ...(lease !== undefined && { lease }) });
-      const record = await this.#kept(item, decision);
+      const isOpening = answer === 'approve' && item.request.kind !== 'test';
+      const unsent = isOpening ? await device.unsentCode(own, item, (await this.machine(item.machine))?.card) : undefined;
+      const record = await this.#kept(item, { ...decision, ...(unsent && { unsent }) });
       return { item: record, sealed: decision.sealed };
     } catch (error) {
       // Where that cannot be kept either, the time of signing ends it.
@@ -111,7 +113,7 @@ export class Store extends Records {
 
   /**
    * @param {ItemRecord} item
-   * @param {{sealed: Sealed, code?: string, leaseUntil?: number}} decision
+   * @param {{sealed: Sealed, code?: string, unsent?: string, leaseUntil?: number}} decision
    */
   async #kept(item, decision) {
     const now = this.clock.wall();

@@ -18,6 +18,8 @@
  * @property {string} [terminal]
  * @property {{address: string, port?: number, source: 'kernel'|'pam'|'none'}} [remote]
  * @property {{fingerprint: string, type: string}} [ssh_key]
+ * @property {{new_source?: boolean, place?: {text: string, source: 'geoip'}, zone?: {name?: string, offset: number}}} [context]
+ *   what the host knows beside that; `offset` in minutes ahead of UTC
  * @property {number} issued_at seconds, the host's clock
  * @property {number} expires_in seconds, at most 600
  * @property {'code'|'tap'} confirm
@@ -92,6 +94,7 @@
  * @property {'open'|'signing'|'decided'|'closed'} phase
  * @property {Answer} [answer] an approval may be followed by a denial or a report until its request is closed
  * @property {string} [code] six digits to type at the terminal, after approving
+ * @property {string} [unsent] eight digits to type where the approval cannot be sent
  * @property {number} [leaseUntil] ms since 1970, when a lease was granted
  * @property {boolean} [delivered] whether the server has the answer
  * @property {Outcome|'over'} [outcome] how it ended; `over` when nobody said

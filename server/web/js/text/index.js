@@ -64,6 +64,9 @@ export const clock = (ms) => new Intl.DateTimeFormat(locale(), { timeStyle: 'med
 /** 14:03 @param {number} ms since 1970 */
 export const hour = (ms) => new Intl.DateTimeFormat(locale(), { timeStyle: 'short' }).format(ms);
 
+/** The same on a clock that is so many minutes ahead of UTC. @param {number} ms since 1970 @param {number} offset */
+export const hourThere = (ms, offset) => new Intl.DateTimeFormat(locale(), { timeStyle: 'short', timeZone: 'UTC' }).format(ms + offset * 60_000);
+
 /** A day and a time of day, the day left out today. @param {number} ms since 1970 */
 export function when(ms) {
   const today = new Date().toDateString() === new Date(ms).toDateString();

@@ -59,7 +59,7 @@ function other(item) {
 /** @param {Item} item @param {Set<string>} differs */
 function rows(item, differs) {
   /** @type {ReturnType<typeof details>} */
-  const list = [...details(item), ...clockRows(item.clockApart)];
+  const list = [...details(item), ...clockRows(item.request, item.clockApart)];
   for (const name of differs) if (!list.some((row) => row.name === name)) list.push(extraRow(item, name));
   return h('dl', { class: 'rows' }, list.map(({ name, value, code }) => {
     const marked = differs.has(name);
@@ -149,6 +149,8 @@ function decided(item, context) {
     approved && item.leaseUntil ? h('p', { class: 'hint', 'data-testid': 'leased' }, t('lease.until'), ' ', moment(item.leaseUntil)) : null,
     h('p', { class: 'delivery', 'data-testid': 'delivery', 'data-delivered': String(delivered) },
       h('span', { class: delivered ? 'dot good' : 'dot busy' }), t(delivered ? 'card.delivered' : 'card.sending')),
+    approved && !delivered && item.unsent && context.engine.connection.state === 'offline' ? [
+      h('p', { class: 'hint' }, t('card.unsent')), digits(item.unsent, 4, 'unsent-code')] : null,
     approved && item.request.kind !== 'test' ? h('div', { class: 'actions' },
       button(item, context, 'deny', 'answer.take-back', 'deny'), button(item, context, 'report', reportWords(item), 'report')) : null);
 }

@@ -1,8 +1,9 @@
 // A request in words that are read at a glance. All that a host says is escaped here.
 
-import { duration, list, number, t, tt, when } from '../text/index.js';
+import { duration, hourThere, list, number, t, tt, when } from '../text/index.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
+import { icon } from './icons.js';
 
 /** @typedef {import('../engine/types.js').Request} Request */
 /** @typedef {{machine: {name: string}|string, request: Request}} Asked an item, or a line of the history */
@@ -43,7 +44,7 @@ export function details(asked) {
   const { request: r } = asked;
   /** @type {{name: string, value: import('./dom.js').Child, code?: boolean}[]} */
   const rows = [];
-  if (r.command !== undefined) rows.push({ name: 'command', value: outside(r.command), code: true });
+  if (r.command !== undefined) rows.push({ name: 'command', value: [outside(r.command), note('command', t('row.command.source'))], code: true });
   if (r.action !== undefined) rows.push({ name: 'action', value: outside(r.action), code: true });
   if (r.kind !== 'test') rows.push({ name: 'from', value: from(asked) });
   // The sentence has the one who asks; what it leaves out is for whom.
@@ -63,9 +64,6 @@ export function extraRow(asked, name) {
   const value = name === 'machine' ? machineOf(asked) : name === 'user' ? user : name === 'service' ? service : name === 'requester' ? requester : undefined;
   return { name, value: value === undefined ? t('row.none') : outside(value) };
 }
-
-/** How far the machine's clock is ahead, where that matters. @param {number|undefined} apart seconds */
-export const clockRows = (apart) => (apart ? [{ name: 'time', value: t('row.time.ahead', { apart: duration(apart) }) }] : []);
 
 /**
  * Who wants in, where that is nobody for whom this device approves: its owner is one of those who are asked.
@@ -98,7 +96,38 @@ function from(asked) {
   if (!remote) return tt('from.here', { machine: outside(machineOf(asked)) });
   const address = h('strong', null, outside(remote.address));
   const where = remote.port === undefined ? [address] : tt('from.port', { address, port: String(remote.port) });
-  return [where, ' ', h('span', { class: 'word' }, tt(`from.${remote.source}`, { service: outside(service) }))];
+  const { new_source: isNew, place } = asked.request.context ?? {};
+  return [
+    where, ' ', h('span', { class: 'word' }, tt(`from.${remote.source}`, { service: outside(service) })),
+    place ? h('span', { class: 'aside', 'data-testid': 'place' }, outside(place.text), ' ', h('span', { class: 'word' }, t(`place.${place.source}`))) : null,
+    isNew ? h('span', { class: 'aside new', 'data-testid': 'new-source' }, icon('alarm'), h('span', null, t('from.new'))) : null,
+  ];
+}
+
+/** Whose word something is, on a line of its own. @param {string} name @param {string} text */
+const note = (name, text) => h('span', { class: 'aside word', 'data-testid': `${name}-source` }, text);
+
+/**
+ * What the machine's clock shows, where that is not what is seen here: another zone, or another time.
+ * @param {Request} request
+ * @param {number|undefined} apart seconds that the machine's clock is ahead, where that matters
+ */
+export function clockRows({ issued_at: issued, context }, apart) {
+  const [at, zone] = [issued * 1000, context?.zone];
+  const here = -new Date(at).getTimezoneOffset();
+  const value = [
+    zone && (apart || zone.offset !== here) ? tt('row.time.there', { time: hourThere(at, zone.offset), zone: zoneName(zone) }) : null,
+    zone && apart ? ' · ' : null,
+    apart ? t('row.time.ahead', { apart: duration(apart) }) : null,
+  ];
+  return value.some(Boolean) ? [{ name: 'time', value }] : [];
+}
+
+/** As "UTC+2, Europe/Berlin". @param {{name?: string, offset: number}} zone */
+function zoneName({ name, offset }) {
+  const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60];
+  const ahead = offset === 0 ? '' : `${offset < 0 ? '\u2212' : '+'}${hours}${minutes ? `:${String(minutes).padStart(2, '0')}` : ''}`;
+  return name === undefined || name === 'UTC' ? `UTC${ahead}` : h('span', null, `UTC${ahead}, `, outside(name));
 }
 
 /** How it ended. @param {string} outcome @param {string} [answer] given here @param {string} [kind] of the request */

@@ -128,7 +128,9 @@ function request({ key, machineName, request: r, receivedAt }, text) {
   const isForAnother = r.requester !== undefined && r.requester !== r.user;
   const title = fill(isForAnother ? text.askAs[r.kind] : text.ask[r.kind], values);
   const from = r.remote ? fill(text.from, { address: r.remote.address }) : text.local;
-  const body = [fill(text.body, values), from].join('\n');
+  const several = r.approvals.needed > 1 ? [fill(text.several, { n: String(r.approvals.needed) })] : [];
+  const isNew = r.context?.new_source ? [text.fromNew] : [];
+  const body = [...several, fill(text.body, values), from, ...isNew].join('\n');
   const actions = [open, { action: 'deny', title: text.deny }];
   return { title, options: { ...options, body, actions, requireInteraction: true } };
 }

@@ -14,7 +14,7 @@ const VALUES = [
   null, true, false, 0, -1, 1, 1.5, 255, 256, 600, 601, 65536, 2 ** 32, 253_402_300_799, 253_402_300_800, 2 ** 53, -(2 ** 53), 1e308, '', '0', 'null', 'a', [], {}, [[]],
   ['alice'], [null], { length: 3 }, { toString: 1 }, 'code', 'tap', 'none', 'login', 'test', 'action',
 ];
-const KEYS = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'length', 'later', '', 'version', 'id', 'event', 'more', 'remote', 'requester', 'command', 'action', 'terminal', 'lease_max'];
+const KEYS = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'length', 'later', '', 'version', 'id', 'event', 'more', 'remote', 'requester', 'command', 'action', 'terminal', 'lease_max', 'lease_uses'];
 
 export class Random {
   /** @param {number} seed 32 bits of it */

@@ -80,7 +80,7 @@ const device = { id: ed25519.publicKey.id, sealKey: seal, cardHashes: [host.card
 const machines = [{ id: host.id, line: host.key.publicKey.line, name: host.name, card: host.card.hash }];
 const FULL = {
   requester: 'bob', command: 'sudo ls', action: 'org.x', terminal: 'pts/1', remote: { address: '192.0.2.1', port: 22, source: 'kernel' },
-  ssh_key: { fingerprint: 'SHA256:x', type: 'ED25519' }, lease_max: 900,
+  ssh_key: { fingerprint: 'SHA256:x', type: 'ED25519' }, lease_max: 900, lease_uses: 20,
 };
 const letters = [await host.request(FULL), await host.notice([{ id: ed25519.publicKey.id, name: 'phone', paired_at: 1, last_used_at: 2 }])];
 letters.push(await host.closed(letters[0]));

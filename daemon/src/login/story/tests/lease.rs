@@ -1,7 +1,7 @@
 //! Leases: one approval, and then nobody is asked.
 
 use super::*;
-use countersign_policy::{Factor, Lease as Ceiling};
+use countersign_policy::{Approvals, Factor, Lease as Ceiling, Named, WithoutPrompt};
 use countersign_protocol::audit::Record;
 use countersign_protocol::login::{Peer as Address, Session};
 use countersign_protocol::message::{Confirm, Decision, Lease, MessageType};
@@ -215,6 +215,38 @@ async fn a_lease_of_a_tap_does_not_stand_in_for_a_code() {
         assert!(!is_let_in(&mut scene, auth.clone()).await);
         granted(&mut scene, auth.clone(), Some(600)).await;
         assert!(is_let_in(&mut scene, auth).await && is_let_in(&mut scene, ssh()).await);
+    })
+    .await;
+}
+
+/// Where the rule wants no login on a tap alone, one that was granted with a code is enough for the session stage.
+#[tokio::test]
+async fn where_nothing_can_be_asked_a_lease_of_a_code_is_enough() {
+    play(async {
+        let mut scene = scene(|rule| rule.without_prompt = WithoutPrompt::Refuse).await;
+        assert_eq!(scene.login(ssh()).outcome().await, Outcome::Denied);
+        granted(&mut scene, Begin { stage: Stage::Auth, ..ssh() }, Some(600)).await;
+        assert!(is_let_in(&mut scene, ssh()).await);
+        scene.lab.app.leases.end(|_| true);
+        assert_eq!(scene.login(ssh()).outcome().await, Outcome::Denied);
+    })
+    .await;
+}
+
+/// Whom the rule names is asked each time.
+#[tokio::test]
+async fn a_rule_of_several_people_neither_offers_nor_takes_one() {
+    play(async {
+        let mut scene = scene(|_| {}).await;
+        granted(&mut scene, ssh(), Some(600)).await;
+        let loaded = scene.lab.app.config().unwrap();
+        let mut config = (*loaded).clone();
+        let from = vec![Named::User(PERSON.to_owned())];
+        config.default.approvals = Some(Approvals { from, needed: 1 });
+        *scene.lab.app.config.borrow_mut() = Loaded { good: Some(Rc::new(config)), faults: Vec::new() };
+        let asked = granted(&mut scene, ssh(), Some(600)).await;
+        assert_eq!(asked.request.lease_max, None);
+        assert!(!is_let_in(&mut scene, ssh()).await);
     })
     .await;
 }
