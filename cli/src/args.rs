@@ -300,6 +300,15 @@ pub enum Audit {
         #[arg(long, value_name = "FILE", num_args = 1.., default_values = DEFAULT_APPROVERS)]
         approvers: Vec<PathBuf>,
     },
+    /// What a policy that observes would have done: who would have been refused, and why
+    Observed {
+        /// Only the last N days
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+        /// The log
+        #[arg(long, value_name = "FILE", default_value = DEFAULT_AUDIT)]
+        file: PathBuf,
+    },
     /// Check the chain of hashes and every signature
     #[command(after_help = "\
 What is cut off at the end leaves a log in order. Each line that the daemon writes to the system's log for a

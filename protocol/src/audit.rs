@@ -16,6 +16,8 @@ use std::collections::HashSet;
 pub const VERSION: u32 = 1;
 /// Longest line in bytes.
 pub const MAX_LINE: usize = 64 * 1024;
+/// What stands behind a login's reason where there was nobody to ask.
+pub const NO_DEVICE: &str = "(there is no device to ask)";
 /// What the first record has as its previous digest.
 const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 

@@ -49,6 +49,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Audit(Audit::Verify { file, host_key, approvers, has }) => {
             audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
+        Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
     }
 }

@@ -108,6 +108,14 @@ impl Ending {
         )
     }
 
+    /// The same at the session stage.
+    pub(super) fn key_alone() -> Self {
+        Self {
+            text: Some(prompts::KEY_ALONE.to_owned()),
+            ..Self::cannot_ask("the session stage cannot prompt")
+        }
+    }
+
     pub(super) fn busy() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BUSY), "too many logins wait that nobody can answer")
     }

@@ -57,6 +57,9 @@ pub(super) const STOPPING: &str = "The approval service on this machine is stopp
 pub(super) const CANNOT_ASK: &str =
     "This login cannot ask for a code. An administrator can set KbdInteractiveAuthentication yes.";
 
+/// The same at the session stage, where a key was enough for sshd.
+pub(super) const KEY_ALONE: &str = "A key alone is not enough here: log in in a way that can ask for a code.";
+
 /// The first prompt when the server cannot be reached, or `None` when nothing is left to type.
 #[must_use]
 pub(super) fn offline(factors: &[Factor]) -> Option<String> {
@@ -148,6 +151,7 @@ mod tests {
             FROM_THERE,
             STOPPING,
             CANNOT_ASK,
+            KEY_ALONE,
             ABOVE_QR,
             ABOVE_QR_OFFLINE,
             BELOW_QR,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_policy::MOST_NEEDED;
-use countersign_protocol::audit::{Further, Record};
+use countersign_protocol::audit::{Further, NO_DEVICE, Record};
 use countersign_protocol::login::{Outcome, Stage};
 use countersign_protocol::message::Answer;
 
@@ -54,6 +54,10 @@ pub(super) async fn write(
     if !facts.by_root {
         // All that follows is that caller's own word, and the verdict is for its own use.
         reason.push_str(&format!(" (asked by user {})", facts.uid));
+    }
+
+    if request.is_some_and(|request| request.devices.is_empty()) {
+        reason.push_str(&format!(" {NO_DEVICE}"));
     }
 
     let mut record = Record {

@@ -27,7 +27,7 @@ pub(super) fn confirm(rule: &Rule, stage: Stage) -> Told<Confirm> {
     match (stage, rule.without_prompt) {
         (Stage::Auth, _) => Ok(rule.confirm),
         (Stage::Session, WithoutPrompt::Tap) => Ok(Confirm::Tap),
-        (Stage::Session, WithoutPrompt::Refuse) => Err(Ending::cannot_ask("the session stage cannot prompt")),
+        (Stage::Session, WithoutPrompt::Refuse) => Err(Ending::key_alone()),
     }
 }
 

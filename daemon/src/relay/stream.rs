@@ -30,6 +30,9 @@ const LONGEST_PAUSE_WAITING: Duration = Duration::from_secs(1);
 const STEADY: Duration = Duration::from_secs(10);
 /// Longest pause after such a one: the server is there, and the next login should find it.
 const LONGEST_PAUSE_SHAKY: Duration = Duration::from_secs(2);
+/// Longest time for which a server that asks for it is left alone: less than a login waits, so that a wrong word of its
+/// costs nobody the whole of that.
+const LONGEST_LEAVE: Duration = Duration::from_secs(10);
 /// While a login waits, there is doubt about a stream that brings nothing for this long: comments come every second, so
 /// that one has been missed, and another is late.
 const STALLED: Duration = Duration::from_secs(2);
@@ -87,7 +90,7 @@ pub async fn run(app: Rc<App>) {
         let waiting = app.logins.waiting() > 0;
         pause = pause.min(if waiting { LONGEST_PAUSE_WAITING } else { LONGEST_PAUSE });
         // A server that has too much to do says for how long.
-        sleep(why.leave.min(LONGEST_PAUSE)).await;
+        sleep(why.leave.min(LONGEST_LEAVE)).await;
         // At least the first pause, so that many logins cannot hammer a server that is down.
         until_wanted(&app, FIRST_PAUSE, pause).await;
         pause = pause.saturating_mul(2);

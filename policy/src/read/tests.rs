@@ -281,3 +281,13 @@ fn a_hook_is_a_list_that_begins_with_an_absolute_path() {
         assert_eq!(hook(bad).unwrap_err().len(), 1, "{bad}");
     }
 }
+
+#[test]
+fn every_key_is_in_the_documents() {
+    let reference = include_str!("../../../docs/policy.md");
+    let example = include_str!("../../countersign.example.toml");
+    for key in super::KEYS.iter().chain(super::rule::KEYS).chain(super::when::KEYS) {
+        assert!(reference.contains(&format!("| `{key}` |")), "docs/policy.md has no row for `{key}`");
+        assert!(example.contains(key), "countersign.example.toml does not name {key}");
+    }
+}

@@ -4,9 +4,11 @@ mod extract;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod leases;
+mod observed;
 mod show;
 mod verify;
 
+pub(super) use observed::observed;
 pub(super) use show::{Wanted, show};
 pub(super) use verify::verify;
 
