@@ -65,8 +65,10 @@ struct State {
 /// Who is asked, on whose behalf and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asking {
-    /// Whose devices may ring.
+    /// Who wants in, and whose devices may ring unless they are others'.
     pub person: String,
+    /// Others whose devices may ring for it: those who have to approve, each once.
+    pub others: Vec<String>,
     /// Where the login comes from.
     pub place: Place,
     /// The local user who asks, where that is somebody else.
@@ -136,7 +138,7 @@ impl Fatigue {
     }
 
     /// A request begins. With `wants` it would ring, and counts as undecided until the person lets somebody in.
-    /// It does not ring while it is quiet, nor beside another open one of the same person from the same place:
+    /// It does not ring while it is quiet for any of those whose devices it is for, nor beside another open one of the same person from the same place:
     /// that has rung, and the app shows both.
     pub fn begin(&self, asking: Asking, wants: bool) -> Counted {
         let key = (asking.person.clone(), asking.place.name.clone());
@@ -153,7 +155,10 @@ impl Fatigue {
     fn count(&self, asking: &Asking) -> bool {
         let now = self.clock.now();
         self.change(|state| {
-            let mut rings = count(&mut state.people, &asking.person, now);
+            let mut rings = true;
+            for name in asking.people() {
+                rings &= count(&mut state.people, name, now);
+            }
             if let Some(caller) = &asking.caller {
                 rings &= count(&mut state.callers, caller, now);
             }
@@ -167,9 +172,11 @@ impl Fatigue {
             return;
         }
         self.change(|state| {
-            let people = state.people.get_mut(&counted.asking.person).into_iter();
-            let callers = counted.asking.caller.as_ref().and_then(|caller| state.callers.get_mut(caller));
-            people.chain(callers).for_each(Quiet::give_back);
+            for name in counted.asking.people() {
+                state.people.get_mut(name).map(Quiet::give_back);
+            }
+            let caller = counted.asking.caller.as_ref().and_then(|caller| state.callers.get_mut(caller));
+            caller.map(Quiet::give_back);
         });
     }
 
@@ -179,11 +186,13 @@ impl Fatigue {
         self.state.borrow().bars.get(person)?.refuses(&place.name, self.clock.now())
     }
 
-    /// The person has let somebody in: they are there, and know of it.
+    /// The person, or the others, have let somebody in: they are there, and know of it.
     pub fn succeeded(&self, asking: &Asking) {
-        let Asking { person, place, caller } = asking;
+        let Asking { person, place, caller, .. } = asking;
         self.change(|state| {
-            state.people.remove(person);
+            for name in asking.people() {
+                state.people.remove(name);
+            }
             caller.as_ref().map(|caller| state.callers.remove(caller));
             if let Some(bars) = state.bars.get_mut(person) {
                 bars.forgive(&place.name);
@@ -334,6 +343,13 @@ fn count(of: &mut BTreeMap<String, Quiet>, name: &str, now: u64) -> bool {
 #[must_use]
 pub fn of_caller(name: &str) -> String {
     format!("user {name}")
+}
+
+impl Asking {
+    /// Everybody for whom a request counts.
+    fn people(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.person).chain(&self.others)
+    }
 }
 
 impl Counted {

@@ -2,7 +2,7 @@ use super::*;
 
 fn from(person: &str, place: &str) -> Asking {
     let place = Place { name: place.to_owned(), may_block: true };
-    Asking { person: person.to_owned(), place, caller: None }
+    Asking { person: person.to_owned(), others: Vec::new(), place, caller: None }
 }
 
 struct Host(tempfile::TempDir);
@@ -76,6 +76,25 @@ fn who_asks_about_many_is_silenced_for_all_of_them() {
     let rang = people.iter().filter(|person| fatigue.begin(by_mallory(person), true).rings).count();
     assert_eq!(rang, 3);
     assert!(fatigue.begin(from("person9", "192.0.2.1"), true).rings, "by themselves they are rung for");
+}
+
+#[test]
+fn those_who_approve_for_others_are_rung_no_more_than_for_themselves() {
+    let fatigue = Host::new().start();
+    let asks =
+        |person: &str| Asking { others: vec!["alice".into(), "bob".into()], ..from(person, "192.0.2.1") };
+    for number in 0..5 {
+        let counted = fatigue.begin(asks(&format!("sent nowhere {number}")), true);
+        fatigue.give_back(&counted);
+        assert!(counted.rings);
+    }
+    let rang = (0..32).filter(|number| fatigue.begin(asks(&format!("person{}", number % 8)), true).rings);
+    assert_eq!(rang.count(), 3);
+    assert!(!fatigue.begin(from("bob", "198.51.100.1"), true).rings, "it is the same phone");
+    assert!(fatigue.begin(from("person9", "198.51.100.1"), true).rings, "others are rung for");
+    fatigue.succeeded(&asks("person1"));
+    assert!(fatigue.begin(from("bob", "198.51.100.1"), true).rings);
+    assert!(fatigue.begin(asks("person1"), true).rings);
 }
 
 #[tokio::test]

@@ -6,12 +6,17 @@ use std::net::IpAddr;
 use countersign_protocol::message::{Kind, RemoteSource};
 
 use super::facts::Facts;
+use crate::devices::Device;
 use crate::fatigue::{Asking, Place, of_caller};
 
-/// Who is asked for a login, and from where.
-pub(super) fn asking(facts: &Facts, person: &str) -> Asking {
+/// Who is asked for a login on these devices, and from where.
+pub(super) fn asking(facts: &Facts, person: &str, devices: &[Device]) -> Asking {
     let caller = caller(facts).filter(|caller| *caller != person).map(str::to_owned);
-    Asking { person: person.to_owned(), place: place(facts), caller }
+    let mut others: Vec<String> =
+        devices.iter().map(|device| device.user.clone()).filter(|owner| owner != person).collect();
+    others.sort();
+    others.dedup();
+    Asking { person: person.to_owned(), others, place: place(facts), caller }
 }
 
 /// The local user who asks by a command.
@@ -82,10 +87,10 @@ mod tests {
         assert_eq!(place(&locker), Place { name: "uid 1001".into(), may_block: false });
 
         let sudo = Facts { kind: Kind::Command, ..facts("alice") };
-        let asked = asking(&sudo, "alice");
+        let asked = asking(&sudo, "alice", &[]);
         assert_eq!((asked.place.name.as_str(), asked.caller), ("user alice", None));
         let su = Facts { requester: Some("mallory".into()), ..sudo };
-        let asked = asking(&su, "alice");
+        let asked = asking(&su, "alice", &[]);
         assert_eq!((asked.place.name.as_str(), asked.place.may_block), ("user mallory", true));
         assert_eq!(asked.caller.as_deref(), Some("mallory"));
     }

@@ -50,7 +50,7 @@ pub struct OpenRequest {
     pub needed: u8,
     /// What the rule says of several people.
     pub(crate) rule: Option<Approvals>,
-    /// The same person, and from where it is asked.
+    /// The same person, whose devices are asked, and from where.
     pub asking: Asking,
     /// The devices that it was sealed to, each for its own person.
     pub devices: Vec<Device>,
@@ -130,8 +130,8 @@ impl OpenRequest {
             person: person.to_owned(),
             needed: panel.needed,
             rule: panel.rule,
+            asking: place::asking(facts, person, &panel.devices),
             devices: panel.devices,
-            asking: place::asking(facts, person),
             confirm,
             by_sshd: facts.is_sshd(),
             lease,

@@ -404,3 +404,22 @@ async fn observing_a_rule_of_several_asks_them_and_lets_pass() {
     })
     .await;
 }
+
+/// Whoever asks: it is the same people's phones that would ring.
+#[tokio::test]
+async fn those_who_approve_are_not_rung_without_end() {
+    play(async {
+        let mut several = Several::new(two).await;
+        let mut rang = 0;
+        for number in 0..8 {
+            let caller = format!("caller{number}");
+            let mut peer = several.scene.login(Begin { remote_user: Some(caller), ..sudo() });
+            assert_eq!(peer.prompt().await, FIRST);
+            rang += u32::from(several.scene.push.next().await.ring);
+            peer.hang_up().await;
+            assert_eq!(several.closed().await, ClosedOutcome::Withdrawn);
+        }
+        assert_eq!(rang, 3);
+    })
+    .await;
+}
