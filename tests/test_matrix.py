@@ -93,7 +93,8 @@ class Lab:
                 if found:
                     CAUSES[cause].between(self)
                 # What was denied, reported or left alone before must not matter now.
-                self.stack.daemon.command("unblock", "--all")
+                if self.stack.daemon.process.alive():
+                    self.stack.daemon.command("unblock", "--all")
                 self.all_asked = threading.Barrier(len(group))
                 with ThreadPoolExecutor(len(group)) as pool:
                     found.update(zip(group, pool.map(lambda service: self.play(CAUSES[cause], service), group)))
