@@ -7,6 +7,7 @@ use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::geoip::Geoip;
+use crate::hook::Hook;
 use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
@@ -61,6 +62,8 @@ pub struct App {
     pub leases: Leases,
     /// What devices were told about each other.
     pub notices: Notices,
+    /// The administrator's own program.
+    pub hook: Hook,
     /// Removals that were not believed lately.
     pub refusals: Refusals,
 }

@@ -1,6 +1,8 @@
 //! The daemon's files: what tells that one was changed, and those of its own, replaced as a whole.
 
-pub use countersign_files::{FileFault, Owner, beside, create_new, read_trusted, replace, sync_directory};
+pub use countersign_files::{
+    FileFault, Links, Owner, beside, create_new, open, read_trusted, replace, sync_directory,
+};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -23,6 +23,7 @@ pub mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod geoip;
+pub mod hook;
 pub mod host_key;
 pub mod leases;
 pub mod listen;

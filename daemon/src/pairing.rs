@@ -6,7 +6,7 @@ use crate::devices::Device;
 use crate::log::Level;
 use crate::manage::{Answer, Refusal, by, told, write_record};
 use crate::person::Person;
-use crate::{clock, notices};
+use crate::{clock, hook, notices};
 use countersign_protocol::api::{MAILBOX_LIFE, MAX_POLL};
 use countersign_protocol::audit::Record;
 use countersign_protocol::card::VerifiedCard;
@@ -189,6 +189,14 @@ impl Pairing {
         app.approvers.add(&user, &card.key, &comment).await.map_err(Refusal::fault)?;
         let device = app.devices.add(&user, card).await.map_err(Refusal::fault)?;
         notices::tell(app, &user, DeviceChange::Paired, &device);
+        let event = hook::Event {
+            person: Some(user),
+            device: Some(device.card.key.fingerprint()),
+            device_name: Some(device.card.card.name.clone()),
+            reason: Some(format!("paired by {}", by(caller))),
+            ..hook::Event::default()
+        };
+        app.hook.tell(app, hook::What::DeviceAdded, event);
         let receipt = self
             .pairing
             .receipt(app.host.key.as_ref(), device.paired_at)

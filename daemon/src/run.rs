@@ -9,6 +9,7 @@ use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::geoip::Geoip;
+use crate::hook::{self, Hook};
 use crate::leases::{self, Leases};
 use crate::log::Log;
 use crate::login::Logins;
@@ -76,7 +77,8 @@ fn check(args: &Args) -> ExitCode {
     let faults = match config::load(&args.paths.config, administrator) {
         // The host's key is not needed to see whether a connection can be made.
         Ok(config) => {
-            client(&config, &Arc::new(SigningKey::generate()), administrator).err().into_iter().collect()
+            let client = client(&config, &Arc::new(SigningKey::generate()), administrator);
+            client.err().into_iter().chain(hook::fault(&config, administrator)).collect()
         }
         Err(faults) => faults.drawings,
     };
@@ -189,6 +191,8 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
     let client = config
         .as_deref()
         .and_then(|config| client(config, &key, administrator).map_err(|why| log.error(&why)).ok());
+    // Logins do not depend on it.
+    config.as_deref().and_then(|config| hook::fault(config, administrator)).inspect(|why| log.error(why));
     let geoip = Geoip::default();
     take_places(&geoip, config.as_deref(), administrator, &log);
     let budget = Rc::new(Budget::open(&paths.own("budget.json"), own)?);
@@ -208,6 +212,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         logins: Logins::default(),
         leases: Leases::open(&paths.own("leases.json"), own, leases::boot_id(), &log),
         notices: Notices::default(),
+        hook: Hook::default(),
         refusals: Refusals::default(),
         administrator,
         paths,
@@ -230,6 +235,7 @@ async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
     parts.spawn_local(async move { keeper.devices.keep_uses(&keeper.log).await });
     let keeper = Rc::clone(&app);
     parts.spawn_local(async move { keeper.fatigue.keep(&keeper.log).await });
+    parts.spawn_local(hook::run(Rc::clone(&app)));
     let reloader = Rc::clone(&app);
     parts.spawn_local(async move {
         while hang_up.recv().await.is_some() {
@@ -296,6 +302,15 @@ fn read_again(app: &App) {
     let before = app.config().ok();
     let mut loaded = app.config.borrow().clone();
     let read = reload(&mut loaded, &app.paths, app.administrator, &app.log);
+    if read.is_none() {
+        refused(app, &loaded.faults);
+    }
+    if let Some(why) = read.as_deref().and_then(|config| hook::fault(config, app.administrator)) {
+        match app.config.borrow().good.is_some() {
+            true => return keep(app, why),
+            false => app.log.error(&why),
+        }
+    }
     // Also for the same names: the certificates in the file may be others.
     let renewed = read.as_ref().filter(|config| {
         before.as_ref().is_none_or(|before| before.server != config.server || config.server_ca.is_some())
@@ -304,12 +319,7 @@ fn read_again(app: &App) {
         Ok(Some(client)) => app.relay.set_client(Some(client)),
         Ok(None) => {}
         // Of what was in force, its connection is a part.
-        Err(why) if app.config.borrow().good.is_some() => {
-            let mut kept = app.config.borrow_mut();
-            app.log.error(&format!("{why}; {}", consequence(&kept)));
-            kept.faults = vec![why];
-            return;
-        }
+        Err(why) if before.is_some() => return keep(app, why),
         // As at a start: without a connection what is typed at the prompt opens all the same.
         Err(why) => {
             app.log.error(&why);
@@ -323,6 +333,19 @@ fn read_again(app: &App) {
     if host_name(Some(&config)) != app.host.name {
         app.log.warning("host_name has changed: phones see the new one after a restart of countersignd");
     }
+}
+
+/// Leaves the policy in force as it is, for a fault that the file alone does not show.
+fn keep(app: &App, why: String) {
+    app.log.error(&format!("{why}; {}", consequence(&app.config.borrow())));
+    app.config.borrow_mut().faults = vec![why];
+    refused(app, &app.config.borrow().faults);
+}
+
+/// Tells the hook of the policy that stays in force.
+fn refused(app: &App, faults: &[String]) {
+    let event = hook::Event { reason: Some(faults.join("; ")), ..hook::Event::default() };
+    app.hook.tell(app, hook::What::ConfigRefused, event);
 }
 
 /// Opens the table of places, anew after each reading: it may be another one by then. No login fails for want of it.

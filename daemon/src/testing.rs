@@ -36,6 +36,7 @@ use crate::budget::Budget;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
+use crate::hook::Hook;
 use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
@@ -165,6 +166,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         logins: Logins::default(),
         leases: Leases::open(&state.join("leases.json"), owner, Some(BOOT.to_owned()), &log),
         notices: Notices::default(),
+        hook: Hook::default(),
         refusals: Refusals::default(),
         administrator: owner,
         paths,

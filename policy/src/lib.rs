@@ -48,6 +48,15 @@ pub const ALLOWED_AFTER: Duration = Duration::from_secs(60);
 /// Longest and shortest lease that a phone may be let grant.
 pub const LEASE: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(8 * 3600);
 
+/// A program, without a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What follows it.
+    pub arguments: Vec<String>,
+}
+
 /// A configuration without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -61,6 +70,8 @@ pub struct Config {
     pub geoip: Option<PathBuf>,
     /// What phones call this host; without it the system's host name.
     pub host_name: Option<String>,
+    /// The administrator's own program, which is told of what somebody should look at.
+    pub hook: Option<Hook>,
     /// The first one whose conditions a login meets decides.
     pub rules: Vec<Rule>,
     /// What holds where no other rule matches.

@@ -8,19 +8,35 @@ use super::state::Event;
 use crate::app::App;
 use crate::audit::Durability;
 use crate::fatigue::AFTER_REPORT;
+use crate::hook;
 use crate::log::Level;
+use crate::verify::Verified;
 
 /// A believed decision about a request, which may be over by now.
-pub(super) async fn decided(app: &App, request: &OpenRequest, answer: Answer) {
-    match answer {
+pub(super) async fn decided(app: &App, request: &OpenRequest, by: &Verified) {
+    match by.decision.decision {
         Answer::Approve => {}
-        Answer::Deny => app.fatigue.denied(&request.asking),
+        Answer::Deny => {
+            app.fatigue.denied(&request.asking);
+            tell(app, hook::What::Denied, request, by);
+        }
         Answer::Report => {
+            tell(app, hook::What::Reported, request, by);
             if app.fatigue.reported(&request.asking) {
                 block(app, request).await;
             }
         }
     }
+}
+
+fn tell(app: &App, what: hook::What, request: &OpenRequest, by: &Verified) {
+    let event = hook::Event {
+        person: Some(request.person.clone()),
+        source: Some(request.asking.place.name.clone()),
+        device: Some(by.fingerprint.clone()),
+        ..hook::Event::of_request(&request.signed.bytes)
+    };
+    app.hook.tell(app, what, event);
 }
 
 /// Ends what else is asked of the person from there, and writes down that nothing more will be.

@@ -162,7 +162,7 @@ impl Logins {
         if !is_taken {
             report::late(app, &request, &decision).await;
         }
-        abuse::decided(app, &request, answer).await;
+        abuse::decided(app, &request, &decision).await;
     }
 
     /// The server holds a request (again).

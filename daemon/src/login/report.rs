@@ -8,11 +8,13 @@ use countersign_protocol::login::{Outcome, Stage};
 use countersign_protocol::message::Answer;
 
 use super::ending::Ending;
+use super::place;
 use super::request::OpenRequest;
 use super::state::State;
 use super::story::Login;
 use crate::app::App;
 use crate::audit::Durability;
+use crate::hook;
 use crate::log::Level;
 use crate::verify::Verified;
 
@@ -80,6 +82,20 @@ pub(super) async fn write(
     }
     let durability = if ending.is_unsigned_grant() { Durability::Now } else { Durability::Later };
     let written = app.audit.append(record.clone(), durability).await?;
+    if ending.is_unsigned_grant() && ending.factor != Some("lease") {
+        let event = hook::Event {
+            user: record.user.clone(),
+            person: request.map(|request| request.person.clone()),
+            service: record.service.clone(),
+            source: Some(place::place(facts).name),
+            requester: facts.requester.clone(),
+            terminal: facts.terminal.clone(),
+            factor: record.factor.clone(),
+            reason: Some(reason.clone()),
+            ..hook::Event::default()
+        };
+        app.hook.tell(app, hook::What::OfflineFactor, event);
+    }
 
     let seconds = format!("{:.1}s", took.as_secs_f64());
     let mut pairs = vec![("login", id), ("user", &facts.user), ("service", &facts.service), ("stage", stage)];

@@ -14,10 +14,10 @@ use std::path::PathBuf;
 use toml::de::DeTable;
 
 use super::table::{Table, Value};
-use super::{Config, Fault, Rule};
+use super::{Config, Fault, Hook, Rule};
 
 /// Keys outside of tables, and the tables.
-const KEYS: &[&str] = &["server", "server_ca", "app", "geoip", "host_name", "rule", "default"];
+const KEYS: &[&str] = &["server", "server_ca", "app", "geoip", "host_name", "hook", "rule", "default"];
 /// Most rules, of all files together.
 const MAX_RULES: usize = 500;
 
@@ -68,6 +68,7 @@ struct Draft {
     app: Option<Placed<String>>,
     geoip: Option<Placed<PathBuf>>,
     host_name: Option<Placed<String>>,
+    hook: Option<Placed<Hook>>,
     default: Option<Placed<rule::Draft>>,
     rules: Vec<rule::Draft>,
 }
@@ -84,6 +85,7 @@ impl Draft {
             app: placed(top.get("app"), values::origin, faults),
             geoip: placed(top.get("geoip"), values::path, faults),
             host_name: placed(top.get("host_name"), values::name, faults),
+            hook: placed(top.get("hook"), values::hook, faults),
             default: top.get("default").map(|value| (rule::Draft::default(&value, faults), value.span)),
             rules: top.get("rule").map(|value| rules(&value, faults)).unwrap_or_default(),
         };
@@ -101,6 +103,7 @@ impl Draft {
     ) -> Option<Config> {
         let mut once = Once { files, faults };
         let (mut server, mut server_ca, mut app, mut host_name, mut default) = (None, None, None, None, None);
+        let mut hook = None;
         let mut geoip = None;
         let mut rules = Vec::new();
         for (number, draft) in drafts {
@@ -109,6 +112,7 @@ impl Draft {
             once.take("app", number, &mut app, draft.app);
             once.take("geoip", number, &mut geoip, draft.geoip);
             once.take("host_name", number, &mut host_name, draft.host_name);
+            once.take("hook", number, &mut hook, draft.hook);
             once.take("[default]", number, &mut default, draft.default);
             rules.extend(draft.rules.into_iter().map(|rule| (number, rule)));
         }
@@ -124,6 +128,7 @@ impl Draft {
             app: app.map(|(_, value)| value),
             geoip: geoip.map(|(_, value)| value),
             host_name: host_name.map(|(_, value)| value),
+            hook: hook.map(|(_, value)| value),
             rules,
             default,
         })

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::read;
-use crate::{Ask, Confirm, Factor, Rule, Then, Unenrolled, When, WithoutPrompt};
+use crate::{Ask, Confirm, Factor, Hook, Rule, Then, Unenrolled, When, WithoutPrompt};
 
 const SERVER: &str = "server = \"https://push.example.com\"\n";
 
@@ -269,6 +269,17 @@ fn a_key_of_another_table_is_told_where_it_belongs() {
             "c:10:10: \"wait\" is no key of \"when\"; it belongs beside \"when\"",
         ]
     );
+}
+
+#[test]
+fn a_hook_is_a_list_that_begins_with_an_absolute_path() {
+    let hook = |text: &str| read(&format!("server = \"https://a.example\"\nhook = {text}\n"));
+    let config = hook("[\"/usr/sbin/told\", \"a b\"]").unwrap();
+    assert_eq!(config.hook, Some(Hook { path: "/usr/sbin/told".into(), arguments: vec!["a b".into()] }));
+    let long = format!("[\"/x\"{}]", ", \"y\"".repeat(16));
+    for bad in ["\"/usr/sbin/told\"", "[]", "[\"told\"]", "[\"\"]", "[1]", "[\"/x\", \"\\u0000\"]", &long] {
+        assert_eq!(hook(bad).unwrap_err().len(), 1, "{bad}");
+    }
 }
 
 #[test]

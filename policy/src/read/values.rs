@@ -10,10 +10,15 @@ use toml::de::DeValue;
 use url::Url;
 
 use crate::table::{Table, Value, kind};
-use crate::{Fault, MAX_WAIT, MIN_WAIT, Unenrolled};
+use crate::{Fault, Hook, MAX_WAIT, MIN_WAIT, Unenrolled};
 
 /// Longest name of a host or a rule in bytes.
 const MAX_NAME: usize = 64;
+
+/// Most words of a program's command line.
+const MAX_WORDS: usize = 16;
+/// Longest word in bytes.
+const MAX_WORD: usize = 1024;
 
 /// An origin, written the one way in which signatures name it.
 pub(super) fn origin(value: &Value<'_, '_>) -> Result<String, Fault> {
@@ -50,6 +55,31 @@ pub(super) fn path(value: &Value<'_, '_>) -> Result<PathBuf, Fault> {
         Ok(path)
     } else {
         Err(value.fault(format!("\"{}\" has to be an absolute path", value.key)))
+    }
+}
+
+pub(super) fn hook(value: &Value<'_, '_>) -> Result<Hook, Fault> {
+    const HOW: &str = "\"hook\" is a list such as [\"/usr/local/sbin/told\", \"argument\"]";
+    let words = match value.value.as_array() {
+        Some(array) if (1..=MAX_WORDS).contains(&array.len()) => value.items(),
+        Some(_) => return Err(value.fault(format!("{HOW} of 1 to {MAX_WORDS}"))),
+        None => return Err(value.fault(HOW)),
+    };
+    let mut texts = Vec::new();
+    for word in words {
+        let text = word.text()?;
+        if text.len() > MAX_WORD || text.contains('\0') {
+            return Err(
+                word.fault(format!("a word of \"hook\" is at most {MAX_WORD} bytes, none of them NUL"))
+            );
+        }
+        texts.push(text.to_owned());
+    }
+    let mut texts = texts.into_iter();
+    let path = PathBuf::from(texts.next().unwrap_or_default());
+    match path.is_absolute() {
+        true => Ok(Hook { path, arguments: texts.collect() }),
+        false => Err(value.fault("the first word of \"hook\" is the absolute path of a program")),
     }
 }
 
