@@ -23,6 +23,7 @@ def device(stack):
         # Closed and decided requests leave files of their own.
         phone.decide(phone.next_request(), "deny")
         phone.wait_closed(phone.requests()[0])
+    stack.daemon.command("unblock", "--all")
     phone.stop()
     return phone
 

@@ -18,13 +18,6 @@ from lab.stack import Stack
 from matrix import table
 
 POLICIES = table.policies()
-# What comes in one go: no two with the same name for PAM, so that the phone tells them apart.
-ROUNDS = (
-    ("sshd keyboard-interactive", "sudo", "su", "login", "pamtester authenticate"),
-    ("sshd password", "pamtester open_session"),
-    ("sshd publickey",),
-    ("sshd publickey,keyboard-interactive",),
-)
 
 
 class Lab:
@@ -39,20 +32,19 @@ class Lab:
         self.stack = Stack(directory, tls=good, server=server)
         self.phone = self.stack.approver("alice")
         self.codes, self._making_codes = [], threading.Lock()
-        self._clients = {
-            "one": self._ssh(directory, "one", PasswordAuthentication="yes"),
-            "both": self._ssh(directory, "both", AuthenticationMethods="publickey,keyboard-interactive"),
+        self.clients = {
+            "sshd": self._ssh(directory, "sshd"),
+            "sshd-password": self._ssh(directory, "sshd-password", PasswordAuthentication="yes"),
+            "sshd-key": self._ssh(directory, "sshd-key"),
+            "sshd-both": self._ssh(directory, "sshd-both", AuthenticationMethods="publickey,keyboard-interactive"),
         }
-        keys = "".join(client.public_key for client in self._clients.values())
+        keys = "".join(client.public_key for client in self.clients.values())
         for user in accounts.PASSWORDS:
             accounts.authorize_key(user, keys)
         self._policy(policy)
 
     def _ssh(self, directory, name, **options):
-        return Client(directory / f"client-{name}", Sshd(directory / f"sshd-{name}", **options))
-
-    def client(self, method):
-        return self._clients["both" if "," in method else "one"]
+        return Client(directory / f"client-{name}", Sshd(directory / f"server-{name}", name=name, **options))
 
     def _policy(self, policy):
         daemon = self.stack.daemon
@@ -82,24 +74,16 @@ class Lab:
             return matrix.play(self, service, cause.user, person)
 
     def cells(self, cause, services):
-        """What happens to each service, several at once."""
+        """What happens to each service, all at once."""
+        # What was denied, reported or left alone before must not matter now.
+        self.stack.daemon.command("unblock", "--all")
         CAUSES[cause].begin(self)
-        found = {}
+        self.all_asked = threading.Barrier(len(services))
         try:
-            for group in ROUNDS:
-                group = [service for service in group if service in services]
-                if not group:
-                    continue
-                if found:
-                    CAUSES[cause].between(self)
-                # What was denied, reported or left alone before must not matter now.
-                self.stack.daemon.command("unblock", "--all")
-                self.all_asked = threading.Barrier(len(group))
-                with ThreadPoolExecutor(len(group)) as pool:
-                    found.update(zip(group, pool.map(lambda service: self.play(CAUSES[cause], service), group)))
+            with ThreadPoolExecutor(len(services)) as pool:
+                return dict(zip(services, pool.map(lambda service: self.play(CAUSES[cause], service), services)))
         finally:
             CAUSES[cause].end(self)
-        return found
 
     def stop(self):
         self.stack.stop()

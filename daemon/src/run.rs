@@ -306,9 +306,9 @@ fn read_again(app: &App) {
         refused(app, &loaded.faults);
     }
     if let Some(why) = read.as_deref().and_then(|config| hook::fault(config, app.administrator)) {
-        match app.config.borrow().good.is_some() {
-            true => return keep(app, why),
-            false => app.log.error(&why),
+        match before {
+            Some(_) => return keep(app, why),
+            None => app.log.error(&why),
         }
     }
     // Also for the same names: the certificates in the file may be others.
@@ -386,6 +386,21 @@ fn client(config: &Config, key: &Arc<SigningKey>, administrator: Owner) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_hook_that_is_not_there_keeps_the_policy_and_the_daemon() {
+        let lab = crate::testing::Lab::new();
+        let app = &lab.app;
+        let good = "server = \"http://127.0.0.1:1\"\n";
+        crate::files::replace(&app.paths.config, good.as_bytes()).unwrap();
+        read_again(app);
+        let before = app.config().unwrap();
+        let bad = format!("{good}hook = [\"/no/such/program\"]\n");
+        crate::files::replace(&app.paths.config, bad.as_bytes()).unwrap();
+        read_again(app);
+        assert_eq!(app.config().unwrap(), before);
+        assert!(app.config.borrow().faults[0].contains("/no/such/program"));
+    }
 
     #[test]
     fn a_service_does_not_own_its_policy() {

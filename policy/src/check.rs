@@ -103,11 +103,17 @@ fn opens(rule: &Rule) -> Option<String> {
              machine off its network brings that about"
                 .to_owned(),
         ),
+        Then::Deny if when.command.is_some() => Some(
+            "a command line is its caller's own word: whoever is refused by it can write another one".to_owned(),
+        ),
         Then::Approve | Then::Deny => None,
         Then::Observe if when.is_anything() => {
             Some("it only observes, and so lets everybody pass; for a roll-out, not to stay".to_owned())
         }
         Then::Skip if when.is_anything() => Some("it lets everybody pass unasked".to_owned()),
+        Then::Skip | Then::Observe if when.command.is_some() => Some(
+            "a command line is its caller's own word: whoever is let pass by it can run another command".to_owned(),
+        ),
         // What the other side chooses by itself is no condition.
         Then::Skip | Then::Observe if is_free(when) => Some(
             "whoever logs in chooses all of its conditions; add user, group, network or ssh_key".to_owned(),

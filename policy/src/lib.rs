@@ -82,7 +82,7 @@ impl Config {
     /// The rule that decides about a login.
     #[must_use]
     pub fn rule_for(&self, login: &Situation<'_>) -> &Rule {
-        self.rules.iter().find(|rule| rule.when.unmet(login).is_none()).unwrap_or(&self.default)
+        self.rules.iter().find(|rule| rule.unmet(login).is_none()).unwrap_or(&self.default)
     }
 
     /// Whether a rule asks who the account is that is entered.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::approvals::Approvals;
-use super::when::When;
+use super::when::{Situation, Unmet, When};
 use super::{Confirm, MAX_WAIT, MAX_WAIT_IN_GRACE};
 
 /// What happens to a login.
@@ -102,6 +102,17 @@ pub enum Factor {
 }
 
 impl Rule {
+    /// The first condition that a login does not meet; `None` when it meets all. Where the rule lets people in unasked,
+    /// a group of exceptions that nobody knows excepts everybody: it may be misspelt, or its directory away.
+    #[must_use]
+    pub fn unmet(&self, login: &Situation<'_>) -> Option<Unmet> {
+        self.when.unmet(login).or_else(|| {
+            let opens = matches!(self.then, Then::Skip | Then::Observe);
+            let unknown = self.when.group.as_ref().filter(|_| opens)?.unknown_exception(&login.groups)?;
+            Some(Unmet { key: "group", found: format!("not known: there is no group {unknown}") })
+        })
+    }
+
     /// The ceiling of a lease; none where people are named, who are asked each time.
     #[must_use]
     pub fn leases(&self) -> Option<Lease> {

@@ -179,6 +179,11 @@ impl When {
 }
 
 impl Groups {
+    /// One of the exceptions that is no group of this host.
+    pub(crate) fn unknown_exception(&self, membership: &Membership) -> Option<&str> {
+        self.not.iter().map(String::as_str).find(|group| !membership.named.contains_key(*group))
+    }
+
     fn include(&self, membership: &Membership) -> bool {
         let any = |list: &[String]| list.iter().any(|group| membership.has(group));
         any(&self.meant) && !any(&self.not)
@@ -228,6 +233,17 @@ mod tests {
             new_source: false,
             now: "2026-11-23T12:00:00Z".parse().unwrap(),
             zone: TimeZone::UTC,
+        }
+    }
+
+    #[test]
+    fn exceptions_of_a_group_that_is_none_except_everybody_from_being_let_in() {
+        for (then, decides) in [("skip", "default"), ("observe", "default"), ("deny", "x"), ("approve", "x")]
+        {
+            let config = rules(&format!(
+                "[[rule]]\nname = \"x\"\nwhen = {{ group = [\"ops\", \"!no-such\"] }}\nthen = \"{then}\"\n"
+            ));
+            assert_eq!(config.rule_for(&login(None, None)).name, decides, "{then}");
         }
     }
 

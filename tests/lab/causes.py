@@ -21,9 +21,6 @@ class Cause:
     def begin(self, lab):
         """Before the logins."""
 
-    def between(self, lab):
-        """Between two groups of them."""
-
     def end(self, lab):
         """After them."""
 
@@ -53,10 +50,12 @@ class HangUp(Cause):
 
     def asked(self, lab, person):
         if person.request["confirm"] == "tap":
+            person.hung_up = True
             os.kill(person.run.child.pid, signal.SIGHUP)
 
     def typed(self, lab, person, prompt):
         wait_until(lambda: person.request, 15, f"a request for {person.service}")
+        person.hung_up = True
         return None
 
 
@@ -115,7 +114,6 @@ class Gone(Cause):
         wait_until(lambda: person.handled, 30, f"the server is gone for {person.service}")
         return ""
 
-    between = Fault.end
     end = Fault.end
 
 
@@ -190,7 +188,7 @@ class Person:
     def __init__(self, lab, cause, service):
         self.lab, self.cause, self.service = lab, cause, service
         self.request = self.code = self.run = None
-        self.handled = False
+        self.handled = self.hung_up = False
         self.over = threading.Event()
         self._seen = len(lab.phone.requests())
         self._watcher = threading.Thread(target=self._watch, daemon=True)

@@ -34,23 +34,28 @@ SAID = {
 END = re.compile(
     rf"\((\w[\w-]*):(auth|session)\): ({'|'.join(RESULTS)}): user \"[^\"]*\"(?: asked by \"[^\"]*\")?(?: from \"[^\"]*\")?(?:: (.*))?$"
 )
-PROMPT = r"([^\r\n]+: ?)$"
+# Not the name of a program in front of what it says.
+PROMPT = r"((?:[^\r\n]* [^\r\n]*|[Pp]assword|login): ?)$"
 SHELL = r"\$ $"
 WENT_ON = "went on"
 # In front of a line that only the log has, since the application shows nothing but prompts. In place of a result where another module decided before ours was asked.
 UNSEEN = "log: "
+GONE = "nobody is there any more"
+# What differs from one time to the next.
+ALIKE = ((r"accepted, \d+ left", "accepted, N left"), (r"no answer within 2 s", "no answer"))
 PASSED_BY, NOT_REACHED = "not asked: in", "not asked: refused before"
 
 
 def protect():
-    """Countersign in all services, and a session that comes to it without an `auth` before."""
+    """Countersign in all services. Each has a name of its own for PAM, so that all of them can be played at once."""
     pam.protect()
     pam.write("login", pam.lines(auth=True, session=False))
-    pam.write("lab", pam.lines(auth=True, session=True))
+    for service in ("sshd-password", "sshd-key", "sshd-both", "lab-session"):
+        pam.write(service, pam.lines(auth=True, session=True))
 
 
-def _ssh(method):
-    return lambda lab, user: lab.client(method).login(user, "echo", WENT_ON, method=method, timeout=30)
+def _ssh(method, name):
+    return lambda lab, user: lab.clients[name].login(user, "echo", WENT_ON, method=method, timeout=30)
 
 
 def _sudo(lab, user):
@@ -65,8 +70,8 @@ def _login(lab, user):
     return Terminal(["env", "LANG=C.UTF-8", "TERM=dumb", "login", user], timeout=30)
 
 
-def _pamtester(call):
-    return lambda lab, user: Terminal(["env", "LANG=C", "pamtester", "lab", user, call], timeout=30)
+def _pamtester(call, name):
+    return lambda lab, user: Terminal(["env", "LANG=C", "pamtester", name, user, call], timeout=30)
 
 
 class Service:
@@ -77,15 +82,15 @@ class Service:
 
 
 SERVICES = {
-    "sshd keyboard-interactive": Service(_ssh("keyboard-interactive"), "sshd"),
-    "sshd password": Service(_ssh("password"), "sshd"),
-    "sshd publickey": Service(_ssh("publickey"), "sshd", "session"),
-    "sshd publickey,keyboard-interactive": Service(_ssh("publickey,keyboard-interactive"), "sshd"),
+    "sshd keyboard-interactive": Service(_ssh("keyboard-interactive", "sshd"), "sshd"),
+    "sshd password": Service(_ssh("password", "sshd-password"), "sshd-password"),
+    "sshd publickey": Service(_ssh("publickey", "sshd-key"), "sshd-key", "session"),
+    "sshd publickey,keyboard-interactive": Service(_ssh("publickey,keyboard-interactive", "sshd-both"), "sshd-both"),
     "sudo": Service(_sudo, "sudo"),
     "su": Service(_su, "su"),
     "login": Service(_login, "login"),
-    "pamtester authenticate": Service(_pamtester("authenticate"), "lab"),
-    "pamtester open_session": Service(_pamtester("open_session"), "lab", "session"),
+    "pamtester authenticate": Service(_pamtester("authenticate", "lab"), "lab"),
+    "pamtester open_session": Service(_pamtester("open_session", "lab-session"), "lab-session", "session"),
 }
 
 
@@ -98,7 +103,8 @@ class Played:
     def cell(self):
         """As it stands in the file: the result, then all that was read. Who is asked the same again reads it once here."""
         read = [*self.prompts, self.text] if self.text else self.prompts
-        read = [re.sub(r"accepted, \d+ left", "accepted, N left", line) for line in read]
+        for was, reads in ALIKE:
+            read = [re.sub(was, reads, line) for line in read]
         return [self.result, *(one for n, one in enumerate(read) if n == 0 or read[n - 1] != one)]
 
 
@@ -134,6 +140,10 @@ def play(lab, service, user, person):
     said = [code for words, code in SAID.items() if words in run.text]
     opened = WENT_ON in run.lines() or "SUCCESS" in said
     result, text = ended(lab, service, mark) or (PASSED_BY if opened else NOT_REACHED, "")
+    if person.hung_up:
+        # Who is gone reads nothing, and often its process is gone with it.
+        assert result in ("ABORT", "SESSION_ERR", NOT_REACHED), f"{service}: {result}"
+        return Played(GONE, prompts, "", opened, run.text)
     # The module itself has other words for the person than for the log.
     own = [line for line in run.lines() if line.startswith("countersign: ")]
     text = own[-1] if own else text

@@ -7,7 +7,7 @@ from .process import Process, accepts, free_port, wait_until
 
 
 class Sshd:
-    """OpenSSH's server on a free port of loopback; PAM service `sshd`."""
+    """OpenSSH's server on a free port of loopback; its PAM service is what its binary is called: `name`."""
 
     DEFAULTS = {
         "UsePAM": "yes",
@@ -22,7 +22,7 @@ class Sshd:
         "LogLevel": "VERBOSE",
     }
 
-    def __init__(self, directory, port=None, **options):
+    def __init__(self, directory, port=None, name="sshd", **options):
         self.port = port or free_port()
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,11 @@ class Sshd:
             **options,
         }
         config.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        self.process = Process("sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", config], directory / "sshd.log")
+        binary = Path("/usr/sbin/sshd")
+        if name != "sshd":
+            binary = directory / name
+            binary.symlink_to("/usr/sbin/sshd")
+        self.process = Process("sshd", [binary, "-D", "-e", "-f", config], directory / "sshd.log")
         wait_until(lambda: not self.process.alive() or accepts(self.port), 5, "sshd listens")
         assert self.process.alive(), self.log()
 

@@ -28,7 +28,14 @@ pub fn headline(verified: &Verified) -> String {
 pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static str, String)> {
     let r = &verified.request;
     let text = |t: &Option<String>| t.as_deref().map(|t| escape(t).into_owned());
-    let mut out = vec![("from", from(verified)), ("service", escape(&r.service).into_owned())];
+    let mut out = vec![("from", from(verified))];
+    if let Some(place) = place(r) {
+        out.push(("place", place));
+    }
+    if first_time(r) {
+        out.push(("new", "first time from this address".to_owned()));
+    }
+    out.push(("service", escape(&r.service).into_owned()));
     if let Some(command) = text(&r.command) {
         out.push(("command", format!("{command} (command line of the calling process)")));
     }
@@ -50,12 +57,6 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     out.extend(others(verified));
     if let Some(seconds) = r.lease_max {
         out.push(("lease", lease(r, seconds)));
-    }
-    if let Some(place) = place(r) {
-        out.push(("place", place));
-    }
-    if first_time(r) {
-        out.push(("new", "first time from this address".to_owned()));
     }
     out.push(("asked at", time_of(r.issued_at)));
     if let Some(there) = clock_there(r) {

@@ -13,13 +13,16 @@ pub(crate) use kept::Granted;
 pub use kept::{Lease, Leased, Offer};
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use countersign_policy::Lease as Ceiling;
+use countersign_policy::{Lease as Ceiling, MAX_WAIT};
 use countersign_protocol::message::Confirm;
 
 use crate::app::App;
+use crate::clock;
 use crate::files;
 use crate::log::Log;
 
@@ -43,6 +46,8 @@ pub struct Leases {
     boot: Option<String>,
     /// The oldest first.
     kept: RefCell<Vec<Lease>>,
+    /// Who has said no lately, and when (boot clock): what they approved before is no lease any more.
+    refused: RefCell<HashMap<String, Duration>>,
 }
 
 /// Which boot of the machine this is.
@@ -68,7 +73,13 @@ impl Leases {
             None => kept.clear(),
         }
         kept.truncate(MOST);
-        Self { path: path.to_owned(), store: files::Store::new(path), boot, kept: RefCell::new(kept) }
+        Self {
+            path: path.to_owned(),
+            store: files::Store::new(path),
+            boot,
+            kept: RefCell::new(kept),
+            refused: RefCell::default(),
+        }
     }
 
     /// Whether there can be any.
@@ -84,6 +95,9 @@ impl Leases {
     /// Why there is none.
     pub(crate) fn add(&self, offer: &Offer, granted: &Granted<'_>) -> Result<Lease, String> {
         let boot = self.boot.as_deref().ok_or("without /proc/sys/kernel/random/boot_id there are none")?;
+        if self.refused.borrow().get(granted.person).is_some_and(|refused| *refused >= granted.since) {
+            return Err(format!("{} has denied or reported something meanwhile", granted.person));
+        }
         let lease = Lease::new(offer, granted, boot)?;
         let mut kept = self.kept.borrow_mut();
         kept.retain(|known| {
@@ -137,6 +151,15 @@ impl Leases {
         // It may have ended while that was written.
         let still = self.kept.borrow().iter().find(|known| known.id == lease.id).cloned();
         Ok(still.and_then(|lease| lease.verify(app, boot).ok()))
+    }
+
+    /// A person has said no: their leases end, and no request that is open now becomes one. [`Self::write`] makes it last.
+    pub(crate) fn refused(&self, person: &str) -> Vec<Lease> {
+        let now = clock::boot();
+        let mut refused = self.refused.borrow_mut();
+        refused.retain(|_, at| now.saturating_sub(*at) < MAX_WAIT);
+        refused.insert(person.to_owned(), now);
+        self.end(|lease| lease.person == person)
     }
 
     /// Ends leases; gives them. [`Self::write`] makes it last.

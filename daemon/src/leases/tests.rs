@@ -122,6 +122,16 @@ fn wanted(seconds: u64, scope: &str) -> Option<Wanted> {
 }
 
 #[tokio::test]
+async fn a_no_that_comes_while_a_grant_is_written_down_ends_its_lease_too() {
+    let place = Place::new().await;
+    let before = place.approved(&ssh(), None, wanted(HOUR, "sshd"));
+    assert!(place.lab.app.leases.refused(USER).is_empty(), "it is not there yet");
+    assert!(place.add(&before).unwrap_err().contains("meanwhile"));
+    let after = place.approved(&ssh(), None, wanted(HOUR, "sshd"));
+    assert!(place.add(&after).is_ok());
+}
+
+#[tokio::test]
 async fn it_lets_in_whoever_is_the_same_in_everything_and_nobody_else() {
     let place = Place::new().await;
     for (same, others) in [

@@ -22,7 +22,10 @@ pub(super) async fn decided(app: &App, request: &OpenRequest, by: &Verified) {
         }
         Answer::Report => {
             tell(app, hook::What::Reported, request, by);
-            if app.fatigue.reported(&request.asking) {
+            // Another approver's word ends this login; under other rules the person may be their own approver.
+            if by.person != request.asking.person {
+                app.fatigue.denied(&request.asking);
+            } else if app.fatigue.reported(&request.asking) {
                 block(app, request).await;
             }
         }

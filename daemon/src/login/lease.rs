@@ -87,7 +87,7 @@ pub(super) fn keep(login: &Login, ending: &Ending) -> bool {
 /// A person has said no: something is wrong, and what they granted before ends.
 pub(super) async fn denied(app: &App, decision: &Verified) {
     let person = &decision.person;
-    let ended = app.leases.end(|lease| lease.person == *person);
+    let ended = app.leases.refused(person);
     if ended.is_empty() {
         return;
     }

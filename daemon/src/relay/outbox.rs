@@ -99,7 +99,8 @@ impl Outbox {
             self.entries.remove(id);
             return false;
         }
-        self.put(id, entry, now)
+        // That it may have rung stays known while its end is on the way.
+        self.put(id, Entry { sent: true, ..entry }, now)
     }
 
     /// The newest version of a request, about to be sent.
@@ -241,6 +242,8 @@ mod tests {
         assert!(outbox.sending("sent").is_some());
         assert!(outbox.put_end("sent", entry(true), Duration::ZERO));
         assert_eq!(outbox.due(Duration::ZERO), ["sent"]);
+        // It has rung, though its end has not been sent yet.
+        assert!(outbox.get("sent").is_some_and(|end| end.is_end() && end.sent));
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn passed_over<'a>(config: &'a Config, rule: &Rule, login: &Situation<'_>) -> Ve
     let before = config.rules.iter().take_while(|other| other.name != rule.name);
     before
         .filter_map(|other| {
-            let unmet = other.when.unmet(login)?;
+            let unmet = other.unmet(login)?;
             Some(PassedOver { rule: &other.name, condition: unmet.key, found: unmet.found })
         })
         .collect()

@@ -54,6 +54,12 @@ pub(super) fn named(approvals: &Approvals, users: &[String]) -> Outcome<Vec<Stri
 pub(super) fn advice(config: &Config, users: Option<&[String]>) -> Outcome<Vec<Advice>> {
     let mut advice = Vec::new();
     for rule in config.rules.iter().chain([&config.default]) {
+        for group in rule.when.group.iter().flat_map(|groups| groups.meant.iter().chain(&groups.not)) {
+            if Group::from_name(group).map_err(fault)?.is_none() {
+                let text = format!("this host has no group \"{group}\" of its \"when\"");
+                advice.push(Advice { rule: rule.name.clone(), kind: Kind::People, text });
+            }
+        }
         let asks = matches!(rule.then, Then::Approve | Then::Observe);
         let Some(approvals) = rule.approvals.as_ref().filter(|_| asks) else { continue };
         let mut say =
@@ -97,6 +103,15 @@ mod tests {
 
     fn said(from: &str, needed: u8, users: Option<&[String]>) -> Vec<String> {
         advice(&config(from, needed), users).unwrap().into_iter().map(|one| one.text).collect()
+    }
+
+    #[test]
+    fn a_group_that_a_condition_names_and_nobody_knows_is_told() {
+        let rule =
+            "[[rule]]\nname = \"x\"\nwhen = { group = [\"root\", \"!no-such-group\"] }\nthen = \"skip\"\n";
+        let config = read(&format!("server = \"https://push.example.com\"\n{rule}")).unwrap();
+        let texts: Vec<String> = advice(&config, None).unwrap().into_iter().map(|one| one.text).collect();
+        assert_eq!(texts, ["this host has no group \"no-such-group\" of its \"when\""]);
     }
 
     #[test]

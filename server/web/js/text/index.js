@@ -61,16 +61,13 @@ export const number = (n) => new Intl.NumberFormat(locale()).format(n);
 /** 14:03:07 @param {number} ms since 1970 */
 export const clock = (ms) => new Intl.DateTimeFormat(locale(), { timeStyle: 'medium' }).format(ms);
 
-/** 14:03 @param {number} ms since 1970 */
-export const hour = (ms) => new Intl.DateTimeFormat(locale(), { timeStyle: 'short' }).format(ms);
-
-/** The same on a clock that is so many minutes ahead of UTC. @param {number} ms since 1970 @param {number} offset */
-export const hourThere = (ms, offset) => new Intl.DateTimeFormat(locale(), { timeStyle: 'short', timeZone: 'UTC' }).format(ms + offset * 60_000);
+/** 14:03 @param {number} ms since 1970 @param {string} [timeZone] this device's */
+export const hour = (ms, timeZone) => new Intl.DateTimeFormat(locale(), { timeStyle: 'short', timeZone }).format(ms);
 
 /** A day and a time of day, the day left out today. @param {number} ms since 1970 */
 export function when(ms) {
   const today = new Date().toDateString() === new Date(ms).toDateString();
-  return new Intl.DateTimeFormat(locale(), today ? { timeStyle: 'short' } : { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
+  return today ? hour(ms) : new Intl.DateTimeFormat(locale(), { dateStyle: 'medium', timeStyle: 'short' }).format(ms);
 }
 
 /** A day: today, yesterday, or its date. @param {number} ms since 1970 */

@@ -6,7 +6,7 @@ import { outside } from './escape.js';
 import { fact, guarded } from './parts.js';
 import { icon } from './icons.js';
 import { steadyNow, timeLeft } from './time.js';
-import { clockRows, details, extraRow, fingerprint, headline, headlineText, moment, outcomeText, somebodyElse } from './words.js';
+import { clockRows, details, extraRow, fingerprint, headline, headlineText, moment, outcomeText, said, somebodyElse } from './words.js';
 
 /** @typedef {import('./types.js').Item} Item */
 /** @typedef {import('./types.js').Context} Context */
@@ -61,11 +61,11 @@ function rows(item, differs) {
   /** @type {ReturnType<typeof details>} */
   const list = [...details(item), ...clockRows(item.request, item.clockApart)];
   for (const name of differs) if (!list.some((row) => row.name === name)) list.push(extraRow(item, name));
-  return h('dl', { class: 'rows' }, list.map(({ name, value, code }) => {
-    const marked = differs.has(name);
+  return h('dl', { class: 'rows' }, list.map((row) => {
+    const [name, marked] = [row.name, differs.has(row.name)];
     return h('div', { class: marked ? 'row differs' : 'row', 'data-key': name, 'data-testid': marked ? 'differs' : null, 'data-differs': marked ? name : null },
       h('dt', null, t(`row.${name}`), marked && h('span', { class: 'flag' }, t('conflict.differs'))),
-      h('dd', { 'data-testid': name.replace('_', '-'), class: code ? 'typed' : null, tabindex: code ? '0' : null }, value));
+      said(row));
   }));
 }
 

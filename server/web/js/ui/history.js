@@ -6,7 +6,7 @@ import { ask } from './dialog.js';
 import { h } from './dom.js';
 import { guarded, heading, row } from './parts.js';
 import { icon } from './icons.js';
-import { details, headline, moment, outcomeText } from './words.js';
+import { details, headline, moment, outcomeText, said } from './words.js';
 
 /** @typedef {import('./types.js').HistoryEntry} HistoryEntry */
 
@@ -56,5 +56,5 @@ function days(entries) {
 const line = (entry) => h('details', { 'data-key': entry.key, 'data-testid': 'entry', 'data-request': entry.key, 'data-outcome': entry.outcome },
   h('summary', null, h('span', { class: `outcome ${entry.outcome}` }, icon(outcomeIcon(entry.outcome))),
     h('span', { class: 'what' }, h('span', null, headline(entry)), h('span', { class: 'hint' }, outcomeText(entry.outcome, entry.answer, entry.request.kind), ' · ', moment(entry.at, hour)))),
-  h('dl', { class: 'rows' }, details(entry).map(({ name, value, code }) => h('div', { class: 'row' }, h('dt', null, t(`row.${name}`)), h('dd', { class: code ? 'typed' : null, tabindex: code ? '0' : null }, value))),
+  h('dl', { class: 'rows' }, details(entry).map((row) => h('div', { class: 'row' }, h('dt', null, t(`row.${row.name}`)), said(row))),
     entry.late ? h('p', { class: 'hint' }, t('history.late', { late: duration(entry.late) })) : null));

@@ -1,12 +1,13 @@
 // A request in words that are read at a glance. All that a host says is escaped here.
 
-import { duration, hourThere, list, number, t, tt, when } from '../text/index.js';
+import { duration, hour, list, number, t, tt, when } from '../text/index.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
 import { icon } from './icons.js';
 
 /** @typedef {import('../engine/types.js').Request} Request */
 /** @typedef {{machine: {name: string}|string, request: Request}} Asked an item, or a line of the history */
+/** @typedef {{name: string, value: import('./dom.js').Child, source?: string, code?: boolean}} Row */
 
 /** @param {Asked} asked */
 const machineOf = ({ machine }) => (typeof machine === 'string' ? machine : machine.name);
@@ -36,15 +37,15 @@ export function headlineText(asked) {
 }
 
 /**
- * The rest, as rows: a name (of `row.…` and of Conflict.differs), and nodes.
+ * The rest, as rows: a name (of `row.…` and of Conflict.differs), nodes, and whose word they are where that stands apart.
  * @param {Asked} asked
- * @returns {{name: string, value: import('./dom.js').Child, code?: boolean}[]}
+ * @returns {Row[]}
  */
 export function details(asked) {
   const { request: r } = asked;
-  /** @type {{name: string, value: import('./dom.js').Child, code?: boolean}[]} */
+  /** @type {Row[]} */
   const rows = [];
-  if (r.command !== undefined) rows.push({ name: 'command', value: [outside(r.command), note('command', t('row.command.source'))], code: true });
+  if (r.command !== undefined) rows.push({ name: 'command', value: outside(r.command), source: t('row.command.source'), code: true });
   if (r.action !== undefined) rows.push({ name: 'action', value: outside(r.action), code: true });
   if (r.kind !== 'test') rows.push({ name: 'from', value: from(asked) });
   // The sentence has the one who asks; what it leaves out is for whom.
@@ -57,6 +58,12 @@ export function details(asked) {
   if (r.approvals.needed > 1 || somebodyElse(asked) !== undefined) rows.push({ name: 'approvals', value: approvals(r) });
   return rows;
 }
+
+/** What stands beside a row's name. Whose word it is stands outside of a box that what it labels may fill. @param {Row} row */
+export const said = ({ name, value, source, code }) => [
+  h('dd', { 'data-testid': name.replace('_', '-'), class: code ? 'typed' : null, tabindex: code ? '0' : null }, value),
+  source && h('dd', { class: 'word', 'data-testid': 'word' }, source),
+];
 
 /** A row that only matters because another request differs in it. @param {Asked} asked @param {string} name */
 export function extraRow(asked, name) {
@@ -99,13 +106,10 @@ function from(asked) {
   const { new_source: isNew, place } = asked.request.context ?? {};
   return [
     where, ' ', h('span', { class: 'word' }, tt(`from.${remote.source}`, { service: outside(service) })),
-    place ? h('span', { class: 'aside', 'data-testid': 'place' }, outside(place.text), ' ', h('span', { class: 'word' }, t(`place.${place.source}`))) : null,
-    isNew ? h('span', { class: 'aside new', 'data-testid': 'new-source' }, icon('alarm'), h('span', null, t('from.new'))) : null,
+    place && h('span', { class: 'aside' }, outside(place.text), ' ', h('span', { class: 'word' }, t(`place.${place.source}`))),
+    isNew && h('span', { class: 'aside new' }, icon('alarm'), h('span', null, t('from.new'))),
   ];
 }
-
-/** Whose word something is, on a line of its own. @param {string} name @param {string} text */
-const note = (name, text) => h('span', { class: 'aside word', 'data-testid': `${name}-source` }, text);
 
 /**
  * What the machine's clock shows, where that is not what is seen here: another zone, or another time.
@@ -116,18 +120,17 @@ export function clockRows({ issued_at: issued, context }, apart) {
   const [at, zone] = [issued * 1000, context?.zone];
   const here = -new Date(at).getTimezoneOffset();
   const value = [
-    zone && (apart || zone.offset !== here) ? tt('row.time.there', { time: hourThere(at, zone.offset), zone: zoneName(zone) }) : null,
-    zone && apart ? ' · ' : null,
+    zone && (apart || zone.offset !== here) && tt('row.time.there', { time: hour(at + zone.offset * 60_000, 'UTC'), zone: zoneName(zone) }),
+    zone && apart && ' · ',
     apart ? t('row.time.ahead', { apart: duration(apart) }) : null,
   ];
   return value.some(Boolean) ? [{ name: 'time', value }] : [];
 }
 
-/** As "UTC+2, Europe/Berlin". @param {{name?: string, offset: number}} zone */
+/** As "UTC+02:00, Europe/Berlin". @param {{name?: string, offset: number}} zone */
 function zoneName({ name, offset }) {
-  const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60];
-  const ahead = offset === 0 ? '' : `${offset < 0 ? '\u2212' : '+'}${hours}${minutes ? `:${String(minutes).padStart(2, '0')}` : ''}`;
-  return name === undefined || name === 'UTC' ? `UTC${ahead}` : h('span', null, `UTC${ahead}, `, outside(name));
+  const utc = `UTC${offset < 0 ? '\u2212' : '+'}${new Date(Math.abs(offset) * 60_000).toISOString().slice(11, 16)}`;
+  return name ? h('span', null, utc, ', ', outside(name)) : utc;
 }
 
 /** How it ended. @param {string} outcome @param {string} [answer] given here @param {string} [kind] of the request */
