@@ -89,7 +89,12 @@ impl Open {
         let relay = &self.app.relay;
         let posted = if request.devices.is_empty() {
             // To nobody: as reachable and as slow as the server is for everybody else.
-            relay.post_nothing().await
+            let posted = relay.post_nothing().await;
+            if posted.is_err() {
+                // What is to be posted later is sealed by then.
+                request.sealed_to_nobody(&self.app.host)?;
+            }
+            posted
         } else {
             let began = clock::boot();
             let messages = request.sealed(&self.app.host)?;

@@ -10,6 +10,7 @@ use countersign_protocol::keys::SealKey;
 use countersign_protocol::message::{
     self, Answer, Closed, ClosedOutcome, Confirm, Envelope, Host, MessageType, Request, Sealed, VERSION,
 };
+use countersign_protocol::seal::{Recipient, SealError};
 use countersign_protocol::signed::{self, SignedMessage};
 use countersign_protocol::{digest, random, seal};
 use tokio::sync::Notify;
@@ -360,6 +361,17 @@ impl OpenRequest {
         self.seal(host, MessageType::Request, &self.signed)
     }
 
+    /// The same work for a request to nobody: it must not be told from another by the time that it takes.
+    ///
+    /// # Errors
+    /// When sealing fails.
+    pub(super) fn sealed_to_nobody(&self, host: &HostIdentity) -> Result<(), String> {
+        let nobody = Recipient { seal_key: SealKey::generate().public(), hash: [0; 32] };
+        self.seal_to(host, MessageType::Request, &self.signed, host.public.id(), &nobody)
+            .map(drop)
+            .map_err(|error| format!("cannot seal to nobody: {error}"))
+    }
+
     /// How it ended, signed and sealed to each device.
     ///
     /// # Errors
@@ -386,18 +398,23 @@ impl OpenRequest {
         self.devices
             .iter()
             .map(|device| {
-                let envelope = Envelope {
-                    version: VERSION,
-                    message_type: kind,
-                    from: host.public.id(),
-                    to: device.card.key.id(),
-                    id: self.id.clone(),
-                };
-                let recipient = device.card.recipient();
-                seal::seal(kind, &host.public, &recipient, &envelope, &message.bytes, &message.signature)
+                self.seal_to(host, kind, message, device.card.key.id(), &device.card.recipient())
                     .map_err(|error| format!("cannot seal to {}: {error}", device.card.key.fingerprint()))
             })
             .collect()
+    }
+
+    fn seal_to(
+        &self,
+        host: &HostIdentity,
+        kind: MessageType,
+        message: &SignedMessage,
+        to: String,
+        recipient: &Recipient,
+    ) -> Result<Sealed, SealError> {
+        let from = host.public.id();
+        let envelope = Envelope { version: VERSION, message_type: kind, from, to, id: self.id.clone() };
+        seal::seal(kind, &host.public, recipient, &envelope, &message.bytes, &message.signature)
     }
 }
 

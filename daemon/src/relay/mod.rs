@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use countersign_protocol::api::Post;
 use countersign_protocol::message::Sealed;
+use countersign_protocol::random;
 use countersign_relay_client::{RelayClient, RelayError};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
@@ -64,6 +65,8 @@ pub struct Relay {
     #[cfg(test)]
     simulated: RefCell<Option<std::rc::Rc<crate::testing::simulated::Simulated>>>,
     link: RefCell<Link>,
+    /// The link is another one.
+    linked: Notify,
     outbox: RefCell<Outbox>,
     /// Somebody wants the server now.
     wanted: Notify,
@@ -108,6 +111,7 @@ impl Relay {
             #[cfg(test)]
             simulated: RefCell::default(),
             link: RefCell::new(Link::Starting),
+            linked: Notify::new(),
             outbox: RefCell::default(),
             wanted: Notify::new(),
             broken: Notify::new(),
@@ -207,15 +211,37 @@ impl Relay {
         }
     }
 
-    /// Posts nothing, and takes as long for it as the last post did: whoever logs in under a name that
-    /// has no device must not learn that from a clock.
+    /// Posts nothing, and takes about as long for it as the last post did: whoever logs in under a name that
+    /// has no device must not learn that from a clock. While it is not known whether the server is there, a post
+    /// would find out; this waits for who does.
     ///
     /// # Errors
-    /// Why the server is known to be down.
+    /// Why the server does not hold what would have been posted.
     pub async fn post_nothing(&self) -> Result<(), String> {
+        if self.is_up() {
+            // No two posts take the same time either.
+            sleep(about(self.took.get())).await;
+            return Ok(());
+        }
         self.reachable()?;
-        sleep(self.took.get()).await;
-        Ok(())
+        let known = async {
+            loop {
+                let linked = self.linked.notified();
+                if matches!(*self.link.borrow(), Link::Up | Link::Down(_)) {
+                    return self.reachable();
+                }
+                linked.await;
+            }
+        };
+        match self.line() {
+            Some(_) => timeout(POST_TIME, known).await.unwrap_or_else(|_| Err(self.trouble().full)),
+            None => Err(self.trouble().full),
+        }
+    }
+
+    fn set_link(&self, link: Link) {
+        *self.link.borrow_mut() = link;
+        self.linked.notify_waiters();
     }
 
     /// Takes note of how long it took to post, signing and sealing included.
@@ -365,7 +391,72 @@ impl Relay {
     }
 
     fn lost(&self, why: &Trouble) {
-        *self.link.borrow_mut() = Link::Down(why.clone());
+        self.set_link(Link::Down(why.clone()));
         self.broken.notify_one();
+    }
+}
+
+/// That time, and up to a fifth more or less.
+fn about(time: Duration) -> Duration {
+    let part = u32::from(random::bytes::<1>()[0]);
+    time / 5 * 4 + time / 640 * part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::simulated::Simulated;
+    use std::rc::Rc;
+
+    /// How a post to nobody ends, and after how long.
+    async fn nothing(relay: &Relay) -> (bool, Duration) {
+        let began = Instant::now();
+        (relay.post_nothing().await.is_ok(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_no_device_waits_too_until_it_is_known_whether_the_server_is_there() {
+        let why = || Trouble::of("gone");
+        for before in [Link::Starting, Link::Doubtful(why())] {
+            for (after, ok) in [(Link::Up, true), (Link::Down(why()), false)] {
+                let relay = Relay::new(None);
+                relay.simulate(Rc::new(Simulated::default()));
+                relay.set_link(before.clone());
+                let moves = async {
+                    sleep(Duration::from_millis(300)).await;
+                    relay.set_link(after);
+                };
+                let ((held, took), ()) = tokio::join!(nothing(&relay), moves);
+                assert_eq!((held, took), (ok, Duration::from_millis(300)), "{before:?}");
+                relay.set_link(before.clone());
+                assert_eq!(
+                    nothing(&relay).await,
+                    (false, POST_TIME),
+                    "{before:?}: a post would give up, too"
+                );
+            }
+        }
+        let relay = Relay::new(None);
+        assert_eq!(
+            nothing(&relay).await,
+            (false, Duration::ZERO),
+            "without a server there is nothing to wait for"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_post_to_nobody_takes_about_as_long_as_the_last_one() {
+        let relay = Relay::new(None);
+        relay.set_link(Link::Up);
+        relay.note_time(Duration::from_millis(1000));
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            times.push(nothing(&relay).await.1);
+        }
+        // The runtime counts in milliseconds.
+        let near = Duration::from_millis(799)..=Duration::from_millis(1201);
+        assert!(times.iter().all(|time| near.contains(time)), "{times:?}");
+        times.dedup();
+        assert!(times.len() > 1);
     }
 }

@@ -60,7 +60,7 @@ pub async fn run(app: Rc<App>) {
         let why = match end {
             End::Broken(why) if is_steady && app.relay.is_up() => {
                 app.log.server(Level::Notice, &format!("the connection to the server broke: {}", why.full));
-                *app.relay.link.borrow_mut() = Link::Doubtful(why);
+                app.relay.set_link(Link::Doubtful(why));
                 (pause, doubtful) = (FIRST_PAUSE, true);
                 sleep(jittered(FIRST_PAUSE)).await;
                 continue;
@@ -68,7 +68,7 @@ pub async fn run(app: Rc<App>) {
             End::Broken(why) | End::Gone(why) => why,
             End::Replaced => {
                 let now = clock::boot();
-                *app.relay.link.borrow_mut() = Link::Down(Trouble::of(rival::WHY));
+                app.relay.set_link(Link::Down(Trouble::of(rival::WHY)));
                 app.logins.link_lost();
                 if rival.is_to_be_said(now) {
                     app.log
@@ -184,7 +184,7 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool, doubtful: bool) -> (b
                     app.log.server(Level::Notice, &format!("connected to server version {}", hello.server));
                 }
                 was_up = true;
-                *app.relay.link.borrow_mut() = Link::Up;
+                app.relay.set_link(Link::Up);
                 app.logins.link_back();
                 app.relay.say_again();
             }
@@ -242,7 +242,7 @@ async fn at(time: Option<Instant>) {
 impl Relay {
     /// The server counts as gone.
     fn gone(&self, app: &App, why: &Trouble) {
-        *self.link.borrow_mut() = Link::Down(why.clone());
+        self.set_link(Link::Down(why.clone()));
         app.logins.link_lost();
     }
 }
