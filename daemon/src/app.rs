@@ -98,6 +98,12 @@ impl App {
         let loaded = self.config.borrow();
         loaded.good.clone().ok_or_else(|| loaded.faults.join("; "))
     }
+
+    /// Whether a user has any code that could be guessed: one printed, an authenticator's or a phone's.
+    #[must_use]
+    pub fn has_something_to_guess(&self, user: &str) -> bool {
+        self.recovery.holds(user) || self.totp.has(user) || !self.devices.for_user(user).is_empty()
+    }
 }
 
 impl Paths {

@@ -21,6 +21,7 @@ use super::request::OpenRequest;
 use super::rules::{self, Account, offline_factors, skips};
 use super::several;
 use super::state::{Event, State};
+use super::waits::Whose;
 use crate::app::App;
 use crate::connection::Connection;
 use crate::leases::Leased;
@@ -122,7 +123,14 @@ impl Login {
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
         let _place = match panel.devices.is_empty() {
-            true => Some(self.app.logins.waits.enter(&self.facts.source()).ok_or_else(Ending::busy)?),
+            true => {
+                let whose = match account.uid.is_some() && self.app.has_something_to_guess(&person) {
+                    true => Whose::Holders,
+                    false => Whose::Others,
+                };
+                let place = self.app.logins.waits.enter(&self.facts.source(), whose);
+                Some(place.ok_or_else(Ending::busy)?)
+            }
             false => None,
         };
 
