@@ -2,7 +2,7 @@
 
 use crate::approvers::Approvers;
 use crate::audit::Audit;
-use crate::budget::Budget;
+use crate::budget::{Budget, Try};
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
@@ -20,6 +20,7 @@ use crate::totp::Totp;
 use countersign_policy::{Config, Loaded};
 use countersign_protocol::keys::{PublicKey, SigningKey};
 use std::cell::RefCell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -104,6 +105,14 @@ impl App {
     pub fn has_something_to_guess(&self, user: &str) -> bool {
         self.recovery.holds(user) || self.totp.has(user) || !self.devices.for_user(user).is_empty()
     }
+
+    /// Leave to compare one code that this user typed, unless too many were wrong.
+    ///
+    /// # Errors
+    /// When it cannot be written down: then nothing may be compared.
+    pub async fn leave_to_guess(&self, user: &str) -> io::Result<Option<Try>> {
+        Ok(self.budget.take(user, |user| self.has_something_to_guess(user)).await?.ok())
+    }
 }
 
 impl Paths {
@@ -117,5 +126,35 @@ impl Paths {
     #[must_use]
     pub fn own(&self, name: &str) -> PathBuf {
         self.state.join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock;
+    use crate::testing::{Lab, TestDevice};
+    use std::collections::BTreeMap;
+
+    #[tokio::test]
+    async fn after_a_start_invented_names_free_nobody_who_has_any_factor() {
+        let lab = Lab::new();
+        lab.app.totp.new_secret("alice").await.unwrap();
+        lab.app.recovery.new_codes("bob", 1).await.unwrap();
+        lab.pair("carol", &TestDevice::new()).await;
+        let now = clock::unix();
+        let holders = ["alice", "bob", "carol"];
+        let mut users: BTreeMap<String, Vec<u64>> =
+            holders.iter().map(|name| ((*name).to_owned(), vec![now - 60; 5])).collect();
+        users.extend((users.len()..1_000).map(|number| (format!("invented{number}"), vec![now - 30])));
+        let file = serde_json::json!({ "high_water": now, "users": users });
+        crate::files::replace(&lab.app.paths.own("budget.json"), file.to_string().as_bytes()).unwrap();
+
+        let lab = lab.restarted();
+        for number in 0..10 {
+            assert!(lab.app.leave_to_guess(&format!("another{number}")).await.unwrap().is_some());
+        }
+        for name in holders {
+            assert!(lab.app.leave_to_guess(name).await.unwrap().is_none(), "{name}'s failures still count");
+        }
     }
 }

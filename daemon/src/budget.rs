@@ -7,7 +7,7 @@ use crate::clock::{self, Forward};
 use crate::files;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -31,8 +31,6 @@ const MAX_FILE: usize = 8 * 1024 * 1024;
 pub struct Budget {
     store: files::Store,
     state: RefCell<State>,
-    /// Users who were seen to have something to guess, so that no factor's flood of names frees another's.
-    holders: RefCell<BTreeSet<String>>,
     clock: Forward,
 }
 
@@ -80,21 +78,17 @@ impl Budget {
     pub fn open(path: &Path, owner: files::Owner) -> io::Result<Self> {
         let state: State = files::read_json(path, owner, MAX_FILE)?.unwrap_or_default();
         let clock = Forward::since(state.high_water);
-        let (state, holders) = (RefCell::new(state), RefCell::default());
-        Ok(Self { store: files::Store::new(path), state, holders, clock })
+        Ok(Self { store: files::Store::new(path), state: RefCell::new(state), clock })
     }
 
     /// Asks for leave to compare one code that this user typed; comes back when the disk knows.
-    /// `holds` says whether a user has codes at all.
+    /// `holds` says whether a user has anything to guess, by whatever factor: one factor's flood of names must not
+    /// free another's. Ask by [`crate::app::App::leave_to_guess`].
     ///
     /// # Errors
     /// When it cannot be written down: then nothing may be compared.
     pub async fn take(&self, user: &str, holds: impl Fn(&str) -> bool) -> io::Result<Result<Try, Blocked>> {
         let now = self.clock.now();
-        if holds(user) {
-            self.holders.borrow_mut().insert(user.to_owned());
-        }
-        let holds = |user: &str| holds(user) || self.holders.borrow().contains(user);
         if let Err(blocked) = self.state.borrow_mut().take(user, now, holds) {
             return Ok(Err(blocked));
         }

@@ -126,13 +126,12 @@ impl Recovery {
         })
     }
 
-    /// Compares an answer with this user's codes and uses the right one up.
+    /// Compares an answer with this user's codes and uses the right one up. `holds` is as in [`Budget::take`].
     ///
     /// # Errors
     /// When something could not be written down: then the answer counts as wrong.
-    pub async fn check(&self, user: &str, answer: &str) -> io::Result<Checked> {
+    pub async fn check(&self, user: &str, answer: &str, holds: impl Fn(&str) -> bool) -> io::Result<Checked> {
         let Some(code) = fold(answer) else { return Ok(Checked::NotACode) };
-        let holds = |user: &str| self.holds(user);
         let taken = match self.budget.take(user, holds).await? {
             Ok(taken) => taken,
             Err(blocked) => return Ok(Checked::Blocked { retry: blocked.retry }),
@@ -384,12 +383,12 @@ mod tests {
         let codes = recovery.new_codes("alice", 3).await.unwrap();
         assert_eq!(codes.len(), 3);
         assert!(codes.iter().all(|code| code.len() == 19 && code.matches('-').count() == 3));
-        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Used { left: 2 });
-        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Wrong);
-        assert_eq!(recovery.check("bob", &codes[0]).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &codes[1], |_| true).await.unwrap(), Checked::Used { left: 2 });
+        assert_eq!(recovery.check("alice", &codes[1], |_| true).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("bob", &codes[0], |_| true).await.unwrap(), Checked::Wrong);
         let recovery = place.open();
-        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Wrong);
-        assert_eq!(recovery.check("alice", &codes[2]).await.unwrap(), Checked::Used { left: 1 });
+        assert_eq!(recovery.check("alice", &codes[1], |_| true).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &codes[2], |_| true).await.unwrap(), Checked::Used { left: 1 });
         assert_eq!(recovery.left("alice"), 1);
     }
 
@@ -401,8 +400,8 @@ mod tests {
         let new = recovery.new_codes("alice", 1).await.unwrap();
         let text = std::fs::read_to_string(place.file()).unwrap();
         assert!(!text.contains(new[0].as_str()) && !text.contains(&new[0].replace('-', "")));
-        assert_eq!(recovery.check("alice", &old[0]).await.unwrap(), Checked::Wrong);
-        assert_eq!(recovery.check("alice", &new[0]).await.unwrap(), Checked::Used { left: 0 });
+        assert_eq!(recovery.check("alice", &old[0], |_| true).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &new[0], |_| true).await.unwrap(), Checked::Used { left: 0 });
     }
 
     #[tokio::test]
@@ -414,7 +413,9 @@ mod tests {
         let mut tasks = Vec::new();
         for _ in 0..20 {
             let (recovery, code) = (Rc::clone(&recovery), codes[0].clone());
-            tasks.push(local.spawn_local(async move { recovery.check("alice", &code).await.unwrap() }));
+            tasks.push(
+                local.spawn_local(async move { recovery.check("alice", &code, |_| true).await.unwrap() }),
+            );
         }
         let mut won = 0;
         local
@@ -434,14 +435,14 @@ mod tests {
         let codes = recovery.new_codes("alice", 2).await.unwrap();
         // A directory where the new file has to go: root, too, fails there.
         std::fs::create_dir(files::beside(&place.file(), ".new")).unwrap();
-        assert!(recovery.check("alice", &codes[0]).await.is_err());
+        assert!(recovery.check("alice", &codes[0], |_| true).await.is_err());
         std::fs::remove_dir(files::beside(&place.file(), ".new")).unwrap();
-        assert_eq!(recovery.check("alice", &codes[0]).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &codes[0], |_| true).await.unwrap(), Checked::Wrong);
         // New codes that cannot be kept are not handed out, and the old ones go on.
         std::fs::create_dir(files::beside(&place.file(), ".new")).unwrap();
         assert!(recovery.new_codes("alice", 2).await.is_err());
         std::fs::remove_dir(files::beside(&place.file(), ".new")).unwrap();
-        assert_eq!(recovery.check("alice", &codes[1]).await.unwrap(), Checked::Used { left: 0 });
+        assert_eq!(recovery.check("alice", &codes[1], |_| true).await.unwrap(), Checked::Used { left: 0 });
     }
 
     #[tokio::test]
@@ -454,18 +455,18 @@ mod tests {
         let (code, ends_at) = recovery.new_once("alice", hour, "phone lost").await.unwrap();
         assert!(ends_at >= clock::unix() + 3590);
         let recovery = place.open();
-        assert_eq!(recovery.check("alice", &old).await.unwrap(), Checked::Wrong);
-        assert_eq!(recovery.check("bob", &code).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &old, |_| true).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("bob", &code, |_| true).await.unwrap(), Checked::Wrong);
         let used = Checked::Once { reason: "phone lost".to_owned() };
-        assert_eq!(recovery.check("alice", &code).await.unwrap(), used);
+        assert_eq!(recovery.check("alice", &code, |_| true).await.unwrap(), used);
         for recovery in [recovery, place.open()] {
-            assert_eq!(recovery.check("alice", &code).await.unwrap(), Checked::Wrong);
+            assert_eq!(recovery.check("alice", &code, |_| true).await.unwrap(), Checked::Wrong);
         }
         let recovery = place.open();
         let (late, _) = recovery.new_once("alice", Duration::ZERO, "late").await.unwrap();
-        assert_eq!(recovery.check("alice", &late).await.unwrap(), Checked::Wrong);
+        assert_eq!(recovery.check("alice", &late, |_| true).await.unwrap(), Checked::Wrong);
         assert!(!std::fs::read_to_string(place.file()).unwrap().contains("late"), "forgotten");
-        assert_eq!(recovery.check("alice", &printed[0]).await.unwrap(), Checked::Used { left: 0 });
+        assert_eq!(recovery.check("alice", &printed[0], |_| true).await.unwrap(), Checked::Used { left: 0 });
     }
 
     #[tokio::test]
@@ -473,7 +474,7 @@ mod tests {
         let place = Place::new();
         let recovery = place.open();
         let (code, _) = recovery.new_once("alice", Duration::from_secs(60), "x").await.unwrap();
-        let all = (0..20).map(|_| recovery.check("alice", &code));
+        let all = (0..20).map(|_| recovery.check("alice", &code, |_| true));
         let all = futures_util::future::join_all(all).await;
         let won = all.iter().filter(|checked| matches!(checked, Ok(Checked::Once { .. }))).count();
         assert_eq!(won, 1);
@@ -485,12 +486,15 @@ mod tests {
         let recovery = place.open();
         let codes = recovery.new_codes("alice", 1).await.unwrap();
         for _ in 0..30 {
-            assert_eq!(recovery.check("alice", "123456").await.unwrap(), Checked::NotACode);
+            assert_eq!(recovery.check("alice", "123456", |_| true).await.unwrap(), Checked::NotACode);
         }
         for _ in 0..5 {
-            assert_eq!(recovery.check("alice", "0000-0000-0000-0000").await.unwrap(), Checked::Wrong);
+            assert_eq!(
+                recovery.check("alice", "0000-0000-0000-0000", |_| true).await.unwrap(),
+                Checked::Wrong
+            );
         }
-        let blocked = recovery.check("alice", &codes[0]).await.unwrap();
+        let blocked = recovery.check("alice", &codes[0], |_| true).await.unwrap();
         assert!(matches!(blocked, Checked::Blocked { retry } if retry > Duration::from_secs(60)));
     }
 

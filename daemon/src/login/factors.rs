@@ -15,7 +15,7 @@ use super::prompts;
 use super::rules::{self, offline_factors};
 use super::state::{Event, State};
 use super::story::{Login, Told};
-use crate::budget::{Past, Try};
+use crate::budget::Past;
 use crate::recovery::{self, Checked};
 use crate::{totp, verify};
 use countersign_policy::{ALLOWED_AFTER, Factor, Rule};
@@ -106,7 +106,8 @@ impl Login {
     }
 
     async fn recovery(&self, open: &Open, typed: &str) -> std::io::Result<Judged> {
-        Ok(match self.app.recovery.check(&open.person, typed).await? {
+        let holds = |user: &str| self.app.has_something_to_guess(user);
+        Ok(match self.app.recovery.check(&open.person, typed, holds).await? {
             Checked::Used { left } => Judged::Right(Ending::recovered(left)),
             Checked::Once { reason } => Judged::Right(Ending::by_once(&reason)),
             Checked::Blocked { .. } => Judged::Blocked,
@@ -115,9 +116,7 @@ impl Login {
     }
 
     async fn phone_code(&self, open: &Open, code: &str) -> std::io::Result<Judged> {
-        let Some(taken) = self.take(open, |user| !self.app.devices.for_user(user).is_empty()).await? else {
-            return Ok(Judged::Blocked);
-        };
+        let Some(taken) = self.app.leave_to_guess(&open.person).await? else { return Ok(Judged::Blocked) };
         let Some(device) = phone::device_of(&self.app, open, self.factors.shown.as_ref(), code) else {
             return Ok(Judged::Wrong);
         };
@@ -127,17 +126,12 @@ impl Login {
 
     async fn totp(&self, open: &Open, code: &str) -> std::io::Result<Judged> {
         let totp = &self.app.totp;
-        let Some(taken) = self.take(open, |user| totp.has(user)).await? else { return Ok(Judged::Blocked) };
+        let Some(taken) = self.app.leave_to_guess(&open.person).await? else { return Ok(Judged::Blocked) };
         if !totp.use_up(&open.person, code, totp::now()).await? {
             return Ok(Judged::Wrong);
         }
         self.app.budget.give_back(taken).await?;
         Ok(Judged::Right(Ending::by_totp()))
-    }
-
-    /// Leave to compare one code.
-    async fn take(&self, open: &Open, holds: impl Fn(&str) -> bool) -> std::io::Result<Option<Try>> {
-        Ok(self.app.budget.take(&open.person, holds).await?.ok())
     }
 
     /// Whether an answer asks for the QR code, and there may be one.
