@@ -51,6 +51,11 @@ enum Judged {
     Blocked,
 }
 
+/// Whether a phone may still approve, as far as is known.
+fn may_be_approved(open: &Open) -> bool {
+    matches!(open.state(), State::New | State::Posted | State::Approved)
+}
+
 impl Login {
     /// An answer has come to the prompt that was out.
     pub(super) fn is_answered(&mut self) {
@@ -73,6 +78,10 @@ impl Login {
             return self.may_type(Factor::PhoneCode, open, rule).then_some(Typed::PhoneCode(code));
         }
         let code = verify::typed_code(typed).filter(|_| !open.has_untyped())?;
+        // Without an authenticator the digits can only be those of an approval that is still on its way.
+        if may_be_approved(open) && !self.app.totp.has(&open.person) {
+            return None;
+        }
         self.may_type(Factor::Totp, open, rule).then_some(Typed::Totp(code))
     }
 
@@ -96,7 +105,11 @@ impl Login {
         match judged {
             Ok(Judged::Right(ending)) if open.happens(Event::Factor) => Err(ending),
             Ok(Judged::Right(_)) => Err(Ending::of(open.state())),
-            Ok(Judged::Blocked) => Err(Ending::blocked()),
+            Ok(Judged::Blocked) => match &factor {
+                // They were compared with nothing, and may be an approval's: guessing keeps nobody from their phone.
+                Typed::Totp(code) if may_be_approved(open) => self.judge_when_settled(open, code, rule).await,
+                _ => Err(Ending::blocked()),
+            },
             Ok(Judged::Wrong) => {
                 open.waste_try();
                 self.after_a_wrong_try(open, rule).await

@@ -231,10 +231,7 @@ impl Login {
                     _ => self.settle_while_reachable(&open, rule).await?,
                 }
             } else if let Some(code) = verify::typed_code(typed) {
-                match self.settle(&open, rule).await {
-                    Ok(_) if open.has_untyped() => self.judge_code(&open, &code, rule).await?,
-                    other => other?,
-                }
+                self.judge_when_settled(&open, &code, rule).await?
             } else {
                 open.waste_try();
                 self.after_a_wrong_try(&open, rule).await?
@@ -271,6 +268,14 @@ impl Login {
         match open.state() {
             State::Unreachable if !offline_factors(rule).is_empty() => self.offline_prompt(open, rule).await,
             _ => self.settle(open, rule).await,
+        }
+    }
+
+    /// Compares six digits with an approval's code, once there is one.
+    pub(super) async fn judge_when_settled(&mut self, open: &Open, code: &str, rule: &Rule) -> Told<String> {
+        match self.settle(open, rule).await {
+            Ok(_) if open.has_untyped() => self.judge_code(open, code, rule).await,
+            other => other,
         }
     }
 

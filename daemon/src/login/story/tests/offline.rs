@@ -199,6 +199,51 @@ async fn six_digits_are_the_phones_once_it_has_approved() {
     .await;
 }
 
+/// A rule that takes authenticators' codes keeps nobody from typing their phone's early.
+#[tokio::test]
+async fn who_has_no_authenticator_types_before_the_approval_and_it_costs_nothing() {
+    play(async {
+        let mut scene = Scene::new(with(&[Factor::Totp], &[])).await;
+        for _ in 0..7 {
+            let mut peer = scene.login(sshd());
+            peer.prompt().await;
+            let asked = scene.asked().await;
+            peer.answer(CODE).await;
+            sleep(Duration::from_millis(30)).await;
+            scene.answer(&asked, Answer::Approve).await;
+            assert_eq!(peer.outcome().await, Outcome::Granted);
+            scene.closed().await;
+        }
+        assert!(scene.lab.app.leave_to_guess(USER).await.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn guesses_at_an_authenticator_keep_nobody_from_their_phone() {
+    play(async {
+        let mut scene = Scene::new(with(&[Factor::Totp], &[])).await;
+        let secret = scene.lab.app.totp.new_secret(USER).await.unwrap();
+        while scene.lab.app.leave_to_guess(USER).await.unwrap().is_some() {}
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let asked = scene.asked().await;
+        peer.answer(CODE).await;
+        sleep(Duration::from_millis(30)).await;
+        scene.answer(&asked, Answer::Approve).await;
+        assert_eq!(peer.outcome().await, Outcome::Granted);
+        scene.closed().await;
+        // The authenticator's own code opens nothing meanwhile.
+        let mut peer = scene.login(sshd());
+        peer.prompt().await;
+        let asked = scene.asked().await;
+        peer.answer(&totp::tests_code(&secret, totp::now())).await;
+        scene.answer(&asked, Answer::Approve).await;
+        assert!(peer.prompt().await.contains("2 tries left"));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_qr_code_comes_when_it_is_asked_for_and_may_be() {
     play(async {
