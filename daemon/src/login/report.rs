@@ -41,7 +41,11 @@ pub(super) async fn write(
     let outcome = name(ending.outcome);
     let remote = facts.remote.as_ref().map(|remote| remote.address.clone());
     let request = login.request.as_deref();
-    let decisions = request.map(OpenRequest::evidence).unwrap_or_default();
+    let mut decisions = request.map(OpenRequest::evidence).unwrap_or_default();
+    if let Some(device) = &ending.device {
+        // What another device has signed did not open it, and would contradict the record.
+        decisions.retain(|decision| decision.fingerprint == *device);
+    }
     let factor = ending.factor.map(str::to_owned);
     let device = decisions.first().map(|decision| decision.fingerprint.clone());
     let device = ending.device.clone().or(device);

@@ -1,6 +1,7 @@
 //! Stories that went wrong once, each as short as it can be.
 
 use super::Stage;
+use super::cast::Holder;
 use super::moves::{By, How, Move, Policy, Story, Typed};
 use super::world::Program;
 use crate::testing::simulated::Fate;
@@ -34,6 +35,13 @@ fn a_late_no_to_somebody_who_became_another_user_is_a_record_that_holds() {
     let right = Move::Type(0, Typed::Right);
     let begin = Move::Begin(Program::SuOfAlice, false);
     plays(vec![begin, says(Answer::Approve), right, says(Answer::Deny)]);
+}
+
+/// The record of it named the tablet and held what the phone had signed: it contradicted its own evidence.
+#[test]
+fn the_code_of_a_device_after_anothers_approval_is_a_record_that_holds() {
+    let typed = Move::Type(0, Typed::PhoneCode(Holder::Tablet));
+    plays(vec![Move::Begin(Program::Sshd, false), says(Answer::Approve), typed]);
 }
 
 /// For as long as the server took to answer the post, up to two seconds, nobody saw that the client was gone;
