@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lab import tls
+from lab import expired, tls
 from lab.broken import Front, IgnorantResolver, Packets, SilentResolver
 from lab.peer import Peer, login
 from lab.process import free_port, wait_until
@@ -45,9 +45,9 @@ class Way:
 
     def __init__(self, up, directory):
         good, other = tls.make(directory / "good", name=f"DNS:{NAME}"), tls.make(directory / "other", name=f"DNS:{NAME}")
-        expired = tls.expired(directory / "good", NAME)
+        past = expired.make(directory / "good", NAME)
         port = free_port()
-        self.front = Front(port, (good[:2], other[:2], expired))
+        self.front = Front(port, (good[:2], other[:2], past))
         self.packets = Packets(self.front.port)
         self._resolver = None
         self._hosts, self._names = HOSTS.read_text(), Path("/etc/resolv.conf").read_text()

@@ -17,8 +17,6 @@ ELSEWHERE = "127.0.0.2"
 LEASES = Path("/var/lib/countersign/leases.json")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-pytestmark = pytest.mark.openssh
-
 
 @pytest.fixture
 def parts(up):
@@ -112,6 +110,7 @@ def test_ansible_scp_rsync_and_git_on_one_approval(parts, tmp_path):
     assert json.loads(valid.stdout)["decisions"] == len(used)
 
 
+@pytest.mark.openssh
 def test_it_holds_for_one_address_and_one_key(parts, tmp_path):
     stack, phone, client = parts
     leased(phone, client)
@@ -205,6 +204,7 @@ def shell_of(user):
     return shell
 
 
+@pytest.mark.openssh
 def test_sudo_in_one_terminal_and_not_in_another(parts):
     stack, phone, _ = parts
     shell = shell_of("alice")

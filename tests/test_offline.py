@@ -14,8 +14,6 @@ from lab.peer import Peer, login
 from lab.process import wait_until
 from lab.terminal import Terminal, on_terminal_of
 
-pytestmark = pytest.mark.openssh
-
 PASSWORD = "alice-password"
 OFFLINE = ["phone-code", "totp", "recovery"]
 
@@ -46,6 +44,7 @@ def qr_code(screen, directory):
     return bytes_read
 
 
+@pytest.mark.openssh
 def test_ssh_by_the_qr_code_of_the_terminal(parts, tmp_path):
     stack, phone = parts
     client = stack.client(stack.sshd())
@@ -70,6 +69,7 @@ def test_ssh_by_the_qr_code_of_the_terminal(parts, tmp_path):
     session.kill()
 
 
+@pytest.mark.openssh
 def test_sudo_shows_the_qr_code_though_it_wants_silence(parts, tmp_path):
     stack, phone = parts
     phone.stop()

@@ -8,8 +8,6 @@ from lab.daemon import STATE
 from lab.page import DESKTOP, PHONE
 from lab.terminal import ACKNOWLEDGE, on_terminal_of
 
-pytestmark = pytest.mark.openssh
-
 FIRST = r"2 people have to approve on their phones\. Type the code of one of them: ?$"
 ONE = r"1 of 2 approved\. Type the code of one of them: ?$"
 NEXT = r"1 of 2 approved, 1 code is right\. Type the code of the next one: ?$"
@@ -46,6 +44,7 @@ def last(stack):
     return [record for record in stack.daemon.audit() if record["event"] == "login"][-1]
 
 
+@pytest.mark.openssh
 def test_two_phones_of_two_people_open_sudo(two):
     stack = two()
     alice, bob = stack.approver("alice"), stack.approver("bob")
