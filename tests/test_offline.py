@@ -210,8 +210,8 @@ def outcome(typed, peer=None):
 
 @pytest.fixture
 def typing(up):
-    """Where every typed factor is taken at any time."""
-    return up(codes=["totp", "recovery"])
+    """Where every typed factor is taken at any time. Whoever has no tries left waits for the phone, and not for long."""
+    return up(codes=["totp", "recovery"], wait="8s")
 
 
 def new_code(stack, kind):
