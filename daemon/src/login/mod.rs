@@ -6,6 +6,7 @@ mod choose;
 mod context;
 mod dialogue;
 mod ending;
+mod even;
 mod factors;
 pub(crate) mod facts;
 mod lease;
@@ -45,6 +46,7 @@ use crate::connection::Connection;
 use crate::fatigue::Asking;
 use crate::log::Level;
 use crate::{clock, verify};
+use even::Even;
 use facts::Facts;
 use pace::Pace;
 use request::OpenRequest;
@@ -71,6 +73,7 @@ pub struct Logins {
     sweep_at: Cell<usize>,
     tokens: RefCell<Tokens>,
     waits: Waits,
+    even: Even,
     pace: RefCell<Pace>,
     began: Notify,
     /// Since when the server is out of reach, by the boot clock.

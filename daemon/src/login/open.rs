@@ -17,7 +17,7 @@ use crate::devices::Device;
 use crate::fatigue::Counted;
 use crate::leases::Offer;
 use crate::person::Person;
-use crate::{clock, notices, verify};
+use crate::{notices, verify};
 
 /// How long phones and server keep the end of a request, after the request itself would have ended.
 const END_KEPT: Duration = Duration::from_secs(300);
@@ -88,7 +88,7 @@ impl Open {
         let request = &self.request;
         let relay = &self.app.relay;
         let posted = if request.devices.is_empty() {
-            // To nobody: as reachable and as slow as the server is for everybody else.
+            // To nobody: as reachable as the server is for everybody else.
             let posted = relay.post_nothing().await;
             if posted.is_err() {
                 // What is to be posted later is sealed by then.
@@ -96,13 +96,8 @@ impl Open {
             }
             posted
         } else {
-            let began = clock::boot();
             let messages = request.sealed(&self.app.host)?;
-            let posted = relay.post(&request.id, messages, request.deadline, self.counted.rings).await;
-            if posted.is_ok() {
-                relay.note_time(clock::boot().saturating_sub(began));
-            }
-            posted
+            relay.post(&request.id, messages, request.deadline, self.counted.rings).await
         };
         request.happens(if posted.is_ok() { Event::Acknowledged } else { Event::Lost });
         Ok(())

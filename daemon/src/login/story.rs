@@ -23,6 +23,7 @@ use super::several;
 use super::state::{Event, State};
 use super::waits::Whose;
 use crate::app::App;
+use crate::clock;
 use crate::connection::Connection;
 use crate::leases::Leased;
 use crate::log::Level;
@@ -61,6 +62,8 @@ pub(super) struct Login {
     pub(super) factors: Factors,
     retries: u32,
     rung_again: bool,
+    /// Boot clock.
+    began: Duration,
 }
 
 impl Login {
@@ -78,6 +81,7 @@ impl Login {
             factors: Factors::default(),
             retries: 0,
             rung_again: false,
+            began: clock::boot(),
         }
     }
 
@@ -186,8 +190,24 @@ impl Login {
             () = self.connection.closed() => return Err(Ending::gone_early()),
             open = Open::begin_with(&self.app, &self.facts, (&known, person), panel, manner) => open?,
         };
-        self.request = Some(open.clone());
+        // Who logs in again and again may have the name service in memory by now, and not the other: it counts, too.
+        if !open.devices.is_empty() && open.state() == State::Posted && self.request.is_none() {
+            self.app.logins.even.note(clock::boot().saturating_sub(self.began));
+        }
+        let is_first = self.request.replace(open.clone()).is_none();
+        if is_first && open.state() == State::Posted {
+            self.even_out(&open).await?;
+        }
         Ok(open)
+    }
+
+    /// Waits until it is as late as it would be for anybody, unless there is an answer already.
+    async fn even_out(&mut self, open: &Open) -> Told<()> {
+        let left = (self.began + self.app.logins.even.time()).saturating_sub(clock::boot());
+        tokio::select! {
+            changed = self.watch(open, State::Posted) => changed,
+            () = tokio::time::sleep(left) => Ok(()),
+        }
     }
 
     /// One prompt after the other until one of them ends it.

@@ -21,10 +21,9 @@ use std::time::Duration;
 
 use countersign_protocol::api::Post;
 use countersign_protocol::message::Sealed;
-use countersign_protocol::random;
 use countersign_relay_client::{RelayClient, RelayError};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use line::Line;
@@ -89,8 +88,6 @@ pub struct Relay {
     told: Notify,
     /// Why the server that is there did not take the last message that it did not take.
     refusal: RefCell<Trouble>,
-    /// How long the last message took until the server held it.
-    took: Cell<Duration>,
     /// Notices so far.
     notices: Cell<u64>,
 }
@@ -124,7 +121,6 @@ impl Relay {
             telling: Cell::default(),
             told: Notify::new(),
             refusal: RefCell::new(Trouble::of("no answer in time")),
-            took: Cell::default(),
             notices: Cell::default(),
         }
     }
@@ -211,16 +207,12 @@ impl Relay {
         }
     }
 
-    /// Posts nothing, and takes about as long for it as the last post did: whoever logs in under a name that
-    /// has no device must not learn that from a clock. While it is not known whether the server is there, a post
-    /// would find out; this waits for who does.
+    /// Posts nothing. While it is not known whether the server is there, a post would find out; this waits for who does.
     ///
     /// # Errors
     /// Why the server does not hold what would have been posted.
     pub async fn post_nothing(&self) -> Result<(), String> {
         if self.is_up() {
-            // No two posts take the same time either.
-            sleep(about(self.took.get())).await;
             return Ok(());
         }
         self.reachable()?;
@@ -242,11 +234,6 @@ impl Relay {
     fn set_link(&self, link: Link) {
         *self.link.borrow_mut() = link;
         self.linked.notify_waiters();
-    }
-
-    /// Takes note of how long it took to post, signing and sealing included.
-    pub fn note_time(&self, took: Duration) {
-        self.took.set(took.min(POST_TIME));
     }
 
     /// Waits until something comes from the server. One waits.
@@ -396,17 +383,12 @@ impl Relay {
     }
 }
 
-/// That time, and up to a fifth more or less.
-fn about(time: Duration) -> Duration {
-    let part = u32::from(random::bytes::<1>()[0]);
-    time / 5 * 4 + time / 640 * part
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::simulated::Simulated;
     use std::rc::Rc;
+    use tokio::time::sleep;
 
     /// How a post to nobody ends, and after how long.
     async fn nothing(relay: &Relay) -> (bool, Duration) {
@@ -442,21 +424,5 @@ mod tests {
             (false, Duration::ZERO),
             "without a server there is nothing to wait for"
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_post_to_nobody_takes_about_as_long_as_the_last_one() {
-        let relay = Relay::new(None);
-        relay.set_link(Link::Up);
-        relay.note_time(Duration::from_millis(1000));
-        let mut times = Vec::new();
-        for _ in 0..50 {
-            times.push(nothing(&relay).await.1);
-        }
-        // The runtime counts in milliseconds.
-        let near = Duration::from_millis(799)..=Duration::from_millis(1201);
-        assert!(times.iter().all(|time| near.contains(time)), "{times:?}");
-        times.dedup();
-        assert!(times.len() > 1);
     }
 }
