@@ -103,7 +103,11 @@ class Way:
         return took
 
     def is_let_in(self):
-        """A login from its beginning to its end, as if nothing had been."""
+        """A login from its beginning to its end, as if nothing had been. The phone, whose person looks at it, connects at once."""
+        self.phone.stop()
+        connected = len(self.phone.all("connected"))
+        self.phone.start()
+        wait_until(lambda: len(self.phone.all("connected")) > connected, 10, "the phone is connected")
         before = len(self.phone.requests())
         peer, step, _ = self.begin()
         with peer:

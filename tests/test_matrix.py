@@ -74,16 +74,22 @@ class Lab:
             return matrix.play(self, service, cause.user, person)
 
     def cells(self, cause, services):
-        """What happens to each service, all at once."""
-        # What was denied, reported or left alone before must not matter now.
-        self.stack.daemon.command("unblock", "--all")
-        CAUSES[cause].begin(self)
-        self.all_asked = threading.Barrier(len(services))
+        """What happens to each service."""
+        cause = CAUSES[cause]
+        cause.begin(self)
+        together = [[service] for service in services] if cause.alone else [services]
+        found = {}
         try:
-            with ThreadPoolExecutor(len(services)) as pool:
-                return dict(zip(services, pool.map(lambda service: self.play(CAUSES[cause], service), services)))
+            for group in together:
+                # What was denied, reported, mistyped or left alone before must not matter now.
+                if self.stack.daemon.process.alive():
+                    self.stack.daemon.command("unblock", "--all")
+                self.all_asked = threading.Barrier(len(group))
+                with ThreadPoolExecutor(len(group)) as pool:
+                    found.update(zip(group, pool.map(lambda service: self.play(cause, service), group)))
         finally:
-            CAUSES[cause].end(self)
+            cause.end(self)
+        return found
 
     def stop(self):
         self.stack.stop()

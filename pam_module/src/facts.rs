@@ -67,9 +67,13 @@ impl Caller {
     }
 }
 
-/// The session of this process. Its number alone would soon be another's.
+/// The session of this process; none if its leader is outside of this PID namespace, as in some containers.
 fn own_session() -> Option<Session> {
-    let leader = getsid(None).ok()?.as_raw();
+    session_of(getsid(None).ok()?.as_raw())
+}
+
+/// The session that a process leads, with its start: the number alone would soon be another's.
+fn session_of(leader: i32) -> Option<Session> {
     let file = std::fs::File::open(format!("/proc/{leader}/stat")).ok()?;
     let mut stat = Vec::with_capacity(MAX_STAT as usize);
     file.take(MAX_STAT).read_to_end(&mut stat).ok()?;
@@ -212,9 +216,11 @@ mod tests {
 
     #[test]
     fn a_session_is_its_leaders_number_and_start() {
-        let own = own_session().unwrap();
-        assert_eq!(own.leader, getsid(None).unwrap().as_raw());
-        assert_eq!(own_session(), Some(own));
+        let leader = std::process::id().cast_signed();
+        let own = session_of(leader).unwrap();
+        assert_eq!((own.leader, session_of(leader)), (leader, Some(own)));
+        assert_eq!(session_of(0), None, "what getsid says of a leader outside of the PID namespace");
+        assert_eq!(own_session(), session_of(getsid(None).unwrap().as_raw()));
         let tail = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 1";
         for name in ["bash", "a) S 1 7 7 0", "(x", ") "] {
             assert_eq!(started(format!("7 ({name}) {tail}").as_bytes()), Some(12345), "{name}");

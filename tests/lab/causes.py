@@ -12,11 +12,11 @@ from .process import wait_until
 class Cause:
     """Something that happens to logins. `title` is for the documentation."""
 
-    user = "alice"
-
-    def __init__(self, title, answer=None, types=None, user=None, services=None):
-        self.title, self.answer, self.types, self.services = title, answer, types, services
-        self.user = user or self.user
+    def __init__(self, title, answer=None, user="alice", alone=False):
+        self.title, self.answer, self.user = title, answer, user
+        # Whether each login is played by itself: a person's no is about all that comes from one place, and all that is typed
+        # counts together.
+        self.alone = alone
 
     def begin(self, lab):
         """Before the logins."""
@@ -158,11 +158,11 @@ def _sense(config):
 CAUSES = {
     "approved": Cause("approved on the phone", answer="approve"),
     "wrong code": WrongCode("approved, but other codes are typed", answer="approve"),
-    "denied": Cause("denied", answer="deny"),
-    "reported": Cause("reported as somebody else's", answer="report"),
+    "denied": Cause("denied", answer="deny", alone=True),
+    "reported": Cause("reported as somebody else's", answer="report", alone=True),
     "undecided": Cause("nobody answers, also not when it rings again"),
     "hung up": HangUp("the person hangs up"),
-    "recovery code": Recovery("a recovery code is typed"),
+    "recovery code": Recovery("a recovery code is typed", alone=True),
     "no device": Cause("the person has no device", user="bob"),
     "unknown": Cause("there is no such user", user="nosuch"),
     "break-glass": Cause("a user of the break-glass group", user="rescue"),
@@ -172,7 +172,7 @@ CAUSES = {
     "error 503": Fault("the server answers with errors", "server_error"),
     "garbage": Fault("what answers is no such server", "garbage"),
     "bad certificate": Fault("the server's certificate is not trusted", "bad_certificate"),
-    "refused, recovery code": FaultAndRecovery("the port is closed, and a recovery code is typed", "refused"),
+    "refused, recovery code": FaultAndRecovery("the port is closed, and a recovery code is typed", "refused", alone=True),
     "gone": Gone("the server goes while the login waits"),
     "no daemon": Stopped("countersignd does not run"),
     "bad configuration": Misconfigured("countersignd was started on a faulty configuration", _nonsense, _sense),

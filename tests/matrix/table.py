@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from lab.causes import CAUSES  # noqa: E402
-from lab.matrix import NOT_REACHED, PASSED_BY, SERVICES  # noqa: E402
+from lab.matrix import GONE, NOT_REACHED, PASSED_BY, SERVICES  # noqa: E402
 
 DOCUMENT = HERE.parent.parent / "docs" / "policy.md"
 BEGIN, END = "<!-- made by tests/matrix/table.py -->", "<!-- until here -->"
@@ -83,7 +83,7 @@ def _table(name, policy):
 
 
 def _result(result):
-    return result if result in (PASSED_BY, NOT_REACHED) else f"`PAM_{result}`"
+    return result if result in (GONE, PASSED_BY, NOT_REACHED) else f"`PAM_{result}`"
 
 
 if __name__ == "__main__":
