@@ -88,7 +88,7 @@ class Played:
         user = asked.fields["user"]
         return [popup for popup in self.desktop.shown() if user in popup[0]]
 
-    def wait_shown(self, asked, seconds=10):
+    def wait_shown(self, asked, seconds=30):
         return wait_until(lambda: self.shown(asked), seconds, f"a popup for {asked.fields['user']}; {self.desktop.shown()}")
 
 
@@ -106,7 +106,7 @@ def ssh(client):
 def test_a_login_rings_a_phone_that_was_put_away_and_is_approved_in_the_app(parts, push, desktop):
     stack, phone, client = parts
     login = ssh(client)
-    title, body = desktop.wait_shown("alice wants to log in", seconds=10)
+    title, body = desktop.wait_shown("alice wants to log in", seconds=30)
     assert title == "alice wants to log in to lab"
     assert "By sshd, for alice." in body and "127.0.0.1" in body
     desktop.click()
@@ -117,8 +117,8 @@ def test_a_login_rings_a_phone_that_was_put_away_and_is_approved_in_the_app(part
     assert login.lines()[-1] == "alice"
     assert stack.daemon.audit()[-1]["outcome"] == "granted"
     # The end is told on the same place, and goes away by itself.
-    desktop.wait_shown("Approved", seconds=10)
-    desktop.wait_count(0, seconds=10)
+    desktop.wait_shown("Approved", seconds=30)
+    desktop.wait_count(0, seconds=30)
     ends = [one for one in push.pushes(status=201) if one["headers"]["ttl"] == "600"]
     assert ends and phone.problems() == []
 
@@ -126,7 +126,7 @@ def test_a_login_rings_a_phone_that_was_put_away_and_is_approved_in_the_app(part
 def test_a_notification_has_open_and_deny_and_the_page_sees_it(parts, desktop):
     _, phone, client = parts
     login = ssh(client)
-    desktop.wait_shown("alice wants to log in", seconds=10)
+    desktop.wait_shown("alice wants to log in", seconds=30)
     phone.come_back()
     request = phone.next_request()
     (shown,) = phone.notifications()
@@ -138,9 +138,9 @@ def test_deny_in_the_notification_denies_without_opening_the_app(parts, desktop)
     stack, phone, client = parts
     desktop.will_press("web-deny")
     login = ssh(client)
-    desktop.wait_shown("alice wants to log in", seconds=10)
+    desktop.wait_shown("alice wants to log in", seconds=30)
     desktop.click()
-    desktop.wait_shown("Denied", seconds=10)
+    desktop.wait_shown("Denied", seconds=30)
     assert not [url for url in phone.do("pages") if url.startswith(phone.origin)], "no page of the app was opened"
     login.answer_code("")
     assert login.finish() != 0
@@ -151,9 +151,9 @@ def test_deny_in_the_notification_denies_without_opening_the_app(parts, desktop)
 def test_a_withdrawn_login_stops_ringing(parts, desktop):
     _, phone, client = parts
     login = ssh(client)
-    desktop.wait_shown("alice wants to log in", seconds=10)
+    desktop.wait_shown("alice wants to log in", seconds=30)
     login.kill()
-    desktop.wait_shown("Withdrawn", seconds=10)
+    desktop.wait_shown("Withdrawn", seconds=30)
     # It stands on the place of the request, whose buttons are gone with it.
     desktop.wait_count(1)
     phone.come_back()
@@ -258,7 +258,7 @@ def test_an_alarm_rings_too(played, desktop):
     home.mkdir()
     stranger = Key.new(home)
     played.host.ask(played.device, signature=stranger.sign(b"something else", "request@countersign.org"))
-    title, _ = desktop.wait_shown("Something is wrong", seconds=10)
+    title, _ = desktop.wait_shown("Something is wrong", seconds=30)
     assert title == "Something is wrong"
     played.phone.come_back()
     assert [shown["actions"] for shown in played.phone.notifications()] == [[]]

@@ -5,6 +5,7 @@ import bisect
 import math
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from lab.peer import Peer, login
 
@@ -43,27 +44,38 @@ def one_login(user):
         return times, tuple(shown)
 
 
+def timings(order):
+    """Of many logins of each kind, begun at the same time in any order: their two times, and what was shown."""
+    times, shown = {kind: [] for kind in KINDS}, {kind: set() for kind in KINDS}
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        # Some first ones, as on any host that has run for a while.
+        for number in range(-20, ROUNDS):
+            kinds = order.sample(KINDS, len(KINDS))
+            for kind, (took, texts) in zip(kinds, pool.map(one_login, kinds), strict=True):
+                if number >= 0:
+                    times[kind].append(took)
+                    shown[kind].add(texts)
+    return times, shown
+
+
 def test_who_there_is_cannot_be_told_from_the_time(stack):
     stack.approver("alice")
-    times, shown = {kind: [] for kind in KINDS}, {kind: set() for kind in KINDS}
     order = random.Random(2)
-    # Some first ones, as on any host that has run for a while.
-    for number in range(-20, ROUNDS):
-        for kind in order.sample(KINDS, len(KINDS)):
-            took, texts = one_login(kind)
-            if number >= 0:
-                times[kind].append(took)
-                shown[kind].add(texts)
-    assert shown["alice"] == shown["bob"] == shown["nosuch"]
-    assert all(len(texts) == 1 for texts in shown.values()), shown
-    found = {}
-    for other in ("bob", "nosuch"):
-        for prompt in (0, 1):
-            samples = [[took[prompt] for took in times[kind]] for kind in ("alice", other)]
-            median = [sorted(sample)[ROUNDS // 2] for sample in samples]
-            found[other, prompt] = (ks_p(*samples), *median)
-    print(found)
-    assert all(p > 0.01 for p, *_ in found.values()), found
+    # Equal ones differ so much by chance in one of 25 runs; what does differ is found twice.
+    for _ in range(2):
+        times, shown = timings(order)
+        assert shown["alice"] == shown["bob"] == shown["nosuch"]
+        assert all(len(texts) == 1 for texts in shown.values()), shown
+        found = {}
+        for other in ("bob", "nosuch"):
+            for prompt in (0, 1):
+                samples = [[took[prompt] for took in times[kind]] for kind in ("alice", other)]
+                median = [sorted(sample)[ROUNDS // 2] for sample in samples]
+                found[other, prompt] = (ks_p(*samples), *median)
+        print(found)
+        if all(p > 0.01 for p, *_ in found.values()):
+            return
+    raise AssertionError(found)
 
 
 def test_ssh_shows_all_of_them_the_same(up):

@@ -1,7 +1,8 @@
-//! How long it takes until somebody is asked says nothing of who they are: a login that posts a request, and one that
-//! has nobody to post to, both wait for as long as nearly all posts took lately.
+//! How long an answer takes says nothing of who somebody is: whether they exist, have a device, an authenticator, codes.
 //!
-//! One post in twenty takes longer than that, and such a login is an enrolled person's. See the threat model.
+//! A login that posts a request, and one that has nobody to post to, both ask when nearly all posts are through; what was
+//! typed in vain is answered after a fixed time. A little chance on top of both hides what is left, some microseconds.
+//! One post in twenty takes longer than the usual ones, and such a login is an enrolled person's. See the threat model.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,6 +17,10 @@ const ENOUGH: usize = 8;
 const AT_FIRST: Duration = Duration::from_millis(60);
 /// Longest time that a server's slowness is made everybody's.
 const LONGEST: Duration = Duration::from_secs(1);
+/// Until something wrong is answered: longer than the slowest comparison, with its records on the disk, usually takes.
+const WRONG: Duration = Duration::from_millis(150);
+/// Most that chance adds.
+const CHANCE: Duration = Duration::from_millis(10);
 
 /// How long logins took lately until their request was with the server.
 #[derive(Default)]
@@ -32,13 +37,21 @@ impl Even {
     }
 
     /// How long after its beginning a login asks: longer than nineteen of twenty posts take, and never the same.
-    pub(super) fn time(&self) -> Duration {
+    pub(super) fn first(&self) -> Duration {
         let mut times: Vec<Duration> = self.0.borrow().iter().copied().collect();
         times.sort_unstable();
         let usual = times.get(times.len() * 19 / 20).copied().filter(|_| times.len() >= ENOUGH);
-        let usual = usual.unwrap_or(AT_FIRST);
-        usual + usual / 1024 * u32::from(random::bytes::<1>()[0])
+        usual.unwrap_or(AT_FIRST) + chance()
     }
+}
+
+/// How long after it was typed something wrong is answered.
+pub(super) fn wrong() -> Duration {
+    WRONG + chance()
+}
+
+fn chance() -> Duration {
+    CHANCE * u32::from(u16::from_be_bytes(random::bytes())) / (1 << 16)
 }
 
 #[cfg(test)]
@@ -49,15 +62,24 @@ mod tests {
     fn it_is_longer_than_nearly_all_posts_and_no_slow_one_makes_it_much_longer() {
         let even = Even::default();
         let millis = Duration::from_millis;
-        assert!(even.time() >= AT_FIRST && even.time() < AT_FIRST * 5 / 4);
+        let about = |usual: Duration| usual..usual + CHANCE;
+        assert!(about(AT_FIRST).contains(&even.first()));
         for took in 0..1000 {
             even.note(millis(if took % 64 == 0 { 900 } else { 3 + took % 5 }));
         }
         for _ in 0..100 {
-            assert!((millis(7)..millis(9)).contains(&even.time()), "{:?}", even.time());
+            assert!(about(millis(7)).contains(&even.first()), "{:?}", even.first());
         }
         (0..KEPT).for_each(|_| even.note(millis(5000)));
-        assert!(even.time() < LONGEST * 5 / 4);
+        assert!(about(LONGEST).contains(&even.first()));
         assert_eq!(even.0.borrow().len(), KEPT);
+    }
+
+    #[test]
+    fn chance_is_spread() {
+        let mut times: Vec<Duration> = (0..1000).map(|_| wrong() - WRONG).collect();
+        times.sort_unstable();
+        assert!(times[500] > CHANCE * 4 / 10 && times[500] < CHANCE * 6 / 10, "{:?}", times[500]);
+        assert!(times[0] < CHANCE / 10 && times[999] > CHANCE * 9 / 10 && times[999] < CHANCE);
     }
 }

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use countersign_protocol::login::{Stage, Step, Style};
+use countersign_protocol::login::{Outcome, Stage, Step, Style};
 use countersign_protocol::message::Confirm;
 
 use super::choose;
 use super::context;
 use super::dialogue::{Answered, deadline_ms};
 use super::ending::Ending;
+use super::even;
 use super::factors::Factors;
 use super::facts::Facts;
 use super::lease;
@@ -194,20 +195,23 @@ impl Login {
         if !open.devices.is_empty() && open.state() == State::Posted && self.request.is_none() {
             self.app.logins.even.note(clock::boot().saturating_sub(self.began));
         }
-        let is_first = self.request.replace(open.clone()).is_none();
-        if is_first && open.state() == State::Posted {
-            self.even_out(&open).await?;
+        if self.request.replace(open.clone()).is_none() {
+            self.even_out(&open, self.began + self.app.logins.even.first()).await?;
         }
         Ok(open)
     }
 
-    /// Waits until it is as late as it would be for anybody, unless there is an answer already.
-    async fn even_out(&mut self, open: &Open) -> Told<()> {
-        let left = (self.began + self.app.logins.even.time()).saturating_sub(clock::boot());
-        tokio::select! {
-            changed = self.watch(open, State::Posted) => changed,
-            () = tokio::time::sleep(left) => Ok(()),
+    /// Waits until it is as late as it would be for anybody, by the boot clock, unless it is decided before.
+    async fn even_out(&mut self, open: &Open, until: Duration) -> Told<()> {
+        let late = tokio::time::sleep(until.saturating_sub(clock::boot()));
+        tokio::pin!(late);
+        while matches!(open.state(), State::New | State::Posted | State::Unreachable) {
+            tokio::select! {
+                changed = self.watch(open, open.state()) => changed?,
+                () = &mut late => break,
+            }
         }
+        Ok(())
     }
 
     /// One prompt after the other until one of them ends it.
@@ -227,11 +231,7 @@ impl Login {
             };
             let typed = answer.trim();
             self.is_answered();
-            prompt = if let Some(factor) = self.factor(&open, typed, rule) {
-                self.judge_factor(&open, typed, factor, rule).await?
-            } else if self.asks_for_qr(&open, typed, rule) {
-                self.show_qr(&open, rule).await?
-            } else if typed.is_empty() {
+            prompt = if typed.is_empty() {
                 let rang = match open.state() {
                     State::Expired => {
                         open = self.ring_again(open, rule, account).await?;
@@ -250,13 +250,33 @@ impl Login {
                     State::Posted if rang => several::asked_again(&open),
                     _ => self.settle_while_reachable(&open, rule).await?,
                 }
-            } else if let Some(code) = verify::typed_code(typed) {
-                self.judge_when_settled(&open, &code, rule).await?
             } else {
-                open.waste_try();
-                self.after_a_wrong_try(&open, rule).await?
+                self.judge(&open, typed, rule).await?
             };
         }
+    }
+
+    /// What was typed, which may end it; else what to ask then. What did not help is answered as late as anything
+    /// else that did not.
+    async fn judge(&mut self, open: &Open, typed: &str, rule: &Rule) -> Told<String> {
+        let until = clock::boot() + even::wrong();
+        let judged = if let Some(factor) = self.factor(open, typed, rule) {
+            self.judge_factor(open, typed, factor, rule).await
+        } else if self.asks_for_qr(open, typed, rule) {
+            self.show_qr(open, rule).await
+        } else if let Some(code) = verify::typed_code(typed) {
+            self.judge_when_settled(open, &code, rule).await
+        } else {
+            open.waste_try();
+            self.after_a_wrong_try(open, rule).await
+        };
+        if !judged.as_ref().is_err_and(|ending| ending.outcome == Outcome::Granted) {
+            tokio::select! {
+                () = self.connection.closed() => return Err(Ending::withdrawn(open)),
+                () = tokio::time::sleep(until.saturating_sub(clock::boot())) => {}
+            }
+        }
+        judged
     }
 
     /// Waits until there is a decision or the time is over; what to ask then.
@@ -375,7 +395,8 @@ impl Login {
     /// One line, and then the phone decides.
     async fn wait_for_tap(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let can_ask = self.facts.stage == Stage::Auth;
-        if open.state() == State::Unreachable {
+        // A connection that has broken since is back in a moment.
+        if open.state() == State::Unreachable && !open.was_posted() {
             self.let_in_unasked(&open, rule).await?;
             if can_ask && !offline_factors(rule).is_empty() {
                 return Box::pin(self.ask_for_code(open, rule, account)).await;

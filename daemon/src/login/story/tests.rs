@@ -78,6 +78,16 @@ impl Scene {
         timeout(PATIENCE, up).await.expect("it connects");
     }
 
+    /// One whose server was there, and is gone.
+    async fn away(change: impl FnOnce(&mut Rule)) -> Self {
+        let scene = Self::new(change).await;
+        scene.lab.app.relay.set_client(None);
+        while scene.lab.app.logins.away_for().is_none() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        scene
+    }
+
     /// Ends the stream; comes back when that was noticed, a moment before it is opened anew.
     async fn cut(&self) {
         self.push.cut();

@@ -157,8 +157,7 @@ async fn a_reported_place_is_refused_for_that_person_alone() {
 #[tokio::test]
 async fn what_was_never_sent_does_not_count() {
     play(async {
-        let mut scene = Scene::new(|_| {}).await;
-        scene.cut().await;
+        let mut scene = Scene::away(|_| {}).await;
         for _ in 0..5 {
             let mut peer = scene.login(from("192.0.2.1"));
             assert!(peer.prompt().await.contains("cannot be reached"));

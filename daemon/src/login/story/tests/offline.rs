@@ -49,16 +49,6 @@ fn scan(rows: &[String]) -> Challenge {
 }
 
 impl Scene {
-    /// One whose server was there, and is gone.
-    async fn away(change: impl FnOnce(&mut Rule)) -> Self {
-        let scene = Self::new(change).await;
-        scene.lab.app.relay.set_client(None);
-        while scene.lab.app.logins.away_for().is_none() {
-            sleep(Duration::from_millis(5)).await;
-        }
-        scene
-    }
-
     fn phone_code(&self, challenge: &Challenge) -> Zeroizing<String> {
         let (device, host) = (&self.phone, &self.lab.app.host.public);
         phone_code::at_device(device.seal_key(), &device.card().hash, host, challenge).unwrap()
