@@ -7,6 +7,7 @@
 //! few milliseconds. `COUNTERSIGN_CASES` says how many are played.
 
 mod acts;
+mod bars;
 mod cast;
 mod cuts;
 mod ends;
@@ -15,10 +16,18 @@ mod forgery;
 mod found;
 mod hostile;
 
+mod leases;
 mod moves;
 mod oracle;
 mod peer;
+mod policies;
+mod policy;
+mod scenes;
 mod seen;
+mod themes;
+mod totp;
+mod typed;
+mod visit;
 mod world;
 
 use std::cell::RefCell;
@@ -31,7 +40,7 @@ use tokio::task::LocalSet;
 
 use moves::Story;
 use seen::Seen;
-pub(crate) use seen::takes;
+pub(crate) use seen::{begins, takes};
 use world::World;
 
 use crate::testing::Said;
@@ -57,7 +66,7 @@ fn no_story_lets_anybody_in_who_may_not() {
     let (cases, began) = (cases(CASES), Instant::now());
     let (stage, total) = (Stage::new(), RefCell::new(Seen::default()));
     let runs = Runs { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Runs::default() };
-    let played = TestRunner::new(runs).run(&moves::stories(), |story| {
+    let played = TestRunner::new(runs).run(&scenes::stories(), |story| {
         let seen = stage.play(&story).map_err(TestCaseError::fail)?;
         total.borrow_mut().add(seen);
         Ok(())
@@ -93,7 +102,7 @@ impl Stage {
     fn act<T>(&self, story: &Story, end: impl AsyncFnOnce(World) -> T) -> Result<T, String> {
         let said = RefCell::new(Said::default());
         let play = async {
-            let mut world = World::new(story.policy.config(), &said).await;
+            let mut world = World::new(story.policy.clone(), &said).await;
             for one in &story.moves {
                 world.make(one).await;
             }

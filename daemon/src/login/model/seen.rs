@@ -1,10 +1,12 @@
 //! What the stories of a run came to, so that a run in which nothing happens is no success.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use countersign_protocol::audit::Record;
 
+use super::world::number_in;
+use crate::login::facts::Facts;
 use crate::login::state::tests::{EVENTS, STATES};
 use crate::login::state::{Event, State, next};
 
@@ -38,6 +40,19 @@ pub(super) const UNREACHED: [(State, Event); 3] =
 thread_local! {
     /// The lines of the state table by which requests went on this thread.
     static TAKEN: RefCell<HashSet<(State, Event)>> = RefCell::default();
+    /// Logins of stories by what the audit calls them.
+    static BEGUN: RefCell<HashMap<String, usize>> = RefCell::default();
+}
+
+/// A login begins that the audit will call so.
+pub(crate) fn begins(id: &str, facts: &Facts) {
+    let number = number_in(facts.command.as_deref());
+    BEGUN.with_borrow_mut(|begun| number.map(|number| begun.insert(id.to_owned(), number)));
+}
+
+/// Which login of a story the audit calls so.
+pub(super) fn begun(id: &str) -> Option<usize> {
+    BEGUN.with_borrow(|begun| begun.get(id).copied())
 }
 
 /// A request goes by this line of the table.
