@@ -95,10 +95,10 @@ impl Oracle {
         is(differs(1) && !is_ssh, "another terminal");
         is(differs(2) && is_ssh, "another key");
         is(differs(2) && !is_ssh, "another session");
-        is(of.visit.person() != lease.person, "another person");
+        is(!differs(0) && of.visit.person() != lease.person, "another person");
         is(rule.is_none(), "the rule has none");
         is(age >= lease.lasts, "its time is over");
-        is(rule.is_some() && age >= Duration::from_secs(minutes.saturating_mul(60)), "too old for the rule");
+        is(rule.is_some() && age < lease.lasts && age >= Duration::from_secs(minutes.saturating_mul(60)), "too old for the rule");
         is(uses.is_some_and(|uses| lease.used >= uses), "it is used up");
         let confirm = of.rule.confirm(of.visit.stage());
         is(confirm == Confirm::Code && lease.confirm == Confirm::Tap, "only a tap was asked for");

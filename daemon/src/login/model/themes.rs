@@ -8,12 +8,22 @@ use proptest::sample::select;
 use super::cast::Holder;
 use super::moves::{By, How, Move, Story, Typed, moves, programs, visits};
 use super::policies::{allowing, plain, ruled};
-use super::policy::{Policy, Rule};
+use super::policy::{Condition, Policy, Rule};
 use super::visit::{Program, Visit};
 use countersign_policy::{Confirm, Factor};
 
+/// A device of each person who may be asked.
+const OWNERS: [Holder; 3] = [Holder::Phone, Holder::OfAlice, Holder::OfGuest];
+
 pub(super) fn themes() -> impl Strategy<Value = Story> {
-    prop_oneof![of_leases(), of_authenticators(), of_allowing(), of_rules(), of_scans(), of_refusals()]
+    prop_oneof![
+        5 => of_leases(),
+        2 => of_authenticators(),
+        2 => of_allowing(),
+        2 => of_rules(),
+        2 => of_scans(),
+        1 => of_refusals(),
+    ]
 }
 
 fn story((policy, scenes): (Policy, Vec<Vec<Move>>)) -> Story {
@@ -27,13 +37,18 @@ fn yes(how: How) -> [Move; 2] {
 }
 
 fn of_leases() -> impl Strategy<Value = Story> {
-    let confirm = select(vec![Confirm::Tap, Confirm::Code]);
-    let uses = prop::option::weighted(0.4, 1..3_u32);
-    let offline = select(vec![Vec::new(), vec![Factor::Lease]]);
-    let rule = (confirm, 1..10_u64, uses, offline).prop_map(|(confirm, minutes, uses, offline)| {
-        Policy::of(Rule { confirm, lease: Some((minutes, uses)), offline, ..plain() })
+    let rule = |has_one| {
+        let confirm = select(vec![Confirm::Tap, Confirm::Code]);
+        let lease = prop::option::weighted(has_one, (1..10_u64, prop::option::weighted(0.4, 1..3_u32)));
+        let offline = select(vec![Vec::new(), vec![Factor::Lease]]);
+        (confirm, lease, offline).prop_map(|(confirm, lease, offline)| Rule { confirm, lease, offline, ..plain() })
+    };
+    // One lease may be for both stages, under a rule each.
+    let policy = (rule(0.98), prop::option::weighted(0.6, rule(0.6))).prop_map(|(default, other)| Policy {
+        rules: other.into_iter().map(|rule| (vec![Condition::Session(true)], rule)).collect(),
+        ..Policy::of(default)
     });
-    (rule, vec(leases(), 1..4)).prop_map(story)
+    (policy, vec(leases(), 1..4)).prop_map(story)
 }
 
 /// Somebody grants a lease, something happens, and somebody comes who is the same or nearly so.
@@ -45,7 +60,7 @@ pub(super) fn leases() -> impl Strategy<Value = Vec<Move>> {
     });
     let how = (30..900_u16, prop::bool::weighted(0.95))
         .prop_map(|(seconds, is_of_service)| How::Leasing { seconds, is_of_service });
-    (first, how, meanwhile(), vec((0..8_u8, any::<bool>()), 1..4)).prop_map(
+    (first, how, meanwhile(), vec((0..10_u8, any::<bool>()), 2..5)).prop_map(
         |(first, how, meanwhile, others)| {
             let mut all = vec![Move::Begin(first, false)];
             all.extend(yes(how));
@@ -88,9 +103,9 @@ fn meanwhile() -> impl Strategy<Value = Vec<Move>> {
         all.into_iter().flat_map(|(program, guest)| [begin(program, guest), decide.clone()]).collect()
     };
     prop_oneof![
-        6 => Just(Vec::new()),
-        1 => select(vec![Holder::Phone, Holder::OfGuest, Holder::OfAlice]).prop_map(|one| vec![Move::Revoke(one)]),
-        1 => select(vec![Holder::Phone, Holder::OfGuest, Holder::OfAlice]).prop_map(|one| vec![Move::Unpair(one)]),
+        4 => Just(Vec::new()),
+        1 => Just(OWNERS.map(Move::Revoke).to_vec()),
+        1 => Just(OWNERS.map(Move::Unpair).to_vec()),
         2 => (20..700_u16).prop_map(|seconds| vec![Move::Sleep(seconds)]),
         1 => Just(vec![Move::EndLeases]),
         1 => Just(vec![Move::Reboot]),
@@ -159,7 +174,7 @@ fn of_allowing() -> impl Strategy<Value = Story> {
         1 => moves().prop_map(|one| vec![one]),
     ];
     let round = (between, visit).prop_map(|(between, visit)| [between, visit].concat());
-    (policy, vec(round, 2..6)).prop_map(|(policy, rounds)| {
+    (policy, vec(round, 3..9)).prop_map(|(policy, rounds)| {
         let away = vec![Move::Down, Move::Wait(40_000)];
         Story { policy, moves: [away, rounds.concat()].concat() }
     })

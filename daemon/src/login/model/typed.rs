@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_protocol::audit::Record;
 use countersign_protocol::phone_code;
 
 use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_ONCE, CODES, HOLDERS, HOST, ROOT, number};
@@ -18,7 +19,7 @@ const CHALLENGE: Duration = Duration::from_secs(120);
 /// How long the server has to be away before anybody is let in unasked.
 const AWAY: Duration = Duration::from_secs(60);
 /// Steps to either side in which a code is known again.
-const KNOWN: u64 = 60;
+const KNOWN: u64 = 4;
 
 impl Oracle {
     /// Whether a factor may be typed, as far as is known here, and nobody has said no.
@@ -85,6 +86,17 @@ impl Oracle {
         Ok(())
     }
 
+    /// Nobody was let in, since that could not be written down; what was used for it is used up all the same.
+    pub(super) fn spends_unwritten(&mut self, login: usize, record: &Record) -> Result<(), String> {
+        let now = clock::boot();
+        match record.factor.as_deref() {
+            Some(factor @ ("recovery" | "once")) => self.judge_recovery(factor, login, now),
+            Some("totp") => self.judge_totp(login, now),
+            Some("lease") => self.judge_lease(login, record),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn judge_totp(&mut self, login: usize, now: Duration) -> Result<(), String> {
         self.may_type(Factor::Totp, login, now)?;
         let of = &self.logins[login];
@@ -101,7 +113,7 @@ impl Oracle {
     fn step_of(&self, login: usize, typed: &str) -> Option<u64> {
         let (person, now) = (self.logins[login].visit.person(), totp::step(clock::unix()));
         let near = |step: &u64| step.abs_diff(now);
-        let mut steps: Vec<u64> = (now - KNOWN..=now + KNOWN).collect();
+        let mut steps: Vec<u64> = (now - KNOWN..=now + KNOWN).filter(|_| typed.len() == 6).collect();
         steps.sort_by_key(near);
         steps.into_iter().find(|step| totp::shows(person, *step) == typed)
     }
@@ -116,8 +128,7 @@ impl Oracle {
 
     /// What has kept an authenticator's code from opening that was typed just now.
     pub(super) fn code_missed(&self, login: usize, typed: &str) -> Option<&'static str> {
-        let is_code = typed.len() == 6 && typed.bytes().all(|byte| byte.is_ascii_digit());
-        let step = self.step_of(login, typed).filter(|_| is_code)?;
+        let step = self.step_of(login, typed)?;
         let may = self.logins[login].rule.may_type(Factor::Totp, self.had_trouble);
         if may { self.against_step(login, step) } else { Some("the rule allows none") }
     }
