@@ -1,5 +1,6 @@
 //! A daemon in a temporary folder, devices for it, and a push server.
 
+pub(crate) mod authority;
 pub(crate) mod hostile;
 pub(crate) mod push;
 pub(crate) mod qr;
