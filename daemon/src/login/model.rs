@@ -46,7 +46,7 @@ use world::World;
 use crate::testing::Said;
 
 /// Stories where nobody asks for more: some fifteen seconds.
-const CASES: u32 = 500;
+const CASES: u32 = 600;
 /// From so many stories on each end has to have been seen.
 const ENOUGH: u32 = 2_000;
 

@@ -12,7 +12,9 @@ use countersign_protocol::message::{
 use countersign_protocol::phone_code;
 use countersign_protocol::signed::{self, SignedMessage};
 
-use super::cast::{ALICE, CAST, GUEST, CODE_OF_ALICE, CODE_OF_NOBODY, CODE_ONCE, CODES, HOST, Holder, number};
+use super::cast::{
+    ALICE, CAST, CODE_OF_ALICE, CODE_OF_NOBODY, CODE_ONCE, CODES, GUEST, HOST, Holder, number,
+};
 use super::moves::{Babble, By, How, Move, Rubbish, Typed};
 use super::oracle::{QR, Said};
 use super::peer::At;
@@ -169,8 +171,12 @@ impl World {
         let (mut about, mut sealed_to, mut id) = (request, request, request);
         let (mut signer, mut sender) = (by, by);
         match how {
-            How::Leasing { .. } | How::Rightly | How::OtherNamespace | How::Flipped(_) | How::FlippedEnvelope(_) | How::LastOne => {
-            }
+            How::Leasing { .. }
+            | How::Rightly
+            | How::OtherNamespace
+            | How::Flipped(_)
+            | How::FlippedEnvelope(_)
+            | How::LastOne => {}
             How::About(number) => about = other(number),
             How::SealedTo(number) => sealed_to = other(number),
             How::InEnvelopeOf(number) => id = other(number),
@@ -187,7 +193,9 @@ impl World {
         };
         let mut lease = match how {
             // What does not approve can grant none.
-            How::Leasing { seconds, is_of_service } if answer == Answer::Approve => Some((u64::from(seconds), is_of_service)),
+            How::Leasing { seconds, is_of_service } if answer == Answer::Approve => {
+                Some((u64::from(seconds), is_of_service))
+            }
             _ => None,
         };
         let decision = Decision {

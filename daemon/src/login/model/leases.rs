@@ -73,7 +73,8 @@ impl Oracle {
 
     /// A person's leases end, or everybody's.
     pub(super) fn end_leases(&mut self, person: Option<&str>, why: &'static str) {
-        let theirs = self.leases.iter_mut().filter(|lease| person.is_none_or(|person| person == lease.person));
+        let theirs =
+            self.leases.iter_mut().filter(|lease| person.is_none_or(|person| person == lease.person));
         theirs.for_each(|lease| lease.ended = lease.ended.or(Some(why)));
     }
 
@@ -98,7 +99,10 @@ impl Oracle {
         is(!differs(0) && of.visit.person() != lease.person, "another person");
         is(rule.is_none(), "the rule has none");
         is(age >= lease.lasts, "its time is over");
-        is(rule.is_some() && age < lease.lasts && age >= Duration::from_secs(minutes.saturating_mul(60)), "too old for the rule");
+        is(
+            rule.is_some() && age < lease.lasts && age >= Duration::from_secs(minutes.saturating_mul(60)),
+            "too old for the rule",
+        );
         is(uses.is_some_and(|uses| lease.used >= uses), "it is used up");
         let confirm = of.rule.confirm(of.visit.stage());
         is(confirm == Confirm::Code && lease.confirm == Confirm::Tap, "only a tap was asked for");

@@ -192,7 +192,10 @@ impl Oracle {
         let of = &self.logins[login];
         let lease = of.rule.lease().filter(|_| of.visit.bound(login).is_some());
         let offered = (asked.request.lease_max, asked.request.lease_uses);
-        let expected = (lease.map(|(minutes, _)| u32::try_from(minutes * 60).unwrap()), lease.and_then(|(_, uses)| uses));
+        let expected = (
+            lease.map(|(minutes, _)| u32::try_from(minutes * 60).unwrap()),
+            lease.and_then(|(_, uses)| uses),
+        );
         assert_eq!(offered, expected, "the lease that is offered");
         // Made after the login began, and after the one before it was seen, whenever it was posted.
         let earliest = before.map_or(self.logins[login].began, |known| known.deadline.1 - wait);
@@ -229,9 +232,8 @@ impl Oracle {
             return false;
         }
         let (answer, code) = (said.answer, said.code.clone());
-        let has_approved = |before: &usize| {
-            !self.is_for_both(known) || self.said[*before].by.person() == said.by.person()
-        };
+        let has_approved =
+            |before: &usize| !self.is_for_both(known) || self.said[*before].by.person() == said.by.person();
         let is_first = !known.approvals.iter().any(has_approved);
         let (request, by) = (said.request, said.by);
         let heard = (request, number(by), answer == Answer::Report);

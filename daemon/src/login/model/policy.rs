@@ -131,9 +131,8 @@ impl Rule {
             Factor::Totp => "totp",
             Factor::Lease => "lease",
         };
-        let list = |factors: &[Factor]| {
-            factors.iter().map(|one| format!("\"{}\"", word(one))).collect::<Vec<_>>()
-        };
+        let list =
+            |factors: &[Factor]| factors.iter().map(|one| format!("\"{}\"", word(one))).collect::<Vec<_>>();
         let then = match self.then {
             Then::Approve => "approve",
             Then::Observe => "observe",

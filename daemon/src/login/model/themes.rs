@@ -20,7 +20,7 @@ pub(super) fn themes() -> impl Strategy<Value = Story> {
         5 => of_leases(),
         2 => of_authenticators(),
         2 => of_allowing(),
-        2 => of_rules(),
+        3 => of_rules(),
         2 => of_scans(),
         1 => of_refusals(),
     ]
@@ -41,7 +41,12 @@ fn of_leases() -> impl Strategy<Value = Story> {
         let confirm = select(vec![Confirm::Tap, Confirm::Code]);
         let lease = prop::option::weighted(has_one, (1..10_u64, prop::option::weighted(0.4, 1..3_u32)));
         let offline = select(vec![Vec::new(), vec![Factor::Lease]]);
-        (confirm, lease, offline).prop_map(|(confirm, lease, offline)| Rule { confirm, lease, offline, ..plain() })
+        (confirm, lease, offline).prop_map(|(confirm, lease, offline)| Rule {
+            confirm,
+            lease,
+            offline,
+            ..plain()
+        })
     };
     // One lease may be for both stages, under a rule each.
     let policy = (rule(0.98), prop::option::weighted(0.6, rule(0.6))).prop_map(|(default, other)| Policy {
@@ -82,7 +87,7 @@ fn changed(visit: Visit, what: u8) -> Visit {
         1 => Visit { by: 3 - by, ..visit },
         2 => Visit { guest: !guest, ..visit },
         3 => Visit { vouched: !vouched, by: if program == Program::Sudo { 0 } else { by }, ..visit },
-        4 => {
+        4 | 5 => {
             let program = match program {
                 Program::SshdSession => Program::Sshd,
                 Program::Sshd => Program::SshdSession,
@@ -124,9 +129,7 @@ fn of_authenticators() -> impl Strategy<Value = Story> {
         (vec![Factor::Totp], vec![Factor::Totp]),
         (Vec::new(), vec![Factor::Totp]),
     ]);
-    let rule = lists.prop_map(|(codes, offline)| {
-        Policy::of(Rule { codes, offline, ..plain() })
-    });
+    let rule = lists.prop_map(|(codes, offline)| Policy::of(Rule { codes, offline, ..plain() }));
     (rule, vec(authenticators(), 1..4)).prop_map(story)
 }
 
@@ -155,12 +158,13 @@ pub(super) fn authenticators() -> impl Strategy<Value = Vec<Move>> {
         1 => (-90..90_i32).prop_map(|seconds| vec![Move::SetClock(seconds)]),
         1 => any::<bool>().prop_map(|gently| vec![Move::Restart(gently)]),
     ];
-    (between, prop_oneof![4 => alone, 1 => at_once]).prop_map(|(between, scene)| [between, scene].concat())
+    (between, prop_oneof![3 => alone, 1 => at_once]).prop_map(|(between, scene)| [between, scene].concat())
 }
 
 fn of_allowing() -> impl Strategy<Value = Story> {
     let policy = allowing(60..400).prop_map(|rule| Policy { rules: vec![rule], ..Policy::of(plain()) });
-    let front = select(vec![Program::Console, Program::Console, Program::Locker, Program::Sudo, Program::Sshd]);
+    let front =
+        select(vec![Program::Console, Program::Console, Program::Locker, Program::Sudo, Program::Sshd]);
     let visit = (front, any::<bool>(), 0..4_u8).prop_map(|(program, guest, place)| {
         let visit = Visit { guest, place: place.min(1), ..program.into() };
         [vec![Move::Begin(visit, false)], vec![Move::Type(0, Typed::Nothing), Move::HangUp(0)]].concat()
@@ -181,17 +185,15 @@ fn of_allowing() -> impl Strategy<Value = Story> {
 }
 
 fn of_rules() -> impl Strategy<Value = Story> {
-    let login = (visits(), any::<bool>(), prop::option::weighted(0.3, moves())).prop_map(|(visit, token, last)| {
-        [vec![Move::Begin(visit, token)], yes(How::Rightly).to_vec(), last.into_iter().collect()].concat()
-    });
+    let login =
+        (visits(), any::<bool>(), prop::option::weighted(0.3, moves())).prop_map(|(visit, token, last)| {
+            [vec![Move::Begin(visit, token)], yes(How::Rightly).to_vec(), last.into_iter().collect()].concat()
+        });
     (ruled(), vec(login, 3..10)).prop_map(story)
 }
 
 fn of_scans() -> impl Strategy<Value = Story> {
-    let lists = select(vec![
-        (vec![Factor::PhoneCode], Vec::new()),
-        (Vec::new(), vec![Factor::PhoneCode]),
-    ]);
+    let lists = select(vec![(vec![Factor::PhoneCode], Vec::new()), (Vec::new(), vec![Factor::PhoneCode])]);
     let policy = lists.prop_map(|(codes, offline)| Policy::of(Rule { codes, offline, ..plain() }));
     let holder = || {
         let rare = select(vec![Holder::OfAlice, Holder::Revoked, Holder::Tablet, Holder::Stranger]);
@@ -205,10 +207,12 @@ fn of_scans() -> impl Strategy<Value = Story> {
         1 => Just(vec![Move::Type(0, Typed::Qr)]),
     ];
     let before = select(vec![vec![], vec![Move::Down], vec![Move::Up, Move::Wait(3_000)]]);
-    let scan = (before, visits(), between, holder(), holder()).prop_map(|(before, visit, between, one, other)| {
-        let scanned = [one, other].map(|holder| Move::Type(0, Typed::Scanned(holder)));
-        [before, vec![Move::Begin(visit, false), Move::Type(0, Typed::Qr)], between, scanned.to_vec()].concat()
-    });
+    let scan =
+        (before, visits(), between, holder(), holder()).prop_map(|(before, visit, between, one, other)| {
+            let scanned = [one, other].map(|holder| Move::Type(0, Typed::Scanned(holder)));
+            [before, vec![Move::Begin(visit, false), Move::Type(0, Typed::Qr)], between, scanned.to_vec()]
+                .concat()
+        });
     (policy, vec(scan, 1..4)).prop_map(story)
 }
 

@@ -48,9 +48,9 @@ impl Oracle {
             return Err("by one person's code, where two are needed".into());
         }
         let typed = of.typed.last().ok_or("though nothing was typed")?;
-        let of_request = self.current(login).and_then(|known| {
-            HOLDERS.into_iter().find(|holder| known.phone_code(*holder, lab) == *typed)
-        });
+        let of_request = self
+            .current(login)
+            .and_then(|known| HOLDERS.into_iter().find(|holder| known.phone_code(*holder, lab) == *typed));
         let of_terminal = drawn.and_then(|drawn| Some((drawn.at, scanned(drawn, typed)?)));
         let holder = match (of_request, of_terminal) {
             (Some(holder), _) => holder,
@@ -138,9 +138,9 @@ impl Oracle {
         let of = &self.logins[login];
         let day = of.rule.allow.map(|after| self.begun + after);
         let away = self.away.map(|since| now.saturating_sub(since));
-        let has_device = HOLDERS.iter().any(|holder| {
-            holder.is_paired_for(of.visit.person()) && !self.unpaired.contains(holder)
-        });
+        let has_device = HOLDERS
+            .iter()
+            .any(|holder| holder.is_paired_for(of.visit.person()) && !self.unpaired.contains(holder));
         let mut why = Vec::new();
         let mut is = |wrong: bool, what| why.extend(wrong.then_some(what));
         is(day.is_none(), "the rule does not say so");

@@ -12,8 +12,10 @@ const KEYS: [&str; 2] = [
     "publickey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];
 /// As `ssh-keygen -l` prints them.
-const FINGERPRINTS: [&str; 2] =
-    ["SHA256:nxye3CYov0Eq/c1dv7+euNRYcuZt8JP0mAkWX4kwDXk", "SHA256:kmYcvdi2GkPeWxB6XLjrZB8JHsy2Hm8luHMFp9GMvqk"];
+const FINGERPRINTS: [&str; 2] = [
+    "SHA256:nxye3CYov0Eq/c1dv7+euNRYcuZt8JP0mAkWX4kwDXk",
+    "SHA256:kmYcvdi2GkPeWxB6XLjrZB8JHsy2Hm8luHMFp9GMvqk",
+];
 
 /// What programs log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,9 +165,7 @@ impl Visit {
             // Comes back in the request: whose it is.
             command_line: Some(format!("c{number}")),
             peer: peer.map(|address| Peer { address, port: 50_000 }),
-            session: key
-                .filter(|_| !self.is_ssh())
-                .map(|_| Session { leader: 700, started: self.by.into() }),
+            session: key.filter(|_| !self.is_ssh()).map(|_| Session { leader: 700, started: self.by.into() }),
             silent: self.program == Program::SilentLocker,
             token: token.map(Into::into),
         }

@@ -177,7 +177,10 @@ impl World {
             let of = &self.oracle.logins[number];
             let is_doubtful = self.is_set || of.away.is_some() || self.oracle.barred(number).is_some();
             let is_asked = matches!(of.rule.then, Then::Approve | Then::Observe);
-            assert!(!has_lease || is_doubtful || !is_asked, "login {number}: a lease that is good did not open");
+            assert!(
+                !has_lease || is_doubtful || !is_asked,
+                "login {number}: a lease that is good did not open"
+            );
         }
     }
 
