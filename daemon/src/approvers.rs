@@ -3,13 +3,14 @@
 //! One pair is the administrator's and only read, the other is written here alone. A faulty
 //! approvers file lets nobody approve; a faulty file of revoked keys lets nobody approve at all.
 
+mod certified;
 mod watched;
 
 use crate::files::{self, FileFault, Owner, Store};
 use crate::log::Log;
 use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::namespace;
-use countersign_protocol::signers::{AllowedSigners, Line, LineFault, MAX_FILE, Revoked};
+use countersign_protocol::signers::{AllowedSigners, Certificates, Line, LineFault, MAX_FILE, Revoked};
 use countersign_protocol::sshsig::Signed;
 use std::cell::RefCell;
 use std::io;
@@ -20,6 +21,8 @@ use watched::Watched;
 pub struct Approvers {
     allowed: [Watched<AllowedSigners>; 2],
     revoked: [Watched<Revoked>; 2],
+    /// The administrator's copies of devices' certificates.
+    certificates: Watched<Certificates>,
     own: OwnFiles,
     /// Users and ids of the keys whose end is written down and not yet done.
     ending: RefCell<Vec<(String, String)>>,
@@ -71,6 +74,7 @@ pub fn faults(folder: &Path, owner: Owner) -> Vec<String> {
     };
     look("approvers", &|text| AllowedSigners::parse(text).err());
     look("revoked", &|text| Revoked::parse(text).err());
+    look("certificates", &|text| Certificates::parse(text).err());
     faults
 }
 
@@ -83,6 +87,12 @@ impl Approvers {
         let allowed = |path: PathBuf, owner| {
             Watched::new(path, owner, AllowedSigners::parse, "nobody can approve by this file")
         };
+        let certificates = Watched::new(
+            administrator.join("certificates"),
+            root,
+            Certificates::parse,
+            "nobody is named by its principals",
+        );
         let revoked =
             |path: PathBuf, owner| Watched::new(path, owner, Revoked::parse, "nobody can approve at all");
         Self {
@@ -91,6 +101,7 @@ impl Approvers {
                 allowed(own.approvers.path.clone(), owner),
             ],
             revoked: [revoked(administrator.join("revoked"), root), revoked(own.revoked.path.clone(), owner)],
+            certificates,
             own,
             ending: RefCell::default(),
             log,

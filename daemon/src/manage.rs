@@ -9,6 +9,7 @@ mod unblock;
 use crate::app::App;
 use crate::audit::Durability;
 use crate::caller::Caller;
+use crate::clock;
 use crate::connection::{Connection, ConnectionError};
 use crate::devices::Device;
 use crate::log::Level;
@@ -176,7 +177,7 @@ impl Session {
             None => self.app.devices.for_user(&self.caller_itself().await?.name),
             Some(user) => self.app.devices.for_user(&self.permitted(user).await?.name),
         };
-        Ok(Devices { devices: devices.iter().map(told).collect() })
+        Ok(Devices { devices: devices.iter().map(|device| told(&self.app, device)).collect() })
     }
 
     async fn revoke(&self, user: &str, wanted: &str) -> Answer<Revoked> {
@@ -199,7 +200,10 @@ impl Session {
             false => revoke::take_away(app, &person.name, device, &by, None).await?,
         };
         let still_anothers = revoke::is_anothers(app, &person.name, device);
-        Ok(Revoked { devices: removed.iter().map(told).collect(), still_anothers })
+        Ok(Revoked {
+            devices: removed.iter().map(|device| told(&self.app, device)).collect(),
+            still_anothers,
+        })
     }
 
     async fn new_codes(&self, user: &str, count: u8) -> Answer<Codes> {
@@ -327,13 +331,14 @@ fn meant<'a>(devices: &'a [Device], wanted: &str) -> Vec<&'a Device> {
 }
 
 /// A device as it is told.
-pub(crate) fn told(device: &Device) -> manage::Device {
+pub(crate) fn told(app: &App, device: &Device) -> manage::Device {
     manage::Device {
         user: device.user.clone(),
         name: device.card.card.name.clone(),
         fingerprint: device.card.key.fingerprint(),
         paired_at: device.paired_at,
         last_used_at: device.last_used_at,
+        principals: app.approvers.principals_of(&device.user, &device.card.key, clock::unix()),
     }
 }
 

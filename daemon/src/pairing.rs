@@ -203,7 +203,7 @@ impl Pairing {
             .map_err(|error| Refusal::fault(format!("the receipt: {error}")))?;
         self.send_receipt(&receipt).await?;
         self.paired = Some(device.clone());
-        Ok(PairingChecked::Paired(told(&device)))
+        Ok(PairingChecked::Paired(told(app, &device)))
     }
 
     async fn send_receipt(&self, receipt: &str) -> Answer<()> {

@@ -1,6 +1,15 @@
 //! Users of this host, as the name service knows them.
 
-use countersign_policy::{Membership, Named};
+mod directory;
+mod members;
+#[cfg(test)]
+mod testing;
+
+pub use members::{Candidate, Found, Member, members, survey};
+#[cfg(test)]
+pub(crate) use testing::groups_for_tests;
+
+use countersign_policy::Membership;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -115,46 +124,6 @@ pub async fn membership(uid: u32, groups: Vec<String>, for_root: bool) -> Result
     ask(places, question).await
 }
 
-/// Which of these users are among the named people, by user and group number; of several names for one number
-/// the first.
-///
-/// # Errors
-/// As [`lookup`].
-pub async fn members(
-    users: Vec<String>,
-    named: Vec<Named>,
-    for_root: bool,
-) -> Result<Vec<Person>, LookupError> {
-    #[cfg(test)]
-    if let Some(members) = tests::members(&users, &named) {
-        return Ok(members);
-    }
-    let places = if for_root { &PLACES } else { &PLACES_OF_USERS }.with(Arc::clone);
-    let question = move || {
-        let (mut uids, mut gids) = (Vec::new(), Vec::new());
-        for one in named {
-            match one {
-                Named::User(name) => uids.extend(User::from_name(&name)?.map(|user| user.uid)),
-                Named::Group(name) => gids.extend(Group::from_name(&name)?.map(|group| group.gid)),
-            }
-        }
-        let mut members: Vec<Person> = Vec::new();
-        for name in users {
-            // Devices belong to canonical names.
-            let Some(user) = User::from_name(&name)?.filter(|user| user.name == name) else { continue };
-            let is_one = uids.contains(&user.uid) || {
-                let name = CString::new(name).map_err(|_| nix::Error::EINVAL)?;
-                !gids.is_empty() && getgrouplist(&name, user.gid)?.iter().any(|gid| gids.contains(gid))
-            };
-            if is_one && !members.iter().any(|member| member.uid == user.uid.as_raw()) {
-                members.push(known(user));
-            }
-        }
-        Ok(members)
-    };
-    ask(places, question).await
-}
-
 async fn ask<T: Send + 'static>(
     places: Arc<Semaphore>,
     question: impl FnOnce() -> nix::Result<T> + Send + 'static,
@@ -173,15 +142,6 @@ async fn ask<T: Send + 'static>(
 
 fn known(user: User) -> Person {
     Person { name: user.name, uid: user.uid.as_raw() }
-}
-
-/// From now on these groups and their members are all that this thread's name service has; another's name is
-/// a user's.
-#[cfg(test)]
-pub(crate) fn groups_for_tests(groups: &[(&str, &[&str])]) {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let groups = groups.iter().map(|(group, names)| ((*group).to_owned(), owned(names))).collect();
-    tests::GROUPS.set(Some(groups));
 }
 
 /// What this thread asks for root hangs, or what it asks for users, until this is dropped.
@@ -206,26 +166,6 @@ fn take_all(places: &'static std::thread::LocalKey<Arc<Semaphore>>) -> impl Drop
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    thread_local! {
-        /// Groups of the tests' own, in place of the machine's.
-        pub(super) static GROUPS: std::cell::Cell<Option<HashMap<String, Vec<String>>>> =
-            const { std::cell::Cell::new(None) };
-    }
-
-    pub(super) fn members(users: &[String], named: &[Named]) -> Option<Vec<Person>> {
-        let groups = GROUPS.take()?;
-        let is_one = |user: &String| {
-            named.iter().any(|one| match one {
-                Named::User(name) => name == user,
-                Named::Group(name) => groups.get(name).is_some_and(|members| members.contains(user)),
-            })
-        };
-        let members = (5000..).zip(users).filter(|(_, user)| is_one(user));
-        let members = members.map(|(uid, user)| Person { name: user.clone(), uid }).collect();
-        GROUPS.set(Some(groups));
-        Some(members)
-    }
 
     #[tokio::test]
     async fn root_is_known_by_name_and_number() {

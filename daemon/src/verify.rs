@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::clock;
+use crate::login::panel;
 use crate::login::request::OpenRequest;
-use crate::person::Person;
+use crate::person::Member;
 
 /// A decision whose signature, signer, binding and time were all found good.
 #[derive(Debug, Clone)]
@@ -62,6 +63,12 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     let decision = &verified.decision;
     if open.left().is_zero() {
         return Err("it came after the deadline".into());
+    }
+    // Without a certificate it may still say no.
+    if decision.decision == Answer::Approve
+        && let Some(approvals) = open.rule.as_ref().filter(|_| open.certified.contains(person))
+    {
+        panel::certify(app, approvals, person, &verified.signed, clock::unix())?;
     }
     let needs_code = decision.decision == Answer::Approve && open.confirm == Confirm::Code;
     if needs_code && !decision.code.as_deref().is_some_and(is_code) {
@@ -119,12 +126,13 @@ fn by_device(
 ///
 /// # Errors
 /// Why not, for the log.
-pub(crate) fn still_counts(app: &App, open: &OpenRequest, members: &[Person]) -> Result<(), String> {
+pub(crate) fn still_counts(app: &App, open: &OpenRequest, members: &[Member]) -> Result<(), String> {
     if !open.is_complete() {
         return Err("there is no approval, or too few".into());
     }
     open.counting().iter().try_for_each(|taken| {
-        if open.rule.is_some() && !members.iter().any(|member| member.name == taken.person) {
+        let is_one = |member: &Member| member.person.name == taken.person;
+        if open.rule.is_some() && !members.iter().any(is_one) {
             return Err(format!("{} is no longer one of those who may approve", taken.person));
         }
         let paired = app.devices.for_user(&taken.person);

@@ -12,8 +12,12 @@ use crate::table::{Table, Value, kind};
 pub const MOST_NEEDED: u8 = 8;
 /// Most names in `from`.
 pub(super) const MOST_NAMED: usize = 8;
-/// Longest name in it.
-pub(super) const MAX_NAMED: usize = 33;
+/// Longest name in it, without what says whose name it is.
+pub(super) const MAX_NAMED: usize = 32;
+/// In front of a group's name.
+const GROUP: &str = "@";
+/// In front of a principal. No user and no group can be called so: a colon ends a name in passwd and group.
+const PRINCIPAL: &str = "principal:";
 /// Most bytes of all of them together: they travel in the signed request, beside a command line.
 pub const MAX_NAMES: usize = 160;
 
@@ -37,6 +41,8 @@ pub enum Named {
     User(String),
     /// The members of a group of this host, written `@group`.
     Group(String),
+    /// Those whose device has a certificate with this principal beside their name, written `principal:name`.
+    Principal(String),
 }
 
 impl fmt::Display for Named {
@@ -44,7 +50,8 @@ impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(name) => f.write_str(name),
-            Self::Group(name) => write!(f, "@{name}"),
+            Self::Group(name) => write!(f, "{GROUP}{name}"),
+            Self::Principal(name) => write!(f, "{PRINCIPAL}{name}"),
         }
     }
 }
@@ -54,6 +61,14 @@ impl Approvals {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         self.from.iter().map(Named::to_string).collect()
+    }
+
+    /// The principals among them, as they stand in certificates.
+    pub fn principals(&self) -> impl Iterator<Item = &str> {
+        self.from.iter().filter_map(|named| match named {
+            Named::Principal(name) => Some(name.as_str()),
+            Named::User(_) | Named::Group(_) => None,
+        })
     }
 }
 
@@ -104,7 +119,7 @@ fn names(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> Vec<Named> {
         }
     }
     if list.is_empty() || list.len() > MOST_NAMED {
-        faults.push(value.fault(format!("\"from\" names 1 to {MOST_NAMED} users or groups")));
+        faults.push(value.fault(format!("\"from\" names 1 to {MOST_NAMED} users, groups or principals")));
     }
     if list.iter().map(|named| named.to_string().len()).sum::<usize>() > MAX_NAMES {
         let text = format!("the names in \"from\" are over {MAX_NAMES} bytes together: make a group of them");
@@ -115,12 +130,17 @@ fn names(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> Vec<Named> {
 
 fn name(value: &Value<'_, '_>) -> Result<Named, Fault> {
     let text = value.text()?;
-    let (is_group, name) = text.strip_prefix('@').map_or((false, text), |group| (true, group));
-    if !is_principal(name) || text.len() > MAX_NAMED {
-        let how = "write a user's name, or \"@\" and a group's";
+    let (meant, name): (fn(String) -> Named, &str) =
+        match (text.strip_prefix(GROUP), text.strip_prefix(PRINCIPAL)) {
+            (Some(group), _) => (Named::Group, group),
+            (_, Some(principal)) => (Named::Principal, principal),
+            (None, None) => (Named::User, text),
+        };
+    if !is_principal(name) || name.len() > MAX_NAMED {
+        let how = "write a user's name, \"@\" and a group's, or \"principal:\" and one of certificates";
         return Err(value.fault(format!("\"{text}\" names nobody: {how}, at most {MAX_NAMED} bytes")));
     }
-    Ok(if is_group { Named::Group(name.to_owned()) } else { Named::User(name.to_owned()) })
+    Ok(meant(name.to_owned()))
 }
 
 fn number(value: &Value<'_, '_>) -> Result<u8, Fault> {
@@ -132,7 +152,7 @@ fn number(value: &Value<'_, '_>) -> Result<u8, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Factor, Unenrolled, read};
+    use crate::{Factor, Named, Unenrolled, read};
 
     const SERVER: &str = "server = \"https://push.example.com\"\n";
 
@@ -154,6 +174,18 @@ mod tests {
         assert_eq!(config.default.approvals, None);
     }
 
+    /// Three kinds of names, of which none can be taken for another.
+    #[test]
+    fn a_principal_is_no_user_and_no_group() {
+        let from = "approvals = { from = [\"oncall\", \"@oncall\", \"principal:oncall\"], needed = 1 }";
+        let config = read(&(SERVER.to_owned() + &rule(from))).unwrap();
+        let approvals = config.rules[0].approvals.as_ref().unwrap();
+        let name = || "oncall".to_owned();
+        assert_eq!(approvals.from, [Named::User(name()), Named::Group(name()), Named::Principal(name())]);
+        assert_eq!(approvals.names(), ["oncall", "@oncall", "principal:oncall"]);
+        assert_eq!(approvals.principals().collect::<Vec<_>>(), ["oncall"]);
+    }
+
     #[test]
     fn what_cannot_be_met_or_means_nobody_is_a_fault() {
         let names: Vec<String> = (0..6).map(|one| format!("\"@{one}{}\"", "x".repeat(28))).collect();
@@ -163,10 +195,16 @@ mod tests {
             ("{ from = [\"@a\"], needed = 0 }", "from 1 to 8"),
             ("{ from = [\"@a\"], needed = 9 }", "from 1 to 8"),
             ("{ from = [\"@a\"], needed = \"2\" }", "from 1 to 8"),
-            ("{ from = [], needed = 1 }", "1 to 8 users or groups"),
+            ("{ from = [], needed = 1 }", "1 to 8 users, groups or principals"),
             ("{ from = [\"@a\", \"@a\"], needed = 1 }", "twice"),
             ("{ from = [\"a*\"], needed = 1 }", "names nobody"),
             ("{ from = [\"@\"], needed = 1 }", "names nobody"),
+            ("{ from = [\"principal:\"], needed = 1 }", "names nobody"),
+            ("{ from = [\"principal:on*\"], needed = 1 }", "names nobody"),
+            ("{ from = [\"Principal:oncall\"], needed = 1 }", "names nobody"),
+            ("{ from = [\"@principal:oncall\"], needed = 1 }", "names nobody"),
+            ("{ from = [\"principal:@oncall\"], needed = 1 }", "names nobody"),
+            ("{ from = [\"principal:a\", \"principal:a\"], needed = 1 }", "twice"),
             ("{ from = [\"@a\"] }", "\"approvals\" is {"),
             (&long, "make a group of them"),
             ("{ from = [\"@a\"], needed = 1, of = 2 }", "no key"),

@@ -6,7 +6,7 @@ use countersign_protocol::login::Stage;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::{ALLOWED_AFTER, Ask, Confirm, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
+use crate::{ALLOWED_AFTER, Approvals, Ask, Confirm, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
 
 /// What happens to a login, while the server can be reached and while it cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,14 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
             )
         }
     }];
+    let principals: Vec<String> =
+        rule.approvals.iter().flat_map(Approvals::principals).map(|name| format!("\"{name}\"")).collect();
+    if !principals.is_empty() {
+        lines.push(format!(
+            "by a principal: whose device has a certificate with {} beside their name, when they approve and when it is over",
+            principals.join(" or ")
+        ));
+    }
     let tap = "approving it is enough";
     lines.push(match (stage, rule.confirm, rule.without_prompt) {
         (Stage::Session, _, WithoutPrompt::Refuse) => "refused: this stage cannot ask for a code".to_owned(),

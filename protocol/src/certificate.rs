@@ -1,6 +1,7 @@
 //! OpenSSH certificates (PROTOCOL.certkeys), read strictly.
 
-use crate::keys::{self, KeyError, PublicKey};
+use crate::keys::{self, KeyError, PublicKey, decode_base64};
+use crate::signers::Refusal;
 use crate::wire::{Reader, WireError};
 
 /// The critical option that a device's certificate carries, so that it opens nothing but approvals
@@ -8,6 +9,8 @@ use crate::wire::{Reader, WireError};
 pub const APPROVER_OPTION: &str = "approver@countersign.org";
 /// Longest certificate in bytes.
 pub const MAX_CERTIFICATE: usize = 8 * 1024;
+/// Longest line with a certificate and its comment.
+const MAX_LINE: usize = 2 * MAX_CERTIFICATE;
 /// Most principals or options in a certificate.
 const MAX_ITEMS: usize = 256;
 const USER: u32 = 1;
@@ -101,6 +104,39 @@ impl Certificate {
         })
     }
 
+    /// Reads a line of a `*-cert.pub` file: type, base64 and perhaps a comment.
+    ///
+    /// # Errors
+    /// [`CertificateError`] says what is wrong with it.
+    pub fn from_openssh(line: &str) -> Result<Self, CertificateError> {
+        if line.len() > MAX_LINE {
+            return Err(CertificateError::Malformed("the line is too long"));
+        }
+        let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+        let (name, encoded) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let blob = decode_base64(encoded).ok_or(CertificateError::Malformed("its base64 is damaged"))?;
+        let certificate = Self::from_blob(&blob)?;
+        match name.strip_suffix(SUFFIX) {
+            Some(stem) if stem == certificate.key.algorithm() => Ok(certificate),
+            _ => Err(CertificateError::Malformed("its type is not the named one")),
+        }
+    }
+
+    /// Whether it can ever be an approver's, whoever trusts its CA.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_approver(&self) -> Result<(), Refusal> {
+        if !self.is_user {
+            return Err(Refusal::CertificateType);
+        }
+        // A value would be a restriction that this version does not know.
+        match self.critical.as_slice() {
+            [(name, value)] if name == APPROVER_OPTION && value.is_empty() => Ok(()),
+            _ => Err(Refusal::CertificateOptions),
+        }
+    }
+
     /// The key that it is about.
     #[must_use]
     pub fn key(&self) -> &PublicKey {
@@ -111,6 +147,12 @@ impl Certificate {
     #[must_use]
     pub fn ca(&self) -> &PublicKey {
         &self.ca
+    }
+
+    /// Whom it names.
+    #[must_use]
+    pub fn principals(&self) -> &[String] {
+        &self.principals
     }
 
     /// The text that the CA named it by, as given: escape it before showing.

@@ -278,6 +278,9 @@ pub struct Device {
     /// When it last decided, seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<u64>,
+    /// By which principals its certificates make its user one of those who may approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub principals: Vec<String>,
 }
 
 /// What is held against people and places.

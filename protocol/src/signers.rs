@@ -4,10 +4,12 @@
 //! certificates in place of keys are faults, times need their `Z`, and a certificate counts only
 //! with the approver option, through a `cert-authority` line, for a principal that it names.
 
+mod certificates;
 mod line;
 mod parse;
 mod revoked;
 
+pub use certificates::Certificates;
 pub use line::{BadPrincipal, Line};
 pub use revoked::Revoked;
 
@@ -175,9 +177,7 @@ impl Entry {
 }
 
 fn check_certificate(certificate: &Certificate, principal: &str, at: u64) -> Result<(), Refusal> {
-    if !certificate.is_user {
-        return Err(Refusal::CertificateType);
-    }
+    certificate.check_approver()?;
     if at < certificate.valid_after || at >= certificate.valid_before {
         return Err(Refusal::CertificateTime);
     }
@@ -185,9 +185,5 @@ fn check_certificate(certificate: &Certificate, principal: &str, at: u64) -> Res
     if !certificate.principals.iter().any(|name| name == principal) {
         return Err(Refusal::CertificatePrincipal);
     }
-    // A value would be a restriction that this version does not know.
-    match certificate.critical.as_slice() {
-        [(name, value)] if name == APPROVER_OPTION && value.is_empty() => Ok(()),
-        _ => Err(Refusal::CertificateOptions),
-    }
+    Ok(())
 }

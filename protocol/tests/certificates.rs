@@ -6,7 +6,7 @@ use common::Lab;
 use countersign_protocol::certificate::{APPROVER_OPTION, CertificateError};
 use countersign_protocol::keys::{Signer, SigningKey};
 use countersign_protocol::message::namespace::DECISION;
-use countersign_protocol::signers::{AllowedSigners, Refusal, Revoked};
+use countersign_protocol::signers::{AllowedSigners, Certificates, Refusal, Revoked};
 use countersign_protocol::sshsig::{self, Signed, SshSigError};
 
 const DATA: &[u8] = b"{}";
@@ -176,4 +176,35 @@ fn a_forged_certificate_is_refused_by_its_own_signature() {
 fn base64(text: &str) -> Vec<u8> {
     use base64ct::Encoding;
     base64ct::Base64::decode_vec(text.trim()).unwrap()
+}
+
+#[test]
+fn copies_of_certificates_are_read_as_ssh_keygen_writes_them() {
+    let fleet = Fleet::of("ed25519", "ecdsa");
+    let made = |args: &[&str]| {
+        fleet.armored(args);
+        fleet.lab.read("device-cert.pub")
+    };
+    let good = made(&["-n", "alice,oncall", "-O", &option()]);
+    let copies = Certificates::parse(&format!("# of the fleet\n\n  {good}{good}\r\n")).unwrap();
+    let found = copies.of(fleet.device.public_key());
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].principals(), ["alice", "oncall"]);
+    assert!(copies.of(fleet.ca.public_key()).is_empty());
+    let (kind, rest) = good.split_once(' ').unwrap();
+    for (line, why) in [
+        (made(&["-n", "alice"]), "critical options"),
+        (made(&["-h", "-n", "alice"]), "not a user certificate"),
+        (made(&["-O", &option()]), "names nobody"),
+        (fleet.device.public_key().to_line(), "certificate's type"),
+        (format!("{} {rest}", kind.replace("nistp256", "nistp384")), "not the named one"),
+        (format!("alice {good}"), "base64"),
+        (good.replacen("AAAA", "AAAB", 1), "damaged"),
+        (format!("{kind} {}", "A".repeat(20_000)), "too long"),
+        (kind.to_owned(), "damaged"),
+    ] {
+        let faults = Certificates::parse(&format!("{good}{line}\n")).unwrap_err();
+        assert_eq!((faults.len(), faults[0].line), (1, 2));
+        assert!(faults[0].message.contains(why), "{line}: {}", faults[0]);
+    }
 }

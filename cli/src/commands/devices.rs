@@ -20,12 +20,18 @@ pub(super) fn run(daemon: &mut ManageClient, user: Option<&str>, out: Output) ->
 
 /// Devices as a table.
 pub(super) fn listed(devices: &[Device]) -> String {
+    let certified = devices.iter().any(|device| !device.principals.is_empty());
     let rows: Vec<_> = devices
         .iter()
         .map(|d| {
             let used = d.last_used_at.map_or_else(|| "never".to_owned(), date);
-            vec![d.user.clone(), d.name.clone(), d.fingerprint.clone(), date(d.paired_at), used]
+            let mut row =
+                vec![d.user.clone(), d.name.clone(), d.fingerprint.clone(), date(d.paired_at), used];
+            row.extend(certified.then(|| d.principals.join(", ")));
+            row
         })
         .collect();
-    table(&["USER", "DEVICE", "FINGERPRINT", "PAIRED", "LAST USED"], &rows)
+    let mut titles = vec!["USER", "DEVICE", "FINGERPRINT", "PAIRED", "LAST USED"];
+    titles.extend(certified.then_some("PRINCIPALS"));
+    table(&titles, &rows)
 }

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::devices::Device;
 use crate::fatigue::Counted;
 use crate::leases::Offer;
-use crate::person::Person;
+use crate::person::{Member, Person};
 use crate::{clock, notices, verify};
 
 /// How long phones and server keep the end of a request, after the request itself would have ended.
@@ -113,7 +113,7 @@ impl Open {
     ///
     /// # Errors
     /// Why it no longer counts, for the administrator.
-    pub(super) fn confirm(&self, members: &[Person]) -> Result<bool, String> {
+    pub(super) fn confirm(&self, members: &[Member]) -> Result<bool, String> {
         if let Err(why) = verify::still_counts(&self.app, &self.request, members) {
             self.request.happens(Event::Deny);
             return Err(format!("the approval no longer counts: {why}"));

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use countersign_policy::Approvals;
 use countersign_protocol::api::MAX_MESSAGES;
+use countersign_protocol::sshsig::Signed;
 
 use crate::app::App;
+use crate::clock;
 use crate::devices::Device;
-use crate::person::{self, LookupError, Person};
+use crate::person::{self, Candidate, LookupError, Member};
+use crate::verify::Verified;
 
 /// Most devices that are asked for one login: its messages go out in one post.
 pub(crate) const MOST_DEVICES: usize = MAX_MESSAGES;
@@ -20,6 +23,8 @@ pub struct Panel {
     pub(super) from: Vec<String>,
     /// The devices that are asked, each for its own person; a key stands here once.
     pub(super) devices: Vec<Device>,
+    /// Those of the people whom only certificates name: each approval of theirs needs one.
+    pub(super) certified: Vec<String>,
     /// What the rule says of several people: asked once more before anybody is let in.
     pub(super) rule: Option<Approvals>,
 }
@@ -28,7 +33,7 @@ impl Panel {
     /// One person, by some of their devices.
     #[must_use]
     pub fn of_one(person: &str, devices: Vec<Device>) -> Self {
-        Self { needed: 1, from: vec![person.to_owned()], devices, rule: None }
+        Self { needed: 1, from: vec![person.to_owned()], devices, certified: Vec::new(), rule: None }
     }
 
     /// The people whom a rule names, as the name service knows them now. Where too few of them have a device
@@ -41,8 +46,21 @@ impl Panel {
         approvals: &Approvals,
         for_root: bool,
     ) -> Result<Self, LookupError> {
-        let people = members(app.devices.users(), approvals, for_root).await?;
-        let (of_each, shared) = devices_of(app, &people);
+        let users = app.devices.users().into_iter().map(|name| {
+            let is_certified =
+                app.devices.for_user(&name).iter().any(|one| is_certified(app, approvals, one));
+            Candidate { name, is_certified }
+        });
+        let found = person::survey(users.collect(), approvals.from.clone(), for_root).await?;
+        let (of_each, shared) = devices_of(app, approvals, &found.members);
+        if let Some((why, users)) = found.unknown {
+            if of_each.len() < usize::from(approvals.needed) {
+                return Err(why);
+            }
+            app.log.warning(&format!(
+                "{why}: of {users} users it is not known whether they may approve, they are not asked"
+            ));
+        }
         for key in shared {
             app.log.warning(&format!(
                 "device {key} is paired for several of those who may approve, and so is asked for none of them: \
@@ -58,25 +76,72 @@ impl Panel {
         } else {
             devices = in_turns(of_each);
         }
-        Ok(Self { needed: approvals.needed, from: approvals.names(), devices, rule: Some(approvals.clone()) })
+        let certified =
+            found.members.into_iter().filter(|member| !member.by_name).map(|member| member.person.name);
+        Ok(Self {
+            needed: approvals.needed,
+            from: approvals.names(),
+            devices,
+            certified: certified.collect(),
+            rule: Some(approvals.clone()),
+        })
     }
 }
 
-/// Which of these users a rule names, each person once.
+/// Which of those who have approved a rule names now, each person once.
 ///
 /// # Errors
 /// When the name service does not say.
 pub(super) async fn members(
-    users: Vec<String>,
+    app: &App,
+    approved: &[Verified],
     approvals: &Approvals,
     for_root: bool,
-) -> Result<Vec<Person>, LookupError> {
-    person::members(users, approvals.from.clone(), for_root).await
+) -> Result<Vec<Member>, LookupError> {
+    let now = clock::unix();
+    let users = approved.iter().map(|taken| {
+        let is_certified = certify(app, approvals, &taken.person, &taken.signed, now).is_ok();
+        Candidate { name: taken.person.clone(), is_certified }
+    });
+    person::members(users.collect(), approvals.from.clone(), for_root).await
 }
 
-/// Each person's devices, less those that are paired for more than one of them; and those.
-fn devices_of(app: &App, people: &[Person]) -> (Vec<Vec<Device>>, Vec<String>) {
-    let all: Vec<Vec<Device>> = people.iter().map(|person| app.devices.for_user(&person.name)).collect();
+/// Whether what a key has signed counts as a word of one of a rule's principals.
+///
+/// # Errors
+/// Why not, for the log.
+pub(crate) fn certify(
+    app: &App,
+    approvals: &Approvals,
+    person: &str,
+    signed: &Signed,
+    at_unix: u64,
+) -> Result<(), String> {
+    let mut refusal = String::from("no principal of certificates may approve");
+    for principal in approvals.principals() {
+        match app.approvers.certify(principal, person, signed, at_unix) {
+            Ok(()) => return Ok(()),
+            Err(why) => refusal = why,
+        }
+    }
+    Err(refusal)
+}
+
+/// The same of whatever this device will sign.
+fn is_certified(app: &App, approvals: &Approvals, device: &Device) -> bool {
+    let signed = Signed { key: device.card.key.clone(), certificate: None };
+    certify(app, approvals, &device.user, &signed, clock::unix()).is_ok()
+}
+
+/// Each person's devices, less those that are paired for more than one of them; and those. Of whom only certificates
+/// name these are the certified ones.
+fn devices_of(app: &App, approvals: &Approvals, people: &[Member]) -> (Vec<Vec<Device>>, Vec<String>) {
+    let of_one = |member: &Member| {
+        let mut devices = app.devices.for_user(&member.person.name);
+        devices.retain(|device| member.by_name || is_certified(app, approvals, device));
+        devices
+    };
+    let all: Vec<Vec<Device>> = people.iter().map(of_one).collect();
     let mut owners: HashMap<String, usize> = HashMap::new();
     for device in all.iter().flatten() {
         *owners.entry(device.id()).or_default() += 1;
@@ -106,10 +171,14 @@ fn in_turns(mut of_each: Vec<Vec<Device>>) -> Vec<Device> {
 }
 
 #[cfg(test)]
+mod principals;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::login::facts::Facts;
     use crate::login::request::OpenRequest;
+    use crate::person::Person;
     use crate::testing::{self, Lab, TestDevice};
     use countersign_policy::{Confirm, MAX_NAMES, Named};
     use countersign_protocol::login::MAX_COMMAND;

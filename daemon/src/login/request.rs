@@ -51,6 +51,8 @@ pub struct OpenRequest {
     pub needed: u8,
     /// What the rule says of several people.
     pub(crate) rule: Option<Approvals>,
+    /// Those who are asked for the sake of their certificates alone.
+    pub(crate) certified: Vec<String>,
     /// The same person, whose devices are asked, and from where.
     pub asking: Asking,
     /// The devices that it was sealed to, each for its own person.
@@ -131,6 +133,7 @@ impl OpenRequest {
             person: person.to_owned(),
             needed: panel.needed,
             rule: panel.rule,
+            certified: panel.certified,
             asking: place::asking(facts, person, &panel.devices),
             devices: panel.devices,
             confirm,

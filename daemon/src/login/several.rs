@@ -40,11 +40,11 @@ impl Login {
         let members = match &open.rule {
             None => Vec::new(),
             Some(approvals) => {
-                let users = open.counting().into_iter().map(|taken| taken.person).collect();
+                let approved = open.counting();
                 tokio::select! {
                     biased;
                     () = self.connection.closed() => return Err(Ending::withdrawn(open)),
-                    members = panel::members(users, approvals, self.facts.by_root) => members
+                    members = panel::members(&self.app, &approved, approvals, self.facts.by_root) => members
                         .map_err(|error| Ending::fault(format!("who may approve is not known: {error}")))?,
                 }
             }

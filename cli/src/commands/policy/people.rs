@@ -1,5 +1,6 @@
 //! Who of those whom a rule names is there: on this host, and with a device.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::Path;
 
@@ -10,35 +11,49 @@ use nix::unistd::{Group, User, getgrouplist};
 use crate::manage_client::{ManageClient, SHORT};
 use crate::output::{Failure, Outcome};
 
+/// Somebody with a device here.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Owner {
+    name: String,
+    /// By which principals certificates name them.
+    principals: Vec<String>,
+}
+
 /// Everybody who has a device here, as the daemon says; `None` where it does not answer, or not to this caller.
-pub(super) fn with_device(run: &Path) -> Option<Vec<String>> {
+pub(super) fn with_device(run: &Path) -> Option<Vec<Owner>> {
     let found: Devices = ManageClient::connect(run).ok()?.call(&Call::Devices { user: None }, SHORT).ok()?;
-    let mut users: Vec<String> = found.devices.into_iter().map(|device| device.user).collect();
-    users.sort();
-    users.dedup();
-    Some(users)
+    let mut users: BTreeMap<String, Owner> = BTreeMap::new();
+    for device in found.devices {
+        let owner = users.entry(device.user.clone()).or_default();
+        owner.name = device.user;
+        owner.principals.extend(device.principals);
+    }
+    Some(users.into_values().collect())
 }
 
 /// Those of them whom a rule names, each person once.
 ///
 /// # Errors
 /// When the name service fails.
-pub(super) fn named(approvals: &Approvals, users: &[String]) -> Outcome<Vec<String>> {
+pub(super) fn named(approvals: &Approvals, users: &[Owner]) -> Outcome<Vec<String>> {
     let (mut uids, mut gids) = (Vec::new(), Vec::new());
     for one in &approvals.from {
         match one {
             Named::User(name) => uids.extend(User::from_name(name).map_err(fault)?.map(|user| user.uid)),
             Named::Group(name) => gids.extend(Group::from_name(name).map_err(fault)?.map(|group| group.gid)),
+            Named::Principal(_) => {}
         }
     }
     let (mut seen, mut members) = (Vec::new(), Vec::new());
-    for name in users {
+    for Owner { name, principals } in users {
         let (Some(user), Ok(c_name)) = (User::from_name(name).map_err(fault)?, CString::new(name.as_str()))
         else {
             continue;
         };
         let groups = getgrouplist(&c_name, user.gid).map_err(fault)?;
-        let is_one = uids.contains(&user.uid) || groups.iter().any(|group| gids.contains(group));
+        let is_one = uids.contains(&user.uid)
+            || groups.iter().any(|group| gids.contains(group))
+            || approvals.principals().any(|wanted| principals.iter().any(|has| has == wanted));
         if is_one && !seen.contains(&user.uid) {
             seen.push(user.uid);
             members.push(name.clone());
@@ -51,7 +66,7 @@ pub(super) fn named(approvals: &Approvals, users: &[String]) -> Outcome<Vec<Stri
 ///
 /// # Errors
 /// When the name service fails.
-pub(super) fn advice(config: &Config, users: Option<&[String]>) -> Outcome<Vec<Advice>> {
+pub(super) fn advice(config: &Config, users: Option<&[Owner]>) -> Outcome<Vec<Advice>> {
     let mut advice = Vec::new();
     for rule in config.rules.iter().chain([&config.default]) {
         for group in rule.when.group.iter().flat_map(|groups| groups.meant.iter().chain(&groups.not)) {
@@ -65,11 +80,21 @@ pub(super) fn advice(config: &Config, users: Option<&[String]>) -> Outcome<Vec<A
         let mut say =
             |text: String| advice.push(Advice { rule: rule.name.clone(), kind: Kind::People, text });
         for one in &approvals.from {
-            let (what, is_there) = match one {
-                Named::User(name) => ("user", User::from_name(name).map_err(fault)?.is_some()),
-                Named::Group(name) => ("group", Group::from_name(name).map_err(fault)?.is_some()),
+            let is_user = |name: &str| User::from_name(name).map_err(fault).map(|user| user.is_some());
+            let missing = match one {
+                Named::User(name) => (!is_user(name)?).then_some("user"),
+                Named::Group(name) => Group::from_name(name).map_err(fault)?.is_none().then_some("group"),
+                Named::Principal(name) => {
+                    if is_user(name)? {
+                        say(format!(
+                            "\"{one}\" is a user's name, too: whose certificate names that user beside themself is one of \
+                             these. Choose a name that is nobody's"
+                        ));
+                    }
+                    None
+                }
             };
-            if !is_there {
+            if let Some(what) = missing {
                 say(format!("this host has no {what} for \"{one}\" of its \"from\""));
             }
         }
@@ -101,8 +126,22 @@ mod tests {
         read(&format!("server = \"https://push.example.com\"\n{rule}\n")).unwrap()
     }
 
-    fn said(from: &str, needed: u8, users: Option<&[String]>) -> Vec<String> {
+    fn said(from: &str, needed: u8, users: Option<&[Owner]>) -> Vec<String> {
         advice(&config(from, needed), users).unwrap().into_iter().map(|one| one.text).collect()
+    }
+
+    fn owner(name: &str, principals: &[&str]) -> Owner {
+        Owner { name: name.into(), principals: principals.iter().map(|one| (*one).to_owned()).collect() }
+    }
+
+    #[test]
+    fn whom_certificates_name_is_counted_and_a_principal_like_a_user_is_told() {
+        let root = [owner("root", &["oncall"]), owner("no-such-user-here", &["oncall"])];
+        assert_eq!(said("[\"principal:oncall\"]", 1, Some(&root)), Vec::<String>::new());
+        assert!(said("[\"principal:oncall\", \"root\"]", 2, Some(&root))[0].contains("and 1 of them"));
+        assert!(said("[\"principal:on\"]", 1, Some(&root))[0].contains("and 0 of them"));
+        assert!(said("[\"@oncall\"]", 1, Some(&root))[0].contains("no group"), "a principal is no group");
+        assert!(said("[\"principal:root\"]", 1, None)[0].contains("\"principal:root\" is a user's name"));
     }
 
     #[test]
@@ -116,7 +155,7 @@ mod tests {
 
     #[test]
     fn names_of_nobody_and_too_few_devices_are_told() {
-        let root = ["root".to_owned(), "no-such-user-here".to_owned()];
+        let root = [owner("root", &[]), owner("no-such-user-here", &[])];
         assert_eq!(said("[\"@root\"]", 1, Some(&root)), Vec::<String>::new());
         assert_eq!(said("[\"@root\"]", 2, None), Vec::<String>::new(), "who has a device is not known");
         let texts = said("[\"@no-such-group\", \"no-such-user-here\"]", 1, None);

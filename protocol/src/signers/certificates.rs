@@ -1,0 +1,43 @@
+//! A host's copies of devices' certificates, one a line as in `*-cert.pub`: what is known of a device before it
+//! decides. They say nothing by themselves: whose authority counts for whom stands in the approvers file.
+
+use super::{LineFault, parse};
+use crate::certificate::Certificate;
+use crate::keys::PublicKey;
+use std::collections::HashMap;
+
+/// Certificates by the key that they are about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Certificates {
+    by_key: HashMap<Vec<u8>, Vec<Certificate>>,
+}
+
+impl Certificates {
+    /// Reads a file's text. Its authorities' signatures are checked; whether any is trusted is
+    /// [`super::AllowedSigners::authorize`]'s business, and so is the time.
+    ///
+    /// # Errors
+    /// All faults; a certificate that can never let anybody approve is one.
+    pub fn parse(file: &str) -> Result<Self, Vec<LineFault>> {
+        let mut by_key: HashMap<Vec<u8>, Vec<Certificate>> = HashMap::new();
+        for certificate in parse::lines(file, certificate)? {
+            by_key.entry(certificate.key().blob().to_vec()).or_default().push(certificate);
+        }
+        Ok(Self { by_key })
+    }
+
+    /// Those about a key, in their order.
+    #[must_use]
+    pub fn of(&self, key: &PublicKey) -> &[Certificate] {
+        self.by_key.get(key.blob()).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn certificate(line: &str) -> Result<Certificate, String> {
+    let certificate = Certificate::from_openssh(line).map_err(|error| error.to_string())?;
+    certificate.check_approver().map_err(|refusal| refusal.to_string())?;
+    if certificate.principals().is_empty() {
+        return Err("the certificate names nobody: make it with -n and its user's name".into());
+    }
+    Ok(certificate)
+}
