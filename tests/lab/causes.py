@@ -258,6 +258,9 @@ class Several(Denied):
         super().asked(lab, person)
         if person.request["confirm"] == "tap" or self.bob == "deny":
             self._bob_answers(lab, person)
+        if self.bob == "deny":
+            # Enter would say how far it is before.
+            lab.phone.wait_closed(person.request)
 
     def _bob_answers(self, lab, person):
         if self.bob:
