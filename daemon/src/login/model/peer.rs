@@ -18,8 +18,9 @@ use crate::caller::Caller;
 use crate::connection::Connection;
 use crate::{clock, login};
 
-/// Time that passes in a moment in which nothing is waited for.
-pub(super) const MOMENT: Duration = Duration::from_millis(1);
+/// Time that passes in a moment in which nothing is waited for but for what is evened out: the first prompt, and the
+/// answer to something wrong.
+pub(super) const MOMENT: Duration = Duration::from_millis(200);
 
 /// What a login is doing, as its module sees it.
 #[derive(Debug, Clone, PartialEq)]
