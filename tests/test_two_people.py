@@ -199,7 +199,9 @@ def test_two_people_whom_certificates_name_open_sudo(certified):
     assert program.finish(timeout=30) == 0
     assert program.lines()[-1] == "0"
     assert demo.requests() == []
-    assert last(stack)["outcome"] == "granted"
+    record = last(stack)
+    assert record["outcome"] == "granted"
+    assert record["certificates"] == [" ".join(made[user].split()[:2]) for user in ("bob", "alice")]
 
 
 @pytest.mark.openssh
