@@ -19,7 +19,7 @@ pub fn boot() -> Duration {
 pub fn unix() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     #[cfg(test)]
-    let now = now.saturating_add_signed(wound::apart());
+    let now = wound::calendar().unwrap_or(now).saturating_add_signed(wound::apart());
     now
 }
 
@@ -61,6 +61,8 @@ pub(crate) mod wound {
 
     thread_local! {
         static APART: Cell<i64> = const { Cell::new(0) };
+        /// What the calendar's clock showed when this thread began to follow.
+        static CALENDAR: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
     /// Somebody sets the calendar's clock of this thread by so many seconds.
@@ -75,6 +77,18 @@ pub(crate) mod wound {
     /// From now on this thread's boot clock is the runtime's.
     pub(crate) fn follow() {
         FOLLOWED.set(Some((Instant::now(), Duration::ZERO)));
+    }
+
+    /// The same, and so is the calendar's, which shows this first.
+    pub(crate) fn follow_from(unix: u64) {
+        follow();
+        CALENDAR.set(Some(unix));
+        APART.set(0);
+    }
+
+    pub(super) fn calendar() -> Option<u64> {
+        let (since, slept) = FOLLOWED.get()?;
+        Some(CALENDAR.get()? + (since.elapsed() + slept).as_secs())
     }
 
     /// The machine sleeps: the boot clock goes on, and timers do not.

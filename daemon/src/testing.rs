@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod hostile;
 pub(crate) mod push;
+pub(crate) mod qr;
 pub(crate) mod simulated;
 pub(crate) mod wire;
 
@@ -78,7 +79,7 @@ impl Lab {
         std::fs::create_dir(paths.administrator()).unwrap();
         std::fs::create_dir(&paths.state).unwrap();
         prepare(&paths);
-        Self { app: Rc::new(app(paths, log, key)), folder: Rc::new(folder) }
+        Self { app: Rc::new(app(paths, log, key, BOOT)), folder: Rc::new(folder) }
     }
 
     /// One for thousands of stories: its files are in memory, and its log is kept for who asks.
@@ -94,8 +95,13 @@ impl Lab {
 
     /// The same host, whose daemon was killed and started again.
     pub(crate) fn restarted(&self) -> Self {
+        self.restarted_in(BOOT)
+    }
+
+    /// The same in that boot of it.
+    pub(crate) fn restarted_in(&self, boot: &str) -> Self {
         let (log, key) = (self.app.log.clone(), Arc::clone(&self.app.host.key));
-        let app = app(paths(self.folder.path()), log, key);
+        let app = app(paths(self.folder.path()), log, key, boot);
         *app.config.borrow_mut() = self.app.config.borrow().clone();
         Self { app: Rc::new(app), folder: Rc::clone(&self.folder) }
     }
@@ -147,7 +153,7 @@ fn paths(folder: &Path) -> Paths {
     }
 }
 
-fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
+fn app(paths: Paths, log: Log, key: Arc<SigningKey>, boot: &str) -> App {
     let owner = Owner(geteuid().as_raw());
     let (etc, state) = (paths.administrator(), &paths.state);
     let budget = Rc::new(Budget::open(&state.join("budget.json"), owner).unwrap());
@@ -165,7 +171,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>) -> App {
         host: HostIdentity { public: key.public_key().clone(), key, name: "lab".to_owned() },
         relay: Relay::new(None),
         logins: Logins::default(),
-        leases: Leases::open(&state.join("leases.json"), owner, Some(BOOT.to_owned()), &log),
+        leases: Leases::open(&state.join("leases.json"), owner, Some(boot.to_owned()), &log),
         notices: Notices::default(),
         hook: Hook::default(),
         refusals: Refusals::default(),

@@ -250,6 +250,8 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     }
     let id = countersign_protocol::digest::hex(&random::bytes::<8>());
     let mut login = Login::new(app.clone(), facts, connection);
+    #[cfg(test)]
+    model::begins(&id, &login.facts);
     let ending = login.story().await;
 
     let written = report::write(&app, &id, &login, &ending, clock::boot().saturating_sub(began)).await;

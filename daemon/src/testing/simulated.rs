@@ -58,6 +58,8 @@ pub(crate) struct Simulated {
     fates: RefCell<VecDeque<Fate>>,
     pub(crate) arrived: RefCell<Vec<Arrived>>,
     stream: RefCell<Option<UnboundedSender<Event>>>,
+    /// Since when there is no stream.
+    pub(crate) silent: Cell<Option<Duration>>,
     /// Streams that were opened.
     pub(crate) streams: Cell<u32>,
     /// Decisions that it keeps for the host, with their numbers.
@@ -81,6 +83,7 @@ impl Simulated {
     /// Ends the stream.
     pub(crate) fn cut(&self) {
         *self.stream.borrow_mut() = None;
+        self.silent.set(self.silent.get().or_else(|| Some(clock::boot())));
     }
 
     /// Forgets what it keeps.
@@ -187,6 +190,7 @@ impl Simulated {
         let (down, events) = unbounded_channel();
         let _ = down.send(Event::Hello(Hello { server: "simulated".into(), epoch: String::new() }));
         *self.stream.borrow_mut() = Some(down);
+        self.silent.set(None);
         self.streams.set(self.streams.get() + 1);
         for (number, sealed) in self.kept.borrow().iter() {
             self.deliver(*number, sealed);

@@ -7,23 +7,35 @@ use countersign_protocol::frame::{END, MAX_FRAME};
 use countersign_protocol::keys::Signer;
 use countersign_protocol::login::Continue;
 use countersign_protocol::message::{
-    Answer, Confirm, Decision, Envelope, MessageType, Removal, Sealed, VERSION,
+    Answer, Confirm, Decision, Envelope, Lease, MessageType, Removal, Sealed, VERSION,
 };
+use countersign_protocol::phone_code;
 use countersign_protocol::signed::{self, SignedMessage};
 
-use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_OF_NOBODY, CODE_ONCE, CODES, HOST, Holder, number};
+use super::cast::{
+    ALICE, CAST, CODE_OF_ALICE, CODE_OF_NOBODY, CODE_ONCE, CODES, GUEST, HOST, Holder, number,
+};
 use super::moves::{Babble, By, How, Move, Rubbish, Typed};
-use super::oracle::Said;
+use super::oracle::{QR, Said};
 use super::peer::At;
+use super::totp;
 use super::world::World;
 use crate::clock;
+use crate::testing::qr;
 
 impl World {
     pub(super) async fn make(&mut self, one: &Move) {
         match *one {
-            Move::Begin(program, with_token) => {
+            Move::Begin(visit, with_token) => {
                 let token = self.tokens.last().cloned().filter(|_| with_token);
-                return self.begin(program, token).await;
+                return self.begin(visit, token).await;
+            }
+            Move::Everybody(what) => {
+                let all: Vec<usize> = (0..self.logins.len()).collect();
+                if let Some(last) = all.last() {
+                    let text = self.text(*last, what);
+                    self.type_at(&all, &text).await;
+                }
             }
             Move::Type(login, what) => {
                 if let Some(login) = back(self.logins.len(), login) {
@@ -52,8 +64,11 @@ impl World {
                 if let Some(request) = back(self.oracle.requests.len(), request) {
                     let by = match by {
                         By::Holder(holder) => holder,
-                        By::Owner if self.oracle.requests[request].person == ALICE => Holder::OfAlice,
-                        By::Owner => Holder::Phone,
+                        By::Owner => match self.oracle.requests[request].person {
+                            ALICE => Holder::OfAlice,
+                            GUEST => Holder::OfGuest,
+                            _ => Holder::Phone,
+                        },
                     };
                     self.decide(request, by, answer, how, now);
                 }
@@ -76,6 +91,9 @@ impl World {
             Move::Sleep(seconds) => clock::wound::sleep(Duration::from_secs(seconds.into())),
             Move::Revoke(holder) => self.revoke(holder),
             Move::Unpair(holder) => self.unpair(holder).await,
+            Move::EndLeases => self.end_leases().await,
+            Move::SetClock(seconds) => self.set_clock(seconds.into()),
+            Move::Reboot => self.reboot().await,
             Move::NoRecord => self.lab.app.audit.refuses.0.set(true),
             Move::Restart(gently) => self.restart(gently).await,
         }
@@ -102,10 +120,29 @@ impl World {
             Typed::RecoveryOfAlice => CODE_OF_ALICE.into(),
             Typed::RecoveryOfNobody => CODE_OF_NOBODY.into(),
             Typed::Once => CODE_ONCE.into(),
+            Typed::Totp(from_now) => self.totp(self.oracle.logins[login].visit.person(), from_now),
+            Typed::TotpOfAlice => self.totp(ALICE, 0),
+            Typed::Qr => QR.into(),
+            Typed::Scanned(holder) => self.scanned(login, holder),
             Typed::PhoneCode(holder) => known
                 .map(|at| self.oracle.requests[at].phone_code(holder, &self.lab))
                 .unwrap_or_else(|| "12345678".into()),
         }
+    }
+
+    fn totp(&self, person: &str, from_now: i8) -> String {
+        totp::shows(person, totp::step(clock::unix()).saturating_add_signed(from_now.into()))
+    }
+
+    /// The eight digits that a device makes of what stands on the terminal.
+    fn scanned(&self, login: usize, holder: Holder) -> String {
+        let Some(drawn) = self.logins[login].drawn() else { return "12345678".into() };
+        let (challenge, visit) = (qr::scan(&drawn.rows), self.oracle.logins[login].visit);
+        let shown = (challenge.service.as_str(), challenge.user.as_str(), challenge.address.as_str());
+        let address = visit.address(login).unwrap_or_default();
+        assert_eq!(shown, (visit.service(), visit.account(), address.as_str()), "what the phone shows");
+        let (device, host) = (&CAST.devices[number(holder)], &self.lab.app.host.public);
+        phone_code::at_device(device.seal_key(), &device.card().hash, host, &challenge).unwrap().to_string()
     }
 
     fn babble(&mut self, login: usize, what: Babble) {
@@ -134,8 +171,12 @@ impl World {
         let (mut about, mut sealed_to, mut id) = (request, request, request);
         let (mut signer, mut sender) = (by, by);
         match how {
-            How::Rightly | How::OtherNamespace | How::Flipped(_) | How::FlippedEnvelope(_) | How::LastOne => {
-            }
+            How::Leasing { .. }
+            | How::Rightly
+            | How::OtherNamespace
+            | How::Flipped(_)
+            | How::FlippedEnvelope(_)
+            | How::LastOne => {}
             How::About(number) => about = other(number),
             How::SealedTo(number) => sealed_to = other(number),
             How::InEnvelopeOf(number) => id = other(number),
@@ -145,12 +186,24 @@ impl World {
         }
         let mut is_signed = about == request && signer == by;
         let mut is_sealed = sealed_to == request && id == request && sender == by;
+        let (service, issued_at) = (asked.request.service.clone(), asked.request.issued_at);
+        let grants = |(seconds, is_of_service): (u64, bool)| {
+            let scope = if is_of_service { service.clone() } else { "another".into() };
+            Lease { until: issued_at + seconds, scope }
+        };
+        let mut lease = match how {
+            // What does not approve can grant none.
+            How::Leasing { seconds, is_of_service } if answer == Answer::Approve => {
+                Some((u64::from(seconds), is_of_service))
+            }
+            _ => None,
+        };
         let decision = Decision {
             version: VERSION,
             request: oracle.requests[about].asked.digest.clone(),
             decision: answer,
             code: code.clone(),
-            lease: None,
+            lease: lease.map(grants),
             decided_at: 1,
             counter: u64::try_from(oracle.said.len()).unwrap() + 1,
         };
@@ -169,7 +222,7 @@ impl World {
         }
         if let (How::LastOne, Some(last)) = (how, oracle.said.iter().rfind(|said| said.by == by)) {
             is_signed = last.is_signed && last.request == request;
-            (code, message.bytes) = (last.code.clone(), last.bytes.clone());
+            (code, message.bytes, lease) = (last.code.clone(), last.bytes.clone(), last.lease);
             message.signature.clone_from(&last.signature);
         }
         let mut sealed = self.seal(sender, id, sealed_to, &message);
@@ -185,6 +238,7 @@ impl World {
             by,
             answer: says.decision,
             code,
+            lease,
             is_signed,
             is_genuine: is_signed && is_sealed,
             bytes: message.bytes,

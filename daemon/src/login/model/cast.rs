@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use crate::app::Paths;
 use crate::testing::{Lab, TestDevice};
 
-/// The one user whom every machine has.
+/// The users whom every machine has.
 pub(super) const ROOT: &str = "root";
+pub(super) const GUEST: &str = "nobody";
 /// Who becomes root by su, and is asked in root's place.
 pub(super) const ALICE: &str = "alice";
 /// A group of both.
@@ -36,6 +37,8 @@ pub(super) enum Holder {
     Tablet,
     /// Paired, for alice.
     OfAlice,
+    /// Paired, for the guest.
+    OfGuest,
     /// Paired for root, and revoked by the administrator's file.
     Revoked,
     /// An approver of root's, and no paired device.
@@ -46,10 +49,11 @@ pub(super) enum Holder {
     Stranger,
 }
 
-pub(super) const HOLDERS: [Holder; 7] = [
+pub(super) const HOLDERS: [Holder; 8] = [
     Holder::Phone,
     Holder::Tablet,
     Holder::OfAlice,
+    Holder::OfGuest,
     Holder::Revoked,
     Holder::Unpaired,
     Holder::NoApprover,
@@ -59,7 +63,16 @@ pub(super) const HOLDERS: [Holder; 7] = [
 impl Holder {
     /// Whose decisions it may make at all.
     pub(super) fn person(self) -> &'static str {
-        if self == Self::OfAlice { ALICE } else { ROOT }
+        match self {
+            Self::OfAlice => ALICE,
+            Self::OfGuest => GUEST,
+            _ => ROOT,
+        }
+    }
+
+    /// Whether it is a paired device of that person's in the files as they are prepared.
+    pub(super) fn is_paired_for(self, person: &str) -> bool {
+        !matches!(self, Self::Unpaired | Self::Stranger) && self.person() == person
     }
 
     /// Whose decisions it may make in the files as they are prepared.
@@ -67,6 +80,7 @@ impl Holder {
         match self {
             Self::Phone | Self::Tablet => person == ROOT,
             Self::OfAlice => person == ALICE,
+            Self::OfGuest => person == GUEST,
             Self::Revoked | Self::Unpaired | Self::NoApprover | Self::Stranger => false,
         }
     }
@@ -92,7 +106,7 @@ impl Cast {
         let lab = Lab::new();
         runtime.block_on(async {
             for (holder, device) in HOLDERS.iter().zip(&devices) {
-                let user = if *holder == Holder::OfAlice { ALICE } else { ROOT };
+                let user = holder.person();
                 if !matches!(holder, Holder::NoApprover | Holder::Stranger) {
                     lab.app.approvers.add(user, device.key.public_key(), "test").await.unwrap();
                 }
@@ -125,6 +139,7 @@ impl Cast {
         put(&paths.own("approvers"), &self.approvers);
         put(&paths.own("devices.json"), &json!({ "devices": paired }).to_string());
         put(&paths.own("recovery.json"), &self.recovery);
+        put(&paths.own("totp.json"), &authenticators());
         put(&paths.administrator().join("revoked"), &self.revoked);
     }
 }
@@ -152,6 +167,21 @@ fn recovery_codes() -> String {
     let once = |code| json!({ "reason": "a story", "ends_at": 4_000_000_000_u64, "code": batch(&[code]) });
     let (users, alice) = (json!({ ROOT: batch(&CODES), ALICE: batch(&[CODE_OF_ALICE]) }), "vvvvwwwwxxxxyyyy");
     json!({ "users": users, "once": { ROOT: once(CODE_ONCE), ALICE: once(alice) } }).to_string()
+}
+
+/// What a person's authenticator on this host was given.
+pub(super) fn secret(person: &str) -> [u8; 20] {
+    let mut letters = person.bytes().cycle();
+    std::array::from_fn(|_| letters.next().unwrap())
+}
+
+fn authenticators() -> String {
+    let entry = |person: &str| {
+        let secret = Base64::encode_string(&secret(person));
+        (person.to_owned(), json!({ "made_at": 1, "secret": secret, "last_step": 0 }))
+    };
+    let users: serde_json::Map<String, Value> = [ROOT, ALICE, GUEST].into_iter().map(entry).collect();
+    json!({ "users": users }).to_string()
 }
 
 /// The key of the host in all stories.

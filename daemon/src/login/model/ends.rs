@@ -41,7 +41,7 @@ impl World {
                     break;
                 }
                 self.types(login, "").await;
-                self.wait(self.oracle.rule.wait).await;
+                self.wait(self.oracle.policy.longest()).await;
             }
             assert!(
                 self.logins[login].is_over(),
@@ -138,7 +138,7 @@ impl World {
         let ended = self.oracle.logins[known.login].ended;
         is_about(record, known)
             && record.factor.as_deref() == Some("recovery")
-            && self.oracle.rule.codes.contains(&Factor::Recovery)
+            && self.oracle.logins[known.login].rule.codes.contains(&Factor::Recovery)
             && ended.is_some_and(|ended| ended < known.deadline.0 + SEARCHED)
     }
 

@@ -2,26 +2,37 @@
 
 use super::Stage;
 use super::cast::Holder;
-use super::moves::{By, How, Move, Policy, Story, Typed};
-use super::world::Program;
+use super::moves::{By, How, Move, Story, Typed};
+use super::policy::{Policy, Rule};
+use super::visit::Program;
 use crate::testing::simulated::Fate;
-use countersign_policy::{Confirm, WithoutPrompt};
+use countersign_policy::{Confirm, Factor, Then, WithoutPrompt};
 use countersign_protocol::message::{Answer, Envelope, MessageType};
 
-const USUAL: Policy = Policy {
-    observes: false,
-    confirm: Confirm::Code,
-    without_prompt: WithoutPrompt::Tap,
-    wait: 5,
-    codes: true,
-    offline: true,
-    both: false,
-};
+fn usual() -> Policy {
+    let codes = vec![Factor::Recovery, Factor::PhoneCode];
+    Policy::of(Rule {
+        then: Then::Approve,
+        confirm: Confirm::Code,
+        without_prompt: WithoutPrompt::Tap,
+        wait: 5,
+        offline: codes.clone(),
+        codes,
+        allow: None,
+        lease: None,
+        skips: None,
+        both: false,
+    })
+}
 
 fn plays(moves: Vec<Move>) {
-    if let Err(why) = Stage::new().play(&Story { policy: USUAL, moves }) {
+    if let Err(why) = Stage::new().play(&Story { policy: usual(), moves }) {
         panic!("{why}");
     }
+}
+
+fn begin(program: Program) -> Move {
+    Move::Begin(program.into(), false)
 }
 
 fn says(answer: Answer) -> Move {
@@ -33,7 +44,7 @@ fn says(answer: Answer) -> Move {
 #[test]
 fn a_late_no_to_somebody_who_became_another_user_is_a_record_that_holds() {
     let right = Move::Type(0, Typed::Right);
-    let begin = Move::Begin(Program::SuOfAlice, false);
+    let begin = begin(Program::SuOfAlice);
     plays(vec![begin, says(Answer::Approve), right, says(Answer::Deny)]);
 }
 
@@ -41,14 +52,14 @@ fn a_late_no_to_somebody_who_became_another_user_is_a_record_that_holds() {
 #[test]
 fn the_code_of_a_device_after_anothers_approval_is_a_record_that_holds() {
     let typed = Move::Type(0, Typed::PhoneCode(Holder::Tablet));
-    plays(vec![Move::Begin(Program::Sshd, false), says(Answer::Approve), typed]);
+    plays(vec![begin(Program::Sshd), says(Answer::Approve), typed]);
 }
 
 /// For as long as the server took to answer the post, up to two seconds, nobody saw that the client was gone;
 /// a reconnect in that time posted its request once more.
 #[test]
 fn who_hangs_up_while_the_request_is_posted_is_not_asked_about_again() {
-    let begin = Move::Begin(Program::Sshd, false);
+    let begin = begin(Program::Sshd);
     for slow in [Fate::Late(1_900), Fate::Unanswered, Fate::Lost] {
         plays(vec![Move::Next(slow), begin.clone(), Move::HangUp(0)]);
         plays(vec![Move::Next(slow), begin.clone(), Move::Cut, Move::HangUp(0), Move::Wait(1_000)]);
@@ -65,13 +76,13 @@ fn who_hangs_up_while_the_request_is_posted_is_not_asked_about_again() {
 fn a_server_that_takes_streams_and_breaks_them_is_not_hammered() {
     let minutes = || (0..1_200).flat_map(|_| [Move::Cut, Move::Wait(500)]);
     let streams = |moves| {
-        let story = Story { policy: USUAL, moves };
+        let story = Story { policy: usual(), moves };
         Stage::new().act(&story, async |world| world.relay.streams.get()).unwrap()
     };
     // Every two seconds at most: its next login should find the server all the same.
     assert!(streams(minutes().collect()) < 400);
     // Who waits is worth a try a second; and one that was well for a while is tried at once.
-    let login = Move::Begin(Program::SshdSession, false);
+    let login = begin(Program::SshdSession);
     let while_waiting = [login, Move::Cut, Move::Wait(3_000)];
     assert!((2..6).contains(&streams(while_waiting.to_vec())));
     let well = (0..10).flat_map(|_| [Move::Wait(11_000), Move::Cut, Move::Wait(300)]);
@@ -82,11 +93,11 @@ fn a_server_that_takes_streams_and_breaks_them_is_not_hammered() {
 /// it for minutes is let in, too; phones have heard of the end by then.
 #[test]
 fn a_recovery_code_after_the_time_opens_and_phones_hear_of_it() {
-    let begin = Move::Begin(Program::Sshd, false);
+    let begin = begin(Program::Sshd);
     for waits in [1, 2, 6] {
         let looks = vec![Move::Wait(25_000); waits];
         let story = [&[begin.clone()][..], &looks, &[Move::Type(0, Typed::Recovery(0))]].concat();
-        let seen = Stage::new().play(&Story { policy: USUAL, moves: story });
+        let seen = Stage::new().play(&Story { policy: usual(), moves: story });
         let seen = format!("{:?}", seen.unwrap_or_else(|why| panic!("{why}")));
         assert!(seen.contains("granted recovery"), "{seen}");
         assert_eq!(seen.contains("recovery told"), waits < 6, "{seen}");
@@ -97,10 +108,10 @@ fn a_recovery_code_after_the_time_opens_and_phones_hear_of_it() {
 #[test]
 fn an_end_that_the_server_refuses_is_said_again() {
     for status in [400, 403, 413] {
-        let begin = Move::Begin(Program::Sshd, false);
+        let begin = begin(Program::Sshd);
         let refused = [Move::Next(Fate::Status(status)), Move::Next(Fate::Status(status))];
         let story = [&[begin][..], &refused, &[Move::HangUp(0), Move::Wait(4_000)]].concat();
-        let ends = Stage::new().act(&Story { policy: USUAL, moves: story }, async |world| {
+        let ends = Stage::new().act(&Story { policy: usual(), moves: story }, async |world| {
             let arrived = world.relay.arrived.borrow();
             let is_end = |about: &Envelope| about.message_type == MessageType::Closed;
             let ends = arrived.iter().filter(|post| post.about.iter().any(is_end));

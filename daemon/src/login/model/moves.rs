@@ -1,19 +1,13 @@
 //! What can happen in a story, and how likely it is.
 
-use std::time::Duration;
-
 use countersign_protocol::message::Answer;
-use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::cast::{ALICE, BOTH, HOLDERS, Holder};
-use super::world::Program;
+use super::cast::{HOLDERS, Holder};
+use super::policy::Policy;
+use super::visit::{Program, Visit};
 use crate::testing::simulated::Fate;
-use countersign_policy::{self as config, Approvals, Config, Confirm, Factor, Named, Then, WithoutPrompt};
-
-/// Most scenes of a story. Nearly everything that breaks breaks in a short one, and short ones are quick.
-const MOST_SCENES: usize = 16;
 
 /// A policy and what happens under it.
 #[derive(Debug, Clone)]
@@ -22,26 +16,13 @@ pub(super) struct Story {
     pub(super) moves: Vec<Move>,
 }
 
-/// The rule that holds.
-#[derive(Debug, Clone)]
-pub(super) struct Policy {
-    pub(super) observes: bool,
-    pub(super) confirm: Confirm,
-    pub(super) without_prompt: WithoutPrompt,
-    /// Seconds.
-    pub(super) wait: u64,
-    /// Whether recovery and phone codes may be typed at any time, and while the server is away.
-    pub(super) codes: bool,
-    pub(super) offline: bool,
-    /// Whether root and alice both have to approve.
-    pub(super) both: bool,
-}
-
 /// Something that happens. Numbers count back from what came last; what is not there does not happen.
 #[derive(Debug, Clone)]
 pub(super) enum Move {
     /// A program asks for approval; a session brings the token that was given last, unless it has none.
-    Begin(Program, bool),
+    Begin(Visit, bool),
+    /// The same is typed at all prompts at once.
+    Everybody(Typed),
     /// Somebody types at the prompt of a login.
     Type(u8, Typed),
     /// A login's application cannot ask.
@@ -72,6 +53,12 @@ pub(super) enum Move {
     Revoke(Holder),
     /// A device is no longer paired.
     Unpair(Holder),
+    /// The administrator ends all leases.
+    EndLeases,
+    /// The administrator sets the calendar's clock so many seconds ahead of the true time.
+    SetClock(i32),
+    /// The machine starts again.
+    Reboot,
     /// The next record cannot be written.
     NoRecord,
     /// The daemon starts again, killed or told to.
@@ -103,6 +90,13 @@ pub(super) enum Typed {
     RecoveryOfNobody,
     /// The one that root's colleague has made.
     Once,
+    /// What the authenticator of the login's person shows so many steps from now.
+    Totp(i8),
+    TotpOfAlice,
+    /// A wish to see the QR code.
+    Qr,
+    /// The eight digits that a device makes of what stands on the terminal.
+    Scanned(Holder),
     /// The eight digits that a device makes of the login's request, whether it may or not.
     PhoneCode(Holder),
 }
@@ -125,6 +119,8 @@ pub(super) enum Babble {
 pub(super) enum How {
     /// As the protocol says.
     Rightly,
+    /// The same, with a lease, whose service may be another.
+    Leasing { seconds: u16, is_of_service: bool },
     /// About another request, sealed to this one.
     About(u8),
     /// Sealed to another request's key, in this one's envelope.
@@ -156,137 +152,11 @@ pub(super) enum Rubbish {
     Removal,
 }
 
-impl Policy {
-    pub(super) fn config(&self) -> Config {
-        let mut config = config::read("server = \"http://127.0.0.1:1\"\n").unwrap();
-        let typed = |is_allowed| match is_allowed {
-            true => vec![Factor::Recovery, Factor::PhoneCode],
-            false => Vec::new(),
-        };
-        let rule = &mut config.default;
-        rule.then = if self.observes { Then::Observe } else { Then::Approve };
-        (rule.confirm, rule.without_prompt) = (self.confirm, self.without_prompt);
-        (rule.codes, rule.offline) = (typed(self.codes), typed(self.offline));
-        rule.wait = Duration::from_secs(self.wait);
-        let from = vec![Named::Group(BOTH.into()), Named::User(ALICE.into())];
-        rule.approvals = self.both.then_some(Approvals { from, needed: 2 });
-        config
-    }
-}
-
-pub(super) fn stories() -> impl Strategy<Value = Story> {
-    let scene = prop_oneof![
-        12 => moves().prop_map(|one| vec![one]),
-        4 => logins(),
-        4 => sessions(),
-        1 => guesses(),
-        1 => quick_answers(),
-        2 => both_approve(),
-    ];
-    (policies(), vec(scene, 1..MOST_SCENES))
-        .prop_map(|(policy, scenes)| Story { policy, moves: scenes.concat() })
-}
-
-/// A login as it should be, into which other things happen, and which may end otherwise in its last moment.
-fn logins() -> impl Strategy<Value = Vec<Move>> {
-    let between = || vec(moves(), 0..2);
-    let last = prop_oneof![
-        6 => Just(Move::Type(0, Typed::Right)),
-        2 => typed().prop_map(|typed| Move::Type(0, typed)),
-        1 => (0..3_u8).prop_map(|code| Move::Type(0, Typed::Recovery(code))),
-        1 => Just(Move::HangUp(0)),
-    ];
-    (programs(), between(), between(), last).prop_map(|(program, before, after, last)| {
-        let yes =
-            Move::Decide { request: 0, by: By::Owner, answer: Answer::Approve, how: How::Rightly, now: true };
-        [vec![Move::Begin(program, false)], before, vec![yes], after, vec![last]].concat()
-    })
-}
-
-/// The same by ssh, with its session.
-fn sessions() -> impl Strategy<Value = Vec<Move>> {
-    (logins(), vec(moves(), 0..2)).prop_map(|(mut login, between)| {
-        login[0] = Move::Begin(Program::Sshd, false);
-        [login, between, vec![Move::Begin(Program::SshdSession, true)]].concat()
-    })
-}
-
-/// Somebody who has no code tries one after the other, also while the server is away.
-fn guesses() -> impl Strategy<Value = Vec<Move>> {
-    let guess = || prop_oneof![2 => Just(Typed::Wrong), 2 => Just(Typed::Nonsense), 1 => typed()];
-    let guesses = vec(guess().prop_map(|guess| Move::Type(0, guess)), 3..6);
-    let mut before = vec![vec![]; 2];
-    before.push(vec![Move::Down]);
-    (select(before), programs(), vec(decisions(), 0..2), guesses).prop_map(
-        |(before, program, decisions, guesses)| {
-            [before, vec![Move::Begin(program, false)], decisions, guesses].concat()
-        },
-    )
-}
-
-/// Two people decide and their codes are typed, in some order; where one is enough, the other does no harm.
-fn both_approve() -> impl Strategy<Value = Vec<Move>> {
-    let says = |holder, answer| {
-        let by = By::Holder(holder);
-        Move::Decide { request: 0, by, answer, how: How::Rightly, now: true }
-    };
-    let (one, other) = (says(Holder::Phone, Answer::Approve), says(Holder::OfAlice, Answer::Approve));
-    let right = || Move::Type(0, Typed::Right);
-    let more = vec![
-        says(Holder::Tablet, Answer::Approve),
-        says(Holder::OfAlice, Answer::Deny),
-        Move::Revoke(Holder::OfAlice),
-        Move::Type(0, Typed::Nothing),
-        Move::Wait(300),
-    ];
-    let steps = vec![one, other, right(), right()];
-    (programs(), Just(steps).prop_shuffle(), prop::option::weighted(0.5, select(more)), 0..4_usize).prop_map(
-        |(program, mut steps, more, at)| {
-            steps.splice(at..at, more);
-            steps.insert(0, Move::Begin(program, false));
-            // Whoever typed too early types once more.
-            steps.push(Move::Type(0, Typed::Right));
-            steps
-        },
-    )
-}
-
-/// The server hands a request on, and has the answer back before it says that it holds the request.
-fn quick_answers() -> impl Strategy<Value = Vec<Move>> {
-    let answers = select(vec![Answer::Approve, Answer::Deny, Answer::Report]);
-    (100..1_900_u16, programs(), answers).prop_map(|(late, program, answer)| {
-        let decide = Move::Decide { request: 0, by: By::Owner, answer, how: How::Rightly, now: true };
-        vec![Move::Next(Fate::Late(late)), Move::Begin(program, false), decide]
-    })
-}
-
-fn policies() -> impl Strategy<Value = Policy> {
-    let confirm = prop_oneof![3 => Just(Confirm::Code), 1 => Just(Confirm::Tap)];
-    let without_prompt = prop_oneof![3 => Just(WithoutPrompt::Tap), 1 => Just(WithoutPrompt::Refuse)];
-    (
-        prop::bool::weighted(0.1),
-        confirm,
-        without_prompt,
-        5..20_u64,
-        any::<bool>(),
-        any::<bool>(),
-        prop::bool::weighted(0.3),
-    )
-        .prop_map(|(observes, confirm, without_prompt, wait, codes, offline, both)| Policy {
-            observes,
-            confirm,
-            without_prompt,
-            wait,
-            codes,
-            offline,
-            both,
-        })
-}
-
-fn moves() -> impl Strategy<Value = Move> {
+pub(super) fn moves() -> impl Strategy<Value = Move> {
     let login = || 0..3_u8;
     prop_oneof![
-        14 => (programs(), any::<bool>()).prop_map(|(program, token)| Move::Begin(program, token)),
+        14 => (visits(), any::<bool>()).prop_map(|(visit, token)| Move::Begin(visit, token)),
+        1 => typed().prop_map(Move::Everybody),
         22 => (login(), typed()).prop_map(|(login, typed)| Move::Type(login, typed)),
         2 => login().prop_map(Move::CannotAsk),
         3 => login().prop_map(Move::HangUp),
@@ -302,23 +172,37 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => (1..60_u16).prop_map(Move::Sleep),
         1 => holders().prop_map(Move::Revoke),
         1 => holders().prop_map(Move::Unpair),
+        1 => Just(Move::EndLeases),
+        1 => (-200..200_i32).prop_map(Move::SetClock),
         1 => Just(Move::NoRecord),
         2 => any::<bool>().prop_map(Move::Restart),
+        1 => Just(Move::Reboot),
     ]
 }
 
-fn programs() -> impl Strategy<Value = Program> {
+pub(super) fn programs() -> impl Strategy<Value = Program> {
     prop_oneof![
         4 => Just(Program::Sshd),
         3 => Just(Program::SshdSession),
         2 => Just(Program::Sudo),
         2 => Just(Program::SuOfAlice),
+        1 => Just(Program::Console),
         1 => Just(Program::Locker),
         1 => Just(Program::SilentLocker),
     ]
 }
 
-fn typed() -> impl Strategy<Value = Typed> {
+/// Most come from a place of their own, as nothing there is held against them.
+pub(super) fn visits() -> impl Strategy<Value = Visit> {
+    let same = (programs(), any::<bool>(), 1..3_u8, 0..3_u8, prop::bool::weighted(0.8));
+    prop_oneof![
+        3 => programs().prop_map(Visit::from),
+        1 => (programs(), Just(true)).prop_map(|(program, guest)| Visit { guest, ..program.into() }),
+        2 => same.prop_map(|(program, guest, place, by, vouched)| Visit { program, guest, place, by, vouched }),
+    ]
+}
+
+pub(super) fn typed() -> impl Strategy<Value = Typed> {
     prop_oneof![
         10 => Just(Typed::Right),
         1 => (0..4_u8).prop_map(Typed::CodeOf),
@@ -330,6 +214,10 @@ fn typed() -> impl Strategy<Value = Typed> {
         1 => Just(Typed::RecoveryOfAlice),
         1 => Just(Typed::RecoveryOfNobody),
         1 => Just(Typed::Once),
+        3 => (-2..3_i8).prop_map(Typed::Totp),
+        1 => Just(Typed::TotpOfAlice),
+        1 => Just(Typed::Qr),
+        2 => holders().prop_map(Typed::Scanned),
         2 => Just(Typed::PhoneCode(Holder::Phone)),
         2 => holders().prop_map(Typed::PhoneCode),
     ]
@@ -339,7 +227,7 @@ fn babble() -> impl Strategy<Value = Babble> {
     select(vec![Babble::Continue, Babble::Begin, Babble::Garbage, Babble::Half, Babble::Flood])
 }
 
-fn decisions() -> impl Strategy<Value = Move> {
+pub(super) fn decisions() -> impl Strategy<Value = Move> {
     let answer = prop_oneof![
         8 => Just(Answer::Approve),
         1 => Just(Answer::Deny),
@@ -356,7 +244,9 @@ fn decisions() -> impl Strategy<Value = Move> {
 
 fn hows() -> impl Strategy<Value = How> {
     prop_oneof![
-        20 => Just(How::Rightly),
+        16 => Just(How::Rightly),
+        4 => (0..900_u16, prop::bool::weighted(0.9))
+            .prop_map(|(seconds, is_of_service)| How::Leasing { seconds, is_of_service }),
         1 => (1..4_u8).prop_map(How::About),
         1 => (1..4_u8).prop_map(How::SealedTo),
         1 => (1..4_u8).prop_map(How::InEnvelopeOf),
@@ -370,7 +260,7 @@ fn hows() -> impl Strategy<Value = How> {
     ]
 }
 
-fn holders() -> impl Strategy<Value = Holder> {
+pub(super) fn holders() -> impl Strategy<Value = Holder> {
     select(HOLDERS.to_vec())
 }
 

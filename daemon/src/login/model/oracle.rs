@@ -6,14 +6,23 @@ use std::time::Duration;
 
 use countersign_protocol::audit::Record;
 use countersign_protocol::digest;
+use countersign_protocol::login::Stage;
 use countersign_protocol::message::{Answer, Confirm, Sealed};
 
-use super::cast::{ALICE, CAST, CODE_OF_ALICE, CODE_ONCE, CODES, HOLDERS, Holder, ROOT, number};
+use super::bars::Bars;
+use super::cast::{ALICE, CAST, Holder, ROOT, number};
+use super::leases::Lease;
+use super::peer::Drawn;
+use super::policy::{Policy, Rule};
+use super::visit::Visit;
+use crate::clock;
 use crate::testing::{Asked, Lab};
-use countersign_policy::{Factor, Rule};
+use countersign_policy::{Factor, Then};
 
 /// How long sshd may take from one stage to the next.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// What is typed to see the QR code.
+pub(super) const QR: &str = "qr";
 /// Wrong codes that end a request.
 const TRIES: u32 = 3;
 
@@ -53,6 +62,8 @@ pub(super) struct Said {
     pub(super) by: Holder,
     pub(super) answer: Answer,
     pub(super) code: Option<String>,
+    /// Seconds of the lease that it grants, from the request on, and whether that is for its service.
+    pub(super) lease: Option<(u64, bool)>,
     /// Signed by its maker, for this request and this purpose, whatever it was sent in.
     pub(super) is_signed: bool,
     /// And sealed and sent as it must be; all others are worth nothing.
@@ -66,74 +77,132 @@ pub(super) struct Said {
 
 /// A login, as the person at it knows it.
 pub(super) struct Login {
-    person: &'static str,
-    service: &'static str,
+    pub(super) visit: Visit,
+    /// What decides about it.
+    pub(super) rule: Rule,
     pub(super) run: u32,
-    began: Duration,
+    pub(super) began: Duration,
+    /// Since when the server was away when it began.
+    pub(super) away: Option<Duration>,
     /// When it was over for whoever asked.
     pub(super) ended: Option<Duration>,
     /// Whether it brought a token that was good.
     has_token: bool,
-    typed: Vec<String>,
+    pub(super) typed: Vec<String>,
 }
 
 struct Token {
     service: &'static str,
+    account: &'static str,
+    both: bool,
     run: u32,
     until: Duration,
 }
 
 /// Everything that was said and done.
 pub(super) struct Oracle {
-    pub(super) rule: Rule,
+    pub(super) policy: Policy,
+    /// When the story began, in seconds since 1970.
+    pub(super) begun: u64,
     pub(super) run: u32,
+    pub(super) boot: u32,
     pub(super) requests: Vec<Known>,
     pub(super) said: Vec<Said>,
     pub(super) logins: Vec<Login>,
     /// Devices that were ended in this story.
     pub(super) ended: Vec<Holder>,
-    used: HashSet<String>,
+    /// Those of them that are not paired any more.
+    pub(super) unpaired: Vec<Holder>,
+    pub(super) used: HashSet<String>,
+    /// The step of each person's authenticator that has opened last.
+    pub(super) steps: HashMap<&'static str, u64>,
+    pub(super) leases: Vec<Lease>,
+    pub(super) bars: Bars,
+    /// Who has said no, and when.
+    pub(super) refused: Vec<(&'static str, Duration)>,
+    /// Answers that were heard: what is repeated says nothing new.
+    heard: HashSet<(usize, usize, bool)>,
+    /// Who was let in from where.
+    sources: HashSet<(&'static str, String)>,
     tokens: HashMap<String, Token>,
     /// Whether the server was ever away, so that what is for then only may be typed.
     pub(super) had_trouble: bool,
+    /// Since when it is away.
+    pub(super) away: Option<Duration>,
+    /// When the daemon was started, by the calendar and by the boot clock.
+    pub(super) started: (u64, Duration),
+    /// What happened, for those who count.
+    pub(super) notes: Vec<String>,
 }
 
 impl Oracle {
-    pub(super) fn new(rule: Rule) -> Self {
+    pub(super) fn new(policy: Policy) -> Self {
+        let nobody: &[Holder] = if policy.is_guest_enrolled { &[] } else { &[Holder::OfGuest] };
         Self {
-            rule,
+            policy,
+            begun: clock::unix(),
             run: 0,
+            boot: 0,
             requests: Vec::new(),
             said: Vec::new(),
             logins: Vec::new(),
-            ended: Vec::new(),
+            ended: nobody.to_vec(),
+            unpaired: nobody.to_vec(),
             used: HashSet::new(),
+            steps: HashMap::new(),
+            leases: Vec::new(),
+            bars: Bars::default(),
+            refused: Vec::new(),
+            heard: HashSet::new(),
+            sources: HashSet::new(),
             tokens: HashMap::new(),
             had_trouble: false,
+            away: None,
+            started: (clock::unix(), clock::boot()),
+            notes: Vec::new(),
         }
     }
 
-    pub(super) fn begins(
-        &mut self,
-        person: &'static str,
-        service: &'static str,
-        has_token: bool,
-        now: Duration,
-    ) {
-        let (run, typed) = (self.run, Vec::new());
-        self.logins.push(Login { person, service, run, began: now, ended: None, has_token, typed });
+    /// The calendar's time, which nobody sets back within one run of the daemon.
+    pub(super) fn latest(&self) -> u64 {
+        let (unix, boot) = self.started;
+        clock::unix().max(unix + clock::boot().saturating_sub(boot).as_secs())
+    }
+
+    /// A login begins. Whether a token that it brings has to let it in at once.
+    pub(super) fn begins(&mut self, visit: Visit, token: Option<&str>, now: Duration) -> bool {
+        let number = self.logins.len();
+        let is_new = !self.sources.contains(&(visit.account(), visit.source(number)));
+        let (rule, conditions) = self.policy.decides(visit, number, is_new);
+        let rule = rule.clone();
+        self.notes.extend(conditions.iter().map(|one| format!("rule by {}", one.key())));
+        // It means something in the session stage only, and is spent there.
+        let asks = matches!(rule.then, Then::Approve | Then::Observe);
+        let token = token.filter(|_| asks && visit.stage() == Stage::Session);
+        let has_token = token.is_some_and(|token| self.spends(token, visit, &rule, now));
+        let (run, typed, away) = (self.run, Vec::new(), self.away);
+        self.logins.push(Login { visit, rule, run, began: now, away, ended: None, has_token, typed });
+        has_token
     }
 
     /// A request came by at the server for the first time.
     pub(super) fn is_asked(&mut self, asked: Box<Asked>, login: usize, to: Vec<usize>, now: Duration) {
         let before = self.requests.iter().rfind(|known| known.login == login);
         let wait = Duration::from_secs(asked.request.expires_in.into());
+        let of = &self.logins[login];
+        let lease = of.rule.lease().filter(|_| of.visit.bound(login).is_some());
+        let offered = (asked.request.lease_max, asked.request.lease_uses);
+        let expected = (
+            lease.map(|(minutes, _)| u32::try_from(minutes * 60).unwrap()),
+            lease.and_then(|(_, uses)| uses),
+        );
+        assert_eq!(offered, expected, "the lease that is offered");
         // Made after the login began, and after the one before it was seen, whenever it was posted.
         let earliest = before.map_or(self.logins[login].began, |known| known.deadline.1 - wait);
         self.requests.push(Known {
             login,
             run: self.run,
-            person: self.logins[login].person,
+            person: self.logins[login].visit.person(),
             to,
             deadline: (earliest + wait, now + wait),
             approvals: Vec::new(),
@@ -150,14 +219,13 @@ impl Oracle {
     }
 
     /// A decision reached the daemon. Whether it is worth anything.
-    pub(super) fn is_delivered(&mut self, number: usize, now: Duration) -> bool {
-        let said = &self.said[number];
+    pub(super) fn is_delivered(&mut self, at: usize, now: Duration) -> bool {
+        let said = &self.said[at];
         let known = &self.requests[said.request];
-        let by = HOLDERS.iter().position(|holder| *holder == said.by);
         let counts = said.is_genuine
             && known.run == self.run
             && now < known.deadline.1
-            && by.is_some_and(|by| known.to.contains(&by))
+            && known.to.contains(&number(said.by))
             && self.may_decide(said.by, known);
         let needs_code = said.answer == Answer::Approve && known.asked.request.confirm == Confirm::Code;
         if !counts || (needs_code && said.code.is_none()) {
@@ -165,16 +233,21 @@ impl Oracle {
         }
         let (answer, code) = (said.answer, said.code.clone());
         let has_approved =
-            |before: &usize| self.both().is_none() || self.said[*before].by.person() == said.by.person();
+            |before: &usize| !self.is_for_both(known) || self.said[*before].by.person() == said.by.person();
         let is_first = !known.approvals.iter().any(has_approved);
-        let known = &mut self.requests[said.request];
+        let (request, by) = (said.request, said.by);
+        let heard = (request, number(by), answer == Answer::Report);
+        if answer != Answer::Approve && now < known.deadline.0 && self.heard.insert(heard) {
+            self.is_refused(request, by, answer, now);
+        }
+        let known = &mut self.requests[request];
         let person = known.person;
         if now >= known.deadline.0 {
             known.is_doubtful = true;
         }
         match answer {
             Answer::Approve if is_first => {
-                known.approvals.push(number);
+                known.approvals.push(at);
                 if known.early.take().is_some_and(|early| Some(early) != code) {
                     known.wrong += 1;
                 }
@@ -193,6 +266,27 @@ impl Oracle {
         true
     }
 
+    /// A no that counts, for the first time, and for certain.
+    fn is_refused(&mut self, request: usize, by: Holder, answer: Answer, now: Duration) {
+        let known = &self.requests[request];
+        let person = known.person;
+        let (place, is_for_long) = self.logins[known.login].visit.held(known.login);
+        self.refused.push((by.person(), now));
+        self.end_leases(Some(by.person()), "its person has said no");
+        let blocks = answer == Answer::Report && by.person() == person && is_for_long;
+        self.bars.add(person, place.clone(), now, false);
+        if blocks {
+            self.bars.add(person, place.clone(), now, true);
+            let logins = &self.logins;
+            let same = |other: &&mut Known| {
+                other.person == person && logins[other.login].visit.held(other.login).0 == place
+            };
+            for other in self.requests.iter_mut().filter(same) {
+                other.denied.get_or_insert(now);
+            }
+        }
+    }
+
     /// The request that a login waits for, as far as anybody has seen it.
     pub(super) fn current(&self, login: usize) -> Option<&Known> {
         self.requests.iter().rfind(|known| known.login == login)
@@ -209,7 +303,10 @@ impl Oracle {
         if text.is_empty() || !is_open || known.asked.request.confirm == Confirm::Tap {
             return false;
         }
-        if self.both().is_some() {
+        let rule = &self.logins[login].rule;
+        let (both, has_totp) = (rule.both, rule.may_type(Factor::Totp, true));
+        let known = &self.requests[at];
+        if both {
             // Whose code is awaited, and how often a wrong one was typed, is the daemon's to know.
             return false;
         }
@@ -217,14 +314,17 @@ impl Oracle {
             let is_right = is_code && said.code.as_deref() == Some(text);
             let must = is_right && self.accepts(said.by, known.person) && !known.is_doubtful;
             // A recovery code may be no wrong try, but a used one is: that is the daemon's to count.
-            let is_wrong = !is_right && text.len() != 16;
+            let is_wrong = !is_right && text.len() != 16 && text != QR;
             self.requests[at].wrong += u32::from(is_wrong);
             return must;
         }
         let known = &mut self.requests[at];
-        if is_code {
+        if has_totp && is_code {
+            // Compared at once, or later: the daemon knows.
+            known.is_doubtful = true;
+        } else if is_code {
             known.early = Some(text.to_owned());
-        } else if text.len() != 16 {
+        } else if text.len() != 16 && text != QR {
             known.wrong += 1;
         }
         false
@@ -234,7 +334,7 @@ impl Oracle {
     pub(super) fn tap_must_open(&self, request: usize, now: Duration) -> bool {
         let known = &self.requests[request];
         let said = known.approvals.first().map(|approval| &self.said[*approval]);
-        self.both().is_none()
+        !self.is_for_both(known)
             && known.asked.request.confirm == Confirm::Tap
             && known.run == self.run
             && now < known.deadline.0
@@ -245,19 +345,28 @@ impl Oracle {
             && self.current(known.login).is_some_and(|now| now.asked.digest == known.asked.digest)
     }
 
-    /// Whether this token has to let in at once. However that is, it is spent.
-    pub(super) fn spends(&mut self, token: &str, service: &str, now: Duration) -> bool {
+    /// Whether this token lets in. However that is, it is spent.
+    fn spends(&mut self, token: &str, visit: Visit, rule: &Rule, now: Duration) -> bool {
         let run = self.run;
-        self.tokens
-            .remove(token)
-            .is_some_and(|token| token.service == service && token.run == run && now < token.until)
+        self.tokens.remove(token).is_some_and(|token| {
+            let is_enough = token.both || !rule.both;
+            let is_same = token.service == visit.service() && token.account == visit.account();
+            is_same && is_enough && token.run == run && now < token.until
+        })
     }
 
     pub(super) fn issues(&mut self, token: String, login: usize, now: Duration) {
-        let service = self.logins[login].service;
+        let Login { visit, ref rule, .. } = self.logins[login];
+        let (service, account) = (visit.service(), visit.account());
         assert_eq!(service, "sshd", "only sshd has two stages");
-        let token_of = Token { service, run: self.run, until: now + TOKEN_LIFE };
+        let token_of = Token { service, account, both: rule.both, run: self.run, until: now + TOKEN_LIFE };
         assert!(self.tokens.insert(token, token_of).is_none(), "a token was given twice");
+    }
+
+    /// What is held against a login because of where it comes from.
+    pub(super) fn barred(&self, login: usize) -> Option<&'static str> {
+        let of = &self.logins[login];
+        self.bars.refuses(of.visit.person(), &of.visit.held(login).0, of.began)
     }
 
     /// Whether somebody may be let in as this record says; why not.
@@ -266,26 +375,48 @@ impl Oracle {
         login: usize,
         record: &Record,
         lab: &Lab,
+        drawn: Option<&Drawn>,
         now: Duration,
     ) -> Result<(), String> {
-        let Login { run, ended, has_token, .. } = self.logins[login];
+        let Login { run, ended, has_token, visit, ref rule, .. } = self.logins[login];
         if run != self.run {
             return Err("its daemon was killed".into());
         }
         if ended.is_some() {
             return Err("it was withdrawn, or has ended before".into());
         }
-        match record.factor.as_deref() {
-            Some("device") => self.judge_decision(login, record, now),
-            Some(factor @ ("recovery" | "once")) => self.judge_recovery(factor, login, now),
-            Some("phone-code") => self.judge_phone_code(login, lab, now),
-            Some("token") if has_token => Ok(()),
-            Some("token") => Err("it brought no token that was good".into()),
-            other => Err(format!("no factor {other:?} lets anybody in")),
+        let then = rule.then;
+        if !matches!(then, Then::Approve | Then::Observe) {
+            return Err(format!("under a rule that says {then:?}"));
         }
+        let (place, _) = visit.held(login);
+        let factor = record.factor.as_deref();
+        if let Some(why) = self.barred(login).filter(|_| factor != Some("token")) {
+            return Err(format!("from where there was {why}"));
+        }
+        match factor {
+            Some("device") => {
+                let approval = self.judge_decision(login, record, now)?;
+                self.keeps_lease(login, approval);
+            }
+            Some(factor @ ("recovery" | "once")) => self.judge_recovery(factor, login, now)?,
+            Some("phone-code") => self.judge_phone_code(login, lab, drawn, now)?,
+            Some("totp") => self.judge_totp(login, now)?,
+            Some("allow") => self.judge_allowed(login, now)?,
+            Some("lease") => return self.judge_lease(login, record),
+            Some("token") if has_token => return Ok(()),
+            Some("token") => return Err("it brought no token that was good".into()),
+            other => return Err(format!("no factor {other:?} lets anybody in")),
+        }
+        self.bars.forgive(visit.person(), &place);
+        if then == Then::Approve {
+            self.sources.insert((visit.account(), visit.source(login)));
+        }
+        Ok(())
     }
 
-    fn judge_decision(&mut self, login: usize, record: &Record, now: Duration) -> Result<(), String> {
+    /// The first approval that has let it in.
+    fn judge_decision(&mut self, login: usize, record: &Record, now: Duration) -> Result<usize, String> {
         let bytes = record.request.as_deref().ok_or("without a request")?.as_bytes();
         let digest = digest::sha256_hex(bytes);
         let known = self.requests.iter().find(|known| known.asked.digest == digest);
@@ -300,7 +431,7 @@ impl Oracle {
         if known.denied.is_some_and(|denied| denied < now) {
             return Err("though it was denied".into());
         }
-        let needed = usize::from(self.both().unwrap_or(1));
+        let needed = usize::from(self.logins[login].rule.people().unwrap_or(1));
         let recorded: Vec<&str> = record
             .decision
             .as_deref()
@@ -333,19 +464,21 @@ impl Oracle {
         if known.asked.request.confirm == Confirm::Code && known.wrong >= TRIES && needed == 1 {
             return Err("after too many wrong codes".into());
         }
-        granting.into_iter().for_each(|approval| self.said[approval].has_granted = true);
-        Ok(())
+        granting.iter().for_each(|approval| self.said[*approval].has_granted = true);
+        Ok(granting[0])
     }
 
-    /// How many people have to approve, where the rule names them.
-    fn both(&self) -> Option<u8> {
-        self.rule.approvals.as_ref().map(|approvals| approvals.needed)
+    /// Whether the rule of its login wants two people.
+    fn is_for_both(&self, known: &Known) -> bool {
+        self.logins[known.login].rule.both
     }
 
     /// Whether a device may decide about a request.
     fn may_decide(&self, holder: Holder, known: &Known) -> bool {
-        let person = if self.both().is_some() { holder.person() } else { known.person };
-        self.accepts(holder, person)
+        match self.is_for_both(known) {
+            true => [ROOT, ALICE].contains(&holder.person()) && self.accepts(holder, holder.person()),
+            false => self.accepts(holder, known.person),
+        }
     }
 
     /// The code of an approval that has not been typed yet.
@@ -360,51 +493,5 @@ impl Oracle {
             any.get_or_insert(code);
         }
         untyped.or(any)
-    }
-
-    /// Whether a factor may be typed, as far as is known here, and nobody has said no.
-    fn may_type(&self, factor: Factor, login: usize, now: Duration) -> Result<(), String> {
-        let may =
-            self.rule.codes.contains(&factor) || (self.rule.offline.contains(&factor) && self.had_trouble);
-        if !may {
-            return Err(format!("the rule allows no {factor:?}"));
-        }
-        if self.current(login).is_some_and(|known| known.denied.is_some_and(|denied| denied < now)) {
-            return Err("though a person said no".into());
-        }
-        Ok(())
-    }
-
-    /// One device of the person who is asked, for this very request; never for several people.
-    fn judge_phone_code(&mut self, login: usize, lab: &Lab, now: Duration) -> Result<(), String> {
-        self.may_type(Factor::PhoneCode, login, now)?;
-        if self.both().is_some() {
-            return Err("by one person's code, where two are needed".into());
-        }
-        let typed = self.logins[login].typed.last().ok_or("though nothing was typed")?;
-        let known = self.current(login).ok_or("for a request that nobody has seen")?;
-        let its = HOLDERS.into_iter().find(|holder| known.phone_code(*holder, lab) == *typed);
-        let holder = its.ok_or("by no device's code for this request")?;
-        match self.accepts(holder, known.person) && known.to.contains(&number(holder)) {
-            true => Ok(()),
-            false => Err(format!("by the code of {holder:?}, who may not")),
-        }
-    }
-
-    fn judge_recovery(&mut self, factor: &str, login: usize, now: Duration) -> Result<(), String> {
-        self.may_type(Factor::Recovery, login, now)?;
-        let Login { person, ref typed, .. } = self.logins[login];
-        let codes: &[&str] = match (factor, person) {
-            ("once", ROOT) => &[CODE_ONCE],
-            ("once", _) => &[],
-            (_, ALICE) => &[CODE_OF_ALICE],
-            _ => &CODES,
-        };
-        debug_assert!([ROOT, ALICE].contains(&person));
-        // The last one: it is what was typed last that opens.
-        let unused = |line: &&String| codes.contains(&line.as_str()) && !self.used.contains(*line);
-        let code = typed.iter().rfind(unused).ok_or("no unused recovery code of theirs was typed")?;
-        self.used.insert(code.clone());
-        Ok(())
     }
 }

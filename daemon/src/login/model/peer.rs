@@ -48,6 +48,14 @@ pub(super) struct Peer {
     pub(super) serving: JoinHandle<()>,
 }
 
+/// A QR code on the terminal.
+#[derive(Debug, Clone)]
+pub(super) struct Drawn {
+    pub(super) rows: Vec<String>,
+    /// Boot clock.
+    pub(super) at: Duration,
+}
+
 struct Ear {
     at: RefCell<At>,
     write: RefCell<Option<OwnedWriteHalf>>,
@@ -55,6 +63,8 @@ struct Ear {
     called: Cell<(Instant, Duration)>,
     /// Boot clock.
     ended: Cell<Duration>,
+    /// The last QR code that was drawn.
+    drawn: RefCell<Option<Drawn>>,
     /// A reply that came too late.
     late: Cell<Option<Duration>>,
 }
@@ -71,6 +81,7 @@ impl Peer {
             write: RefCell::new(Some(write)),
             called: Cell::new((Instant::now(), Duration::from_millis(FIRST_REPLY_MS))),
             ended: Cell::default(),
+            drawn: RefCell::default(),
             late: Cell::default(),
         });
         let reader = spawn_local(listen(read, Rc::clone(&ear)));
@@ -90,6 +101,11 @@ impl Peer {
     pub(super) fn ended(&self) -> Duration {
         assert_eq!(self.ear.late.get(), None, "a reply came too late");
         self.ear.ended.get()
+    }
+
+    /// The QR code that stands on the terminal.
+    pub(super) fn drawn(&self) -> Option<Drawn> {
+        self.ear.drawn.borrow().clone().filter(|drawn| !drawn.rows.is_empty())
     }
 
     pub(super) fn answer(&self, text: &str) {
@@ -151,6 +167,16 @@ impl Ear {
         }
     }
 
+    /// Rows of a QR code follow a line of text.
+    fn sees(&self, text: String) {
+        let is_row = text.chars().all(|cell| matches!(cell, '█' | '▀' | '▄' | ' '));
+        let mut drawn = self.drawn.borrow_mut();
+        match drawn.as_mut() {
+            Some(drawn) if is_row => drawn.rows.push(text),
+            _ => *drawn = Some(Drawn { rows: Vec::new(), at: clock::boot() }),
+        }
+    }
+
     fn hears(&self, reply: Reply<Step>) {
         let (called, allowed) = self.called.get();
         let took = called.elapsed();
@@ -163,7 +189,12 @@ impl Ear {
                 allow(deadline_ms);
                 *self.at.borrow_mut() = At::Prompt;
             }
-            Reply::Parameters { parameters: Step::Say { deadline_ms, .. } | Step::Wait { deadline_ms } } => {
+            Reply::Parameters { parameters: Step::Say { text, deadline_ms, .. } } => {
+                allow(deadline_ms);
+                self.sees(text);
+                self.go_on(Continue::default());
+            }
+            Reply::Parameters { parameters: Step::Wait { deadline_ms } } => {
                 allow(deadline_ms);
                 self.go_on(Continue::default());
             }

@@ -1,10 +1,12 @@
 //! What the stories of a run came to, so that a run in which nothing happens is no success.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use countersign_protocol::audit::Record;
 
+use super::world::number_in;
+use crate::login::facts::Facts;
 use crate::login::state::tests::{EVENTS, STATES};
 use crate::login::state::{Event, State, next};
 
@@ -30,6 +32,58 @@ const ALL: [&str; 18] = [
     "failure told",
 ];
 
+/// What a usual run has to have seen: each way in beside a device's decision, and what alone keeps each from opening.
+const USUAL: [&str; 48] = [
+    "QR code asked for",
+    "granted allow",
+    "granted by a scanned code",
+    "granted device",
+    "granted lease",
+    "granted phone-code",
+    "granted recovery",
+    "granted token",
+    "granted totp",
+    "no code: it is of another time",
+    "no code: it was used, or a later one",
+    "no code: the rule allows none",
+    "no lease: another account or program",
+    "no lease: another address",
+    "no lease: another boot",
+    "no lease: another key",
+    "no lease: another session",
+    "no lease: another terminal",
+    "no lease: it is used up",
+    "no lease: its device has ended",
+    "no lease: its person has said no",
+    "no lease: its time is over",
+    "no lease: nothing to bind it to",
+    "no lease: only a tap was asked for",
+    "no lease: the administrator has ended it",
+    "no lease: the rule has none",
+    "no lease: the server is away",
+    "not allowed: it is no login of somebody at the machine",
+    "not allowed: the day has passed",
+    "not allowed: the server was there a minute ago",
+    "one of many at once",
+    "passed without a device",
+    "refused after a denial",
+    "refused after a report",
+    "rule by group",
+    "rule by host",
+    "rule by network",
+    "rule by new_source",
+    "rule by remote",
+    "rule by requester",
+    "rule by service",
+    "rule by stage",
+    "rule by user",
+    "rule says Approve",
+    "rule says Deny",
+    "rule says Observe",
+    "rule says Skip",
+    "unwritten granted",
+];
+
 /// Lines of the state table that no story goes by: nobody is prompted, and so nothing typed, before the server has
 /// answered or time for that is over.
 pub(super) const UNREACHED: [(State, Event); 3] =
@@ -38,6 +92,19 @@ pub(super) const UNREACHED: [(State, Event); 3] =
 thread_local! {
     /// The lines of the state table by which requests went on this thread.
     static TAKEN: RefCell<HashSet<(State, Event)>> = RefCell::default();
+    /// Logins of stories by what the audit calls them.
+    static BEGUN: RefCell<HashMap<String, usize>> = RefCell::default();
+}
+
+/// A login begins that the audit will call so.
+pub(crate) fn begins(id: &str, facts: &Facts) {
+    let number = number_in(facts.command.as_deref());
+    BEGUN.with_borrow_mut(|begun| number.map(|number| begun.insert(id.to_owned(), number)));
+}
+
+/// Which login of a story the audit calls so.
+pub(super) fn begun(id: &str) -> Option<usize> {
+    BEGUN.with_borrow(|begun| begun.get(id).copied())
 }
 
 /// A request goes by this line of the table.
@@ -81,6 +148,15 @@ impl Seen {
 
     /// What a long run should have seen and has not.
     pub(super) fn missing(&self) -> Vec<&str> {
-        ALL.into_iter().filter(|what| !self.0.contains_key(*what)).collect()
+        self.without(&ALL)
+    }
+
+    /// What a usual run should have seen and has not.
+    pub(super) fn missing_usually(&self) -> Vec<&str> {
+        self.without(&USUAL)
+    }
+
+    fn without<'a>(&self, all: &[&'a str]) -> Vec<&'a str> {
+        all.iter().copied().filter(|what| !self.0.contains_key(*what)).collect()
     }
 }

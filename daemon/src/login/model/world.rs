@@ -8,34 +8,27 @@ use std::time::Duration;
 
 use countersign_protocol::audit::Record;
 use countersign_protocol::keys::Signer;
-use countersign_protocol::login::{Begin, Outcome, Stage, VERSION};
-use countersign_protocol::message::MessageType;
+use countersign_protocol::login::Outcome;
+use countersign_protocol::message::{MessageType, RemoteSource};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
-use super::cast::{ALICE, BOTH, CAST, HOLDERS, HOST, Holder, ROOT, number};
-use super::oracle::Oracle;
+use super::cast::{BOTH, CAST, HOLDERS, HOST, Holder, ROOT, number};
+use super::oracle::{Oracle, QR};
 use super::peer::{At, MOMENT, Peer};
-use super::seen::Seen;
+use super::policy::Policy;
+use super::seen::{self, Seen};
+use super::visit::Visit;
 use crate::testing::simulated::{Arrived, Fate, Simulated};
-use crate::testing::{Heard, Lab, Said};
+use crate::testing::{Asked, BOOT, Heard, Lab, Said};
 use crate::{clock, files, person, relay};
-use countersign_policy::{Config, Loaded, Then};
+use countersign_policy::{Loaded, Then};
 
 /// What a daemon that is told to stop gives its logins.
 const STOPPED: Duration = Duration::from_secs(1);
 
-/// What programs log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Program {
-    Sshd,
-    SshdSession,
-    Sudo,
-    /// Alice becomes root.
-    SuOfAlice,
-    Locker,
-    SilentLocker,
-}
+/// When all stories begin, in seconds since 1970.
+const BEGIN: u64 = 1_800_000_000;
 
 pub(super) struct World {
     pub(super) lab: Lab,
@@ -44,6 +37,10 @@ pub(super) struct World {
     pub(super) logins: Vec<Peer>,
     pub(super) tokens: Vec<String>,
     pub(super) seen: Seen,
+    /// Whether the calendar's clock ever was ahead.
+    is_set_forward: bool,
+    /// Whether it ever was set.
+    is_set: bool,
     background: Vec<JoinHandle<()>>,
     /// Posts and deliveries that were looked at.
     looked: (usize, usize),
@@ -58,12 +55,15 @@ pub(super) struct World {
 
 impl World {
     /// `said` becomes what the daemon writes to its log.
-    pub(super) async fn new(config: Config, said: &RefCell<Said>) -> Self {
-        clock::wound::follow();
+    pub(super) async fn new(policy: Policy, said: &RefCell<Said>) -> Self {
+        clock::wound::follow_from(BEGIN);
         person::groups_for_tests(&[(BOTH, &[ROOT])]);
-        let (lab, heard) = Lab::quiet(HOST.clone(), |paths| CAST.prepare(paths, &HOLDERS));
+        let config = policy.config(BEGIN);
+        let oracle = Oracle::new(policy);
+        let paired: Vec<Holder> =
+            HOLDERS.into_iter().filter(|holder| !oracle.unpaired.contains(holder)).collect();
+        let (lab, heard) = Lab::quiet(HOST.clone(), |paths| CAST.prepare(paths, &paired));
         *said.borrow_mut() = heard;
-        let oracle = Oracle::new(config.default.clone());
         *lab.app.config.borrow_mut() = Loaded { good: Some(Rc::new(config)), faults: Vec::new() };
         let mut world = Self {
             lab,
@@ -72,6 +72,8 @@ impl World {
             logins: Vec::new(),
             tokens: Vec::new(),
             seen: Seen::default(),
+            is_set_forward: false,
+            is_set: false,
             background: Vec::new(),
             looked: (0, 0),
             due: Vec::new(),
@@ -88,18 +90,26 @@ impl World {
     fn run_daemon(&mut self) {
         let app = &self.lab.app;
         app.relay.simulate(Rc::clone(&self.relay));
-        self.background =
-            vec![spawn_local(relay::run(Rc::clone(app))), spawn_local(relay::tell(Rc::clone(app)))];
+        let keeper = Rc::clone(app);
+        self.background = vec![
+            spawn_local(relay::run(Rc::clone(app))),
+            spawn_local(relay::tell(Rc::clone(app))),
+            spawn_local(async move { keeper.fatigue.keep(&keeper.log).await }),
+        ];
     }
 
     /// Lets all that can happen at once happen, and looks at it.
     pub(super) async fn settle(&mut self) {
         sleep(MOMENT).await;
         self.look();
+        self.oracle.away = self.relay.silent.get();
         for number in 0..self.logins.len() {
             if self.logins[number].is_over() && !self.logins[number].is_noted {
                 self.ended(number);
             }
+        }
+        for note in std::mem::take(&mut self.oracle.notes) {
+            self.seen.note(&note);
         }
         for login in std::mem::take(&mut self.due) {
             assert!(self.opens(login), "login {login}: a tap that counts did not open");
@@ -121,8 +131,8 @@ impl World {
                 let to: Vec<usize> = post.about.iter().filter_map(|about| number_of(&about.to)).collect();
                 let heard = CAST.devices[to[0]].hear(&self.lab, &post.post.messages[0]);
                 let Heard::Request(asked) = heard else { panic!("its envelope lies") };
-                let terminal = asked.request.terminal.as_deref().unwrap_or_default();
-                let login = terminal.trim_start_matches('t').parse().unwrap();
+                let login = number_in(asked.request.command.as_deref()).unwrap();
+                shows(&asked, self.oracle.logins[login].visit, login);
                 self.oracle.is_asked(asked, login, to, post.at);
             }
         }
@@ -150,52 +160,61 @@ impl World {
         }
     }
 
-    pub(super) async fn begin(&mut self, program: Program, token: Option<String>) {
-        let (service, stage, requester) = match program {
-            Program::Sshd => ("sshd", Stage::Auth, None),
-            Program::SshdSession => ("sshd", Stage::Session, None),
-            Program::Sudo => ("sudo", Stage::Auth, None),
-            Program::SuOfAlice => ("su", Stage::Auth, Some(ALICE.to_owned())),
-            Program::Locker | Program::SilentLocker => ("swaylock", Stage::Auth, None),
-        };
-        let (number, now) = (self.logins.len(), clock::boot());
-        let person = if program == Program::SuOfAlice { ALICE } else { ROOT };
-        // A token means something in the session stage only, and is spent there.
-        let session = token.as_ref().filter(|_| stage == Stage::Session);
-        let must = session.is_some_and(|token| self.oracle.spends(token, service, now));
-        self.oracle.begins(person, service, must, now);
-        let begin = Begin {
-            version: VERSION,
-            stage,
-            service: service.to_owned(),
-            user: ROOT.to_owned(),
-            // Both come back, in the request and in the audit: whose they are.
-            remote_host: Some(format!("h{number}")),
-            terminal: Some(format!("t{number}")),
-            remote_user: requester,
-            ssh_auth_info: None,
-            command_line: None,
-            peer: None,
-            session: None,
-            silent: program == Program::SilentLocker,
-            token: token.map(Into::into),
-        };
-        let mut peer = Peer::begin(&self.lab.app, begin);
+    pub(super) async fn begin(&mut self, visit: Visit, token: Option<String>) {
+        let number = self.logins.len();
+        let must = self.oracle.begins(visit, token.as_deref(), clock::boot());
+        let mut peer = Peer::begin(&self.lab.app, visit.begin(number, token));
         // It may be at a prompt that only says why it is refused.
-        peer.is_spoiled = program == Program::SilentLocker;
+        peer.is_spoiled = visit.begin(number, None).silent;
         self.logins.push(peer);
+        // Its own use of one does not count against it.
+        let (missed, has_lease) = (self.oracle.leases_missed(number), self.oracle.has_lease(number));
         self.settle().await;
         assert!(!must || self.opens(number), "a token that was good did not open");
+        if !self.opens(number) {
+            missed.iter().for_each(|why| self.seen.note(&format!("no lease: {why}")));
+            // A clock that was set may end one early; what is away is away a little later for the daemon.
+            let of = &self.oracle.logins[number];
+            let is_doubtful = self.is_set || of.away.is_some() || self.oracle.barred(number).is_some();
+            let is_asked = matches!(of.rule.then, Then::Approve | Then::Observe);
+            assert!(
+                !has_lease || is_doubtful || !is_asked,
+                "login {number}: a lease that is good did not open"
+            );
+        }
     }
 
     pub(super) async fn types(&mut self, login: usize, text: &str) {
-        if self.logins[login].at() != At::Prompt {
-            return;
+        self.type_at(&[login], text).await;
+    }
+
+    /// Types the same at each of these that is at a prompt, before the daemon has seen any of it.
+    pub(super) async fn type_at(&mut self, logins: &[usize], text: &str) {
+        let at_prompt = logins.iter().copied().filter(|login| self.logins[*login].at() == At::Prompt);
+        let at_prompt: Vec<usize> = at_prompt.collect();
+        let (mut due, mut missed) = (Vec::new(), Vec::new());
+        for login in at_prompt.iter().copied() {
+            missed.extend(self.oracle.code_missed(login, text).map(|why| (login, why)));
+            if self.oracle.is_typed(login, text, clock::boot()) && !self.logins[login].is_spoiled {
+                due.push(login);
+            }
+            self.logins[login].answer(text);
         }
-        let must = self.oracle.is_typed(login, text, clock::boot()) && !self.logins[login].is_spoiled;
-        self.logins[login].answer(text);
         self.settle().await;
-        assert!(!must || self.opens(login), "login {login}: the right code did not open");
+        for login in due {
+            assert!(self.opens(login), "login {login}: the right code did not open");
+        }
+        for (login, why) in missed {
+            if !self.opens(login) {
+                self.seen.note(&format!("no code: {why}"));
+            }
+        }
+        if text == QR && at_prompt.iter().any(|login| self.logins[*login].drawn().is_some()) {
+            self.seen.note("QR code asked for");
+        }
+        if at_prompt.len() > 1 && at_prompt.iter().filter(|login| self.opens(**login)).count() == 1 {
+            self.seen.note("one of many at once");
+        }
     }
 
     pub(super) async fn hangs_up(&mut self, login: usize) {
@@ -215,8 +234,8 @@ impl World {
     }
 
     fn is_granted(&self, login: usize) -> bool {
-        let expected =
-            if self.oracle.rule.then == Then::Observe { Outcome::Ignored } else { Outcome::Granted };
+        let is_observed = self.oracle.logins[login].rule.then == Then::Observe;
+        let expected = if is_observed { Outcome::Ignored } else { Outcome::Granted };
         matches!(self.logins[login].at(), At::Over(verdict) if verdict.outcome == expected)
     }
 
@@ -234,18 +253,37 @@ impl World {
             // What cannot be written down does not happen.
             assert!(record.is_some() || matches!(verdict.outcome, Outcome::Fault | Outcome::Ignored));
             let granted = record.is_some_and(is_granted);
+            let drawn = self.logins[login].drawn();
             if let Some(record) = record.filter(|_| granted)
-                && let Err(why) = self.oracle.judge(login, record, &self.lab, now)
+                && let Err(why) = self.oracle.judge(login, record, &self.lab, drawn.as_ref(), now)
             {
-                panic!("login {login} was let in {why}");
+                panic!("login {login} was let in {why}: {:?}", self.oracle.logins[login].visit);
             }
-            let observes = self.oracle.rule.then == Then::Observe;
-            assert_eq!(verdict.outcome == Outcome::Ignored, observes);
-            assert_eq!(verdict.outcome == Outcome::Granted, granted && !observes);
+            let then = self.oracle.logins[login].rule.then;
+            let ignored = verdict.outcome == Outcome::Ignored;
+            let is_right = match then {
+                Then::Observe => ignored,
+                Then::Skip => ignored != record.is_none(),
+                Then::Deny => !ignored && !granted,
+                Then::Approve => !ignored || self.oracle.may_pass(login),
+            };
+            assert!(is_right, "login {login} under a rule that says {then:?}: {verdict:?}");
+            assert_eq!(verdict.outcome == Outcome::Granted, granted && then == Then::Approve);
+            let is_held = record.is_some_and(|record| record.reason.as_deref().is_some_and(is_from_there));
+            if let Some(why) = self.oracle.barred(login).filter(|_| is_held) {
+                self.seen.note(&format!("refused after {why}"));
+            }
+            self.seen.note(&format!("rule says {then:?}"));
+            if then == Then::Approve && ignored {
+                self.seen.note("passed without a device");
+            }
             if let Some(token) = verdict.token.as_deref() {
                 self.oracle.issues(token.clone(), login, now);
                 self.tokens.push(token.clone());
             }
+        }
+        if let Some(why) = self.oracle.allowance_missed(login, now).filter(|_| !self.opens(login)) {
+            self.seen.note(&format!("not allowed: {why}"));
         }
         self.oracle.logins[login].ended = Some(now);
         self.logins[login].is_noted = true;
@@ -257,6 +295,9 @@ impl World {
         for record in self.lab.app.audit.refuses.1.take() {
             if let Some(login) = login_of(&record) {
                 self.seen.note(&format!("unwritten {}", record.outcome.as_deref().unwrap_or_default()));
+                if let Err(why) = self.oracle.spends_unwritten(login, &record) {
+                    panic!("login {login} would have been let in {why}");
+                }
                 assert!(self.unwritten.insert(login, record).is_none(), "login {login} has ended twice");
             }
         }
@@ -284,6 +325,27 @@ impl World {
         let id = CAST.devices[number(holder)].key.public_key().id();
         self.lab.app.devices.remove(&id).await.unwrap();
         self.oracle.ended.push(holder);
+        self.oracle.unpaired.push(holder);
+    }
+
+    /// The administrator ends all leases.
+    pub(super) async fn end_leases(&mut self) {
+        let app = &self.lab.app;
+        app.leases.end(|_| true);
+        app.leases.write(&app.log).await;
+        self.oracle.end_leases(None, "the administrator has ended it");
+    }
+
+    /// The administrator sets the calendar's clock.
+    pub(super) fn set_clock(&mut self, seconds: i64) {
+        clock::wound::set_apart(seconds);
+        (self.is_set, self.is_set_forward) = (true, self.is_set_forward || seconds > 0);
+    }
+
+    /// The machine starts again.
+    pub(super) async fn reboot(&mut self) {
+        self.oracle.boot += 1;
+        self.restart(false).await;
     }
 
     /// The daemon is killed, or ends as it does when it is told to, and starts again: nothing is open then.
@@ -294,7 +356,11 @@ impl World {
             // What is cut then has only just asked the server.
             let mut logins = self.logins.iter();
             assert!(logins.all(|login| login.is_over() || login.at() == At::Out), "a prompt outlives a stop");
+            self.lab.app.fatigue.save().await.unwrap();
+        } else {
+            self.oracle.bars.killed();
         }
+        self.oracle.bars.started(self.is_set_forward);
         for part in &self.background {
             part.abort();
         }
@@ -310,7 +376,8 @@ impl World {
         sleep(MOMENT).await;
         self.oracle.run += 1;
         self.oracle.had_trouble = true;
-        self.lab = self.lab.restarted();
+        self.oracle.started = (clock::unix(), clock::boot());
+        self.lab = self.lab.restarted_in(&boot_id(self.oracle.boot));
         self.run_daemon();
         self.settle().await;
         assert_eq!(self.lab.app.logins.waiting(), 0, "something is open after a start");
@@ -332,8 +399,37 @@ pub(super) fn is_granted(record: &Record) -> bool {
     record.outcome.as_deref() == Some("granted")
 }
 
+/// What the kernel calls a boot; the first is that of all tests.
+fn boot_id(number: u32) -> String {
+    if number == 0 { BOOT.to_owned() } else { format!("boot {number}") }
+}
+
+/// Whether somebody was refused because of the place.
+fn is_from_there(reason: &str) -> bool {
+    reason.contains("from the same place")
+}
+
+/// The number of the login that its command says.
+pub(super) fn number_in(command: Option<&str>) -> Option<usize> {
+    command?.strip_prefix('c')?.parse().ok()
+}
+
+/// What a phone shows is what the login is.
+fn shows(asked: &Asked, visit: Visit, number: usize) {
+    let request = &asked.request;
+    assert_eq!((request.user.as_str(), request.service.as_str()), (visit.account(), visit.service()));
+    assert_eq!(request.requester.as_deref(), visit.requester());
+    assert_eq!(request.terminal, Some(visit.terminal(number)));
+    let remote = request.remote.as_ref();
+    assert_eq!(remote.map(|remote| remote.address.clone()), visit.address(number));
+    let is_vouched = remote.is_some_and(|remote| remote.source == RemoteSource::Kernel);
+    assert_eq!(is_vouched, visit.is_vouched());
+    let key = request.ssh_key.as_ref().map(|key| key.fingerprint.as_str());
+    assert_eq!(key, visit.fingerprint());
+}
+
 /// Whose end a record is about.
 fn login_of(record: &Record) -> Option<usize> {
     let is_end = matches!(record.event.as_str(), "login" | "observed");
-    is_end.then(|| record.remote.as_deref().unwrap().trim_start_matches('h').parse().unwrap())
+    is_end.then(|| seen::begun(record.login.as_deref().unwrap()).unwrap())
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::login::facts::Facts;
 use crate::login::prompts;
+use crate::testing::qr;
 use crate::totp;
 use countersign_policy::Factor;
 use countersign_protocol::keys::Signer;
@@ -28,24 +29,6 @@ async fn drawn(peer: &mut Peer) -> (Vec<String>, String) {
             other => panic!("{other:?}"),
         }
     }
-}
-
-/// What a camera makes of the rows below the first line.
-fn scan(rows: &[String]) -> Challenge {
-    let light = |half: [char; 2]| move |cell: char| cell == '█' || half.contains(&cell);
-    let mut lines: Vec<Vec<bool>> = Vec::new();
-    for row in &rows[1..] {
-        lines.push(row.chars().map(light(['▀', '▀'])).collect());
-        lines.push(row.chars().map(light(['▄', '▄'])).collect());
-    }
-    let (scale, width) = (4, lines[0].len());
-    let mut picture =
-        rqrr::PreparedImage::prepare_from_greyscale(width * scale, lines.len() * scale, |x, y| {
-            if lines[y / scale][x / scale] { 255 } else { 0 }
-        });
-    let mut bytes = Vec::new();
-    picture.detect_grids()[0].decode_to(&mut bytes).unwrap();
-    Challenge::parse(&bytes).unwrap()
 }
 
 impl Scene {
@@ -76,13 +59,13 @@ async fn the_terminals_code_scanned_and_typed_opens_once() {
             prompt,
             "Type its eight digits, an authenticator code, a recovery code, or Enter to try again: "
         );
-        let challenge = scan(&rows);
+        let challenge = qr::scan(&rows[1..]);
         assert_eq!((challenge.user.as_str(), challenge.service.as_str()), (USER, "sshd"));
         let code = scene.phone_code(&challenge);
         // In another login it is nothing, and each login has a challenge of its own.
         let mut other = scene.login(sshd());
         let (rows, _) = drawn(&mut other).await;
-        assert_ne!(scan(&rows), challenge);
+        assert_ne!(qr::scan(&rows[1..]), challenge);
         other.answer(&code).await;
         assert!(other.prompt().await.starts_with("That is not the code, 2 tries left."));
         peer.answer(&format!("{} {}", &code[..4], &code[4..])).await;
@@ -101,7 +84,7 @@ async fn a_device_that_has_ended_and_a_code_that_is_over_open_nothing() {
     play(async {
         let scene = Scene::offline(with(&[], &[Factor::PhoneCode])).await;
         let mut peer = scene.login(sshd());
-        let code = scene.phone_code(&scan(&drawn(&mut peer).await.0));
+        let code = scene.phone_code(&qr::scan(&drawn(&mut peer).await.0[1..]));
         scene.lab.app.approvers.revoke(scene.phone.key.public_key()).await.unwrap();
         peer.answer(&code).await;
         assert!(peer.prompt().await.contains("not the code"));
@@ -117,7 +100,7 @@ async fn typed_factors_share_one_budget_counted_before_comparing() {
         for round in 0..2 {
             let mut peer = scene.login(sshd());
             let (rows, _) = drawn(&mut peer).await;
-            let code = scene.phone_code(&scan(&rows));
+            let code = scene.phone_code(&qr::scan(&rows[1..]));
             for (number, wrong) in ["00000000", "000000", "0000-0000-0000-0000"].into_iter().enumerate() {
                 peer.answer(if round == 1 && number == 2 { &code } else { wrong }).await;
                 if round == 1 && number == 2 {
@@ -142,7 +125,7 @@ async fn an_unknown_user_is_shown_a_code_that_nobody_can_make() {
         let ((rows, prompt), (other_rows, other_prompt)) =
             (drawn(&mut known).await, drawn(&mut unknown).await);
         assert_eq!((rows.len(), prompt, &rows[0]), (other_rows.len(), other_prompt, &other_rows[0]));
-        assert_eq!(scan(&other_rows).user, "nobody-here");
+        assert_eq!(qr::scan(&other_rows[1..]).user, "nobody-here");
         for typed in ["12345678", "123456", "0000-0000-0000-0000"] {
             known.answer(typed).await;
             unknown.answer(typed).await;
@@ -254,7 +237,7 @@ async fn the_qr_code_comes_when_it_is_asked_for_and_may_be() {
         peer.answer("QR").await;
         let (rows, prompt) = drawn(&mut peer).await;
         assert_eq!((rows[0].as_str(), prompt.as_str()), (prompts::ABOVE_QR, prompts::BELOW_QR));
-        peer.answer(&scene.phone_code(&scan(&rows))).await;
+        peer.answer(&scene.phone_code(&qr::scan(&rows[1..]))).await;
         assert_eq!(peer.outcome().await, Outcome::Granted);
         assert_eq!(scene.closed().await, ClosedOutcome::Otherwise);
     })
@@ -294,7 +277,7 @@ async fn a_login_that_began_offline_rings_when_the_server_is_back_and_what_was_t
     play(async {
         let mut scene = Scene::offline(with(&[], ALL)).await;
         let mut peer = scene.login(sshd());
-        let code = scene.phone_code(&scan(&drawn(&mut peer).await.0));
+        let code = scene.phone_code(&qr::scan(&drawn(&mut peer).await.0[1..]));
         scene.connect().await;
         let asked = scene.asked().await;
         while scene.state(&asked) != State::Posted {
