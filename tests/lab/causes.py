@@ -5,7 +5,7 @@ import signal
 import time
 
 from .accounts import PASSWORDS
-from .matrix import PROMPT, WENT_ON, play
+from .matrix import PROMPT, SERVICES, WENT_ON, play
 from .person import Person
 from .process import wait_until
 from .terminal import on_terminal_of
@@ -47,6 +47,9 @@ class Cause:
         if self.answer:
             wait_until(lambda: person.handled, 15, f"an answer for {person.service}")
         return ""
+
+    def over(self, lab, person):
+        """After this login."""
 
 
 class Denied(Cause):
@@ -150,8 +153,21 @@ class Gone(Cause):
     end = Fault.end
 
 
+class PhoneCode(Cause):
+    """The phone has no network, and makes the code of what the terminal shows once that has been asked for."""
+
+    def begin(self, lab):
+        lab.phone.stop()
+
+    def end(self, lab):
+        lab.connected()
+
+    def typed(self, lab, person, prompt):
+        return lab.phone_code(person.run.text) if "eight digits" in prompt else "qr"
+
+
 class FaultAndPhoneCode(Fault):
-    """The phone has no network either, and makes the code of what the terminal shows."""
+    """Nobody has to ask for it then."""
 
     def begin(self, lab):
         lab.phone.stop()
@@ -162,17 +178,23 @@ class FaultAndPhoneCode(Fault):
 
 
 class Totp(Cause):
-    """An authenticator's code, of a secret that was made for this login: each opens once."""
+    """An authenticator's code, of a secret that was made for this login, since each opens once: one login after the other."""
 
     def prepare(self, lab, person):
-        person.totp = lab.totp_code(self.user)
+        if SERVICES[person.service].asks:
+            assert lab.turn.acquire(timeout=60), f"{person.service} had no turn"
+            person.totp = lab.totp_code(self.user)
 
     def typed(self, lab, person, prompt):
         return person.totp
 
+    def over(self, lab, person):
+        if person.totp:
+            lab.turn.release()
+
 
 class FaultAndTotp(Fault):
-    prepare, typed = Totp.prepare, Totp.typed
+    prepare, typed, over = Totp.prepare, Totp.typed, Totp.over
 
 
 class Long(Fault):
@@ -352,8 +374,9 @@ CAUSES = {
     "refused, phone code": FaultAndPhoneCode(
         "the port is closed, and the code is typed that the phone makes of the QR code", "refused"
     ),
-    "authenticator": Totp("an authenticator's code is typed", at_once=1),
-    "refused, authenticator": FaultAndTotp("the port is closed, and an authenticator's code is typed", "refused", at_once=1),
+    "phone code": PhoneCode("qr is typed, and then the code that the phone makes of what it shows"),
+    "authenticator": Totp("an authenticator's code is typed"),
+    "refused, authenticator": FaultAndTotp("the port is closed, and an authenticator's code is typed", "refused"),
     "lease": Lease("the login before was approved with a lease"),
     "refused, lease": FaultAndLease("the same, and the port has been closed since", "refused"),
     "refused for long": Long("the port has been closed for over a minute", "refused"),

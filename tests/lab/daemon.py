@@ -70,6 +70,12 @@ class Daemon:
         self.config.write_text(text)
         self.config.chmod(0o644)
 
+    def write(self, name, text):
+        """A file of the administrator's beside the configuration."""
+        file = self.config.with_name(name)
+        file.write_text(text)
+        file.chmod(0o644)
+
     def start(self, expect_ready=True, clock=None, windable=False):
         """Starts it; with a clock that is so far off: "+2h", "-10m". `windable`: all its clocks can be wound on."""
         argv = [paths.DAEMON, "--user", "countersign", "--config", self.config]

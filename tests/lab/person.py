@@ -22,6 +22,7 @@ class Person:
 
     def __exit__(self, *_):
         self.over.set()
+        self.cause.over(self.lab, self)
         if self._watcher.is_alive():
             self._watcher.join()
 
