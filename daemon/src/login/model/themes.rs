@@ -85,22 +85,23 @@ pub(super) fn leases() -> impl Strategy<Value = Vec<Move>> {
     let how = (30..900_u16, prop::bool::weighted(0.95))
         .prop_map(|(seconds, is_of_service)| How::Leasing { seconds, is_of_service });
     let others = vec((0..10_u8, any::<bool>()), 2..5);
-    (first, how, prop::bool::weighted(0.15), meanwhile(), others).prop_map(
-        |(first, how, is_refused_first, meanwhile, others)| {
-            let (other, no) = refused_beside(first);
-            let mut all = vec![Move::Begin(first, false)];
-            if is_refused_first {
-                all = vec![other, Move::Begin(first, false), no];
-            }
-            all.extend(yes(how));
-            all.extend(meanwhile);
-            for (what, is_approved) in others {
-                all.push(Move::Begin(changed(first, what), false));
-                all.extend(if is_approved { yes(How::Rightly).to_vec() } else { vec![Move::HangUp(0)] });
-            }
-            all
-        },
-    )
+    (first, how, 0..12_u8, meanwhile(), others).prop_map(|(first, how, before, meanwhile, others)| {
+        let (other, no) = refused_beside(first);
+        let mut all = match before {
+            0..2 => vec![other, Move::Begin(first, false), no],
+            2 => vec![Move::Begin(first, false), Move::NoRecord],
+            _ => vec![Move::Begin(first, false)],
+        };
+        all.extend(yes(how));
+        all.extend(meanwhile);
+        for (what, is_approved) in others {
+            // What was used is used up in the next daemon, too.
+            all.extend((what == 9).then_some(Move::Restart(false)));
+            all.push(Move::Begin(changed(first, what), false));
+            all.extend(if is_approved { yes(How::Rightly).to_vec() } else { vec![Move::HangUp(0)] });
+        }
+        all
+    })
 }
 
 /// Another login of the same person, and their no to it once this one has begun.
