@@ -22,7 +22,7 @@ pub(super) fn themes() -> impl Strategy<Value = Story> {
         2 => of_authenticators(),
         2 => of_allowing(),
         3 => of_rules(),
-        2 => of_scans(),
+        3 => of_scans(),
         1 => of_refusals(),
     ]
 }
