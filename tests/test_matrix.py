@@ -1,17 +1,22 @@
 """Service × stage × cause × policy on real parts: every cell of tests/matrix/cells.toml is what happens.
 
+The server is on a network of its own (tests/lab/network.py), where what is wrong with the way to it is done to real packets.
+
 COUNTERSIGN_MATRIX=write writes down what happens in place of comparing it; read the difference before you believe it.
 """
 
 import os
+import re
+import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from lab import accounts, matrix, tls
-from lab.broken import Front
-from lab.causes import CAUSES, Person
-from lab.process import free_port, wait_until
+from lab import accounts, challenge, matrix, network, tls
+from lab.causes import CAUSES
+from lab.person import Person
+from lab.process import wait_until
 from lab.ssh import Client
 from lab.sshd import Sshd
 from lab.stack import Stack
@@ -24,14 +29,18 @@ class Lab:
     """Everything of one policy."""
 
     def __init__(self, directory, policy, syslog):
-        self.syslog = syslog
-        good, other = tls.make(directory / "good"), tls.make(directory / "bad")
-        port = free_port()
-        self.front = Front(port, (good[:2], other[:2]))
-        server = {"port": port, "origin": f"https://127.0.0.1:{self.front.port}"}
-        self.stack = Stack(directory, tls=good, server=server)
-        self.phone = self.stack.approver("alice")
-        self.codes, self._making_codes = [], threading.Lock()
+        self.syslog, self.directory = syslog, directory
+        good = tls.make(directory / "good", name=f"DNS:{network.NAME}")
+        other = tls.make(directory / "bad", name=f"DNS:{network.NAME}")
+        self.network = network.Network((good[:2], other[:2]))
+        server = {"port": network.PORT, "listen": network.ADDRESS, "inside": network.INSIDE}
+        self.stack = Stack(directory, tls=good, server={"origin": f"https://{network.NAME}", **server})
+        self.network.holds(self.stack.server)
+        self.phones = {user: self.stack.approver(user) for user in policy.get("phones", ["alice"])}
+        self.phone = self.phones["alice"]
+        self.codes, self._one_at_once = [], threading.Lock()
+        # Of logins that follow one another, as soon as each is decided.
+        self.turn = threading.Lock()
         self.clients = {
             "sshd": self._ssh(directory, "sshd"),
             "sshd-password": self._ssh(directory, "sshd-password", PasswordAuthentication="yes"),
@@ -56,61 +65,98 @@ class Lab:
 
     def connected(self):
         """Daemon and phone have found the server again."""
-        wait_until(lambda: self.stack.daemon.status()["connected"], 20, f"the daemon is connected again: {self.stack.daemon.status()}")
-        self.phone.stop()
-        before = len(self.phone.all("connected"))
-        self.phone.start()
-        wait_until(lambda: len(self.phone.all("connected")) > before, 10, "the phone is connected again")
+        status = self.stack.daemon.status
+        wait_until(lambda: status()["connected"], 20, f"the daemon is connected again: {status()}")
+        for phone in self.phones.values():
+            self._looked_at(phone)
+
+    @staticmethod
+    def _looked_at(phone):
+        """It connects at once then."""
+        phone.stop()
+        before = len(phone.all("connected"))
+        phone.start()
+        wait_until(lambda: len(phone.all("connected")) > before, 10, "the phone is connected again")
 
     def recovery_code(self):
-        with self._making_codes:
+        with self._one_at_once:
             # New ones end those that are left.
             if not self.codes:
                 self.codes = self.stack.daemon.command("codes", "alice", "--recovery")["codes"]
             return self.codes.pop()
 
-    def play(self, cause, service):
-        with Person(self, cause, service) as person:
-            return matrix.play(self, service, cause.user, person)
+    def totp_code(self, user):
+        """The authenticator's code, of a new secret, which ends those before."""
+        key = self.stack.daemon.command("codes", user, "--totp")["secret"]
+        return subprocess.run(["oathtool", "--totp", "-b", key], check=True, capture_output=True, text=True).stdout.strip()
 
-    def cells(self, cause, services):
-        """What happens to each service."""
-        cause = CAUSES[cause]
-        cause.begin(self)
-        together = [[service] for service in services] if cause.alone else [services]
-        found = {}
+    def phone_code(self, screen):
+        """The eight digits that the phone makes of the last QR code on the screen."""
+        with self._one_at_once:
+            scanned, _ = challenge.scan(re.split(challenge.ABOVE, screen)[-1], self.directory)
+            return challenge.code(self.phone, scanned)
+
+    def play(self, causes):
+        """What happens to each service, by the causes, which are played together."""
+        for cause in causes:
+            CAUSES[cause].begin(self)
         try:
-            for group in together:
-                # What was denied, reported, mistyped or left alone before must not matter now.
-                if self.stack.daemon.process.alive():
-                    self.stack.daemon.command("unblock", "--all")
-                self.all_asked = threading.Barrier(len(group))
-                with ThreadPoolExecutor(len(group)) as pool:
-                    found.update(zip(group, pool.map(lambda service: self.play(cause, service), group)))
+            # What was denied, reported, mistyped or left alone before must not matter now.
+            if self.stack.daemon.process.alive():
+                self.stack.daemon.command("unblock", "--all")
+            with ThreadPoolExecutor(len(causes)) as pool:
+                return dict(zip(causes, pool.map(self._all_services, causes, causes.values())))
         finally:
-            cause.end(self)
-        return found
+            for cause in causes:
+                CAUSES[cause].end(self)
+
+    def _all_services(self, name, services):
+        cause, found = CAUSES[name], {}
+        at_once = cause.at_once or len(services)
+        # Where nothing can be typed there is more to wait for: together.
+        services = sorted(services, key=lambda service: matrix.SERVICES[service].asks)
+        for first in range(0, len(services), at_once):
+            group = services[first:first + at_once]
+            if first:
+                self.stack.daemon.command("unblock", "--all")
+            barrier = threading.Barrier(len(group))
+            with ThreadPoolExecutor(len(group)) as pool:
+                found.update(zip(group, pool.map(self._login, [cause] * len(group), group, [barrier] * len(group))))
+        return {service: found[service] for service in matrix.SERVICES if service in found}
+
+    def _login(self, cause, service, all_asked):
+        with Person(self, cause, service, all_asked) as person:
+            return matrix.play(self, service, cause.user, person)
 
     def stop(self):
         self.stack.stop()
-        self.front.stop()
+        self.network.end()
 
 
-@pytest.fixture
-def services():
-    """PAM services with Countersign in all of them; `clean` puts the usual ones back."""
-    matrix.protect()
+def in_turn(policy):
+    """The causes with their services: alone, or together with those that are beside."""
+    rounds = []
+    for cause in table.causes_of(policy):
+        if not (rounds and CAUSES[cause].beside and all(CAUSES[other].beside for other in rounds[-1])):
+            rounds.append({})
+        rounds[-1][cause] = table.services_of(policy, cause)
+    return rounds
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_cell_is_what_happens(policy, tmp_path, syslog, services):
+def test_every_cell_is_what_happens(policy, tmp_path, syslog):
+    # `clean` puts the usual services back.
+    matrix.protect(POLICIES[policy].get("module", ""))
     lab = Lab(tmp_path, POLICIES[policy], syslog)
     found, opened = {}, []
     try:
-        for cause in table.causes_of(POLICIES[policy]):
-            played = lab.cells(cause, table.services_of(POLICIES[policy], cause))
-            found[cause] = {service: one.cell() for service, one in played.items()}
-            opened += [(cause, service, one) for service, one in played.items() if one.opened != table.opens(one.result)]
+        for together in in_turn(POLICIES[policy]):
+            began = time.monotonic()
+            played = lab.play(together)
+            print(f"{', '.join(together)}: {time.monotonic() - began:.1f} s")
+            for cause, services in played.items():
+                found[cause] = {service: one.cell() for service, one in services.items()}
+                opened += [(cause, service, one) for service, one in services.items() if one.opened != table.opens(one.result)]
     finally:
         lab.stop()
     assert not opened, "\n".join(f"{cause}, {service}: {one.result}, but opened: {one.opened}" for cause, service, one in opened)

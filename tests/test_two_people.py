@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from lab.accounts import PASSWORDS
+from lab.authority import Authority
 from lab.daemon import STATE
 from lab.page import DESKTOP, PHONE
 from lab.terminal import ACKNOWLEDGE, on_terminal_of
@@ -159,3 +160,65 @@ def test_a_web_phone_says_whose_login_it_is(two, tmp_path):
     program.expect(NEXT)
     program.send(bob.approve(bob.next_request()))
     assert program.finish(timeout=30) == 0
+
+
+@pytest.fixture
+def certified(up, tmp_path):
+    """Everything, with a rule of two people whom certificates name, and an authority for alice, bob and the principal."""
+    stack = up(approvals={"from": ["principal:oncall"], "needed": 2}, codes=[])
+    authority = Authority(tmp_path / "authority")
+    stack.daemon.write("approvers", authority.line("alice,bob,oncall"))
+    return stack, authority
+
+
+@pytest.mark.openssh
+def test_two_people_whom_certificates_name_open_sudo(certified):
+    stack, authority = certified
+    alice, bob, demo = stack.approver("alice"), stack.approver("bob"), stack.approver("demo")
+    made = {user: authority.certify(user, f"{user},oncall") for user in ("alice", "bob", "demo")}
+    # Of whom the host knows no certificate, or whom the authority may not name, nobody is asked.
+    stack.daemon.write("certificates", made["alice"] + made["demo"])
+    question = ("policy", "explain", "--user", "demo", "--service", "sudo")
+    online = stack.daemon.command(*question)["online"]
+    assert "1 of them have a device here: alice" in online
+    assert any('whose device has a certificate with "oncall" beside their name' in line for line in online)
+    said = stack.daemon.command("policy", "check", check=False)["advice"]
+    assert [one["text"] for one in said] == ["2 people have to approve, and 1 of them have a device: nobody can pass"]
+
+    stack.daemon.write("certificates", "".join(made.values()))
+    assert not stack.daemon.command("policy", "check")["advice"]
+    devices = {one["user"]: one.get("principals", []) for one in stack.daemon.command("devices")["devices"]}
+    assert devices == {"alice": ["oncall"], "bob": ["oncall"], "demo": []}
+    program = sudo()
+    program.expect(FIRST)
+    seen = alice.next_request()
+    assert seen["approvals"] == {"needed": 2, "from": ["principal:oncall"]}
+    program.send(bob.approve(bob.next_request()))
+    program.expect(NEXT)
+    program.send(alice.approve(seen))
+    assert program.finish(timeout=30) == 0
+    assert program.lines()[-1] == "0"
+    assert demo.requests() == []
+    record = last(stack)
+    assert record["outcome"] == "granted"
+    assert record["certificates"] == [" ".join(made[user].split()[:2]) for user in ("bob", "alice")]
+
+
+@pytest.mark.openssh
+def test_a_certificate_that_ends_before_the_login_does_is_none(certified):
+    stack, authority = certified
+    alice, bob = stack.approver("alice"), stack.approver("bob")
+    made = {user: authority.certify(user, f"{user},oncall") for user in ("alice", "bob")}
+    stack.daemon.write("certificates", "".join(made.values()))
+    program = sudo()
+    program.expect(FIRST)
+    codes = [phone.approve(phone.next_request()) for phone in (alice, bob)]
+    program.send(codes[0])
+    program.expect(r"2 of 2 approved, 1 code is right\. Type the code of the next one: ?$")
+    stack.daemon.write("certificates", made["alice"])
+    program.send(codes[1])
+    program.expect(ACKNOWLEDGE)
+    assert "bob is no longer one of those who may approve" in last(stack)["reason"]
+    program.send("")
+    program.interrupt()
+    assert program.finish() != 0

@@ -31,6 +31,8 @@ pub struct Verified {
     pub fingerprint: String,
     /// Whose device it was asked as.
     pub person: String,
+    /// The host's copy of the certificate by which it counts, where it brought none itself.
+    pub certificate: Option<String>,
 }
 
 /// Verifies a sealed decision about an open request: that it was sealed by a device which was
@@ -59,16 +61,18 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     let opened = seal::open(MessageType::Decision, &open.reply, reply_hash, &device.card.key, sealed)
         .map_err(|error| format!("it cannot be opened: {error}"))?;
     let signed = SignedMessage { bytes: opened.body, signature: opened.signature };
-    let verified = by_device(app, person, &device.card.key, &open.digest, signed)?;
+    let mut verified = by_device(app, person, &device.card.key, &open.digest, signed)?;
+    // Without a certificate whom it makes one may still say no.
+    if verified.decision.decision == Answer::Approve
+        && let Some(approvals) = open.rule.as_ref().filter(|_| open.certified.contains(person))
+    {
+        let certificate = panel::certify(app, approvals, person, &verified.signed, clock::unix())?;
+        let is_copy = verified.signed.certificate.as_ref() != Some(&certificate);
+        verified.certificate = is_copy.then(|| certificate.to_line());
+    }
     let decision = &verified.decision;
     if open.left().is_zero() {
         return Err("it came after the deadline".into());
-    }
-    // Without a certificate it may still say no.
-    if decision.decision == Answer::Approve
-        && let Some(approvals) = open.rule.as_ref().filter(|_| open.certified.contains(person))
-    {
-        panel::certify(app, approvals, person, &verified.signed, clock::unix())?;
     }
     let needs_code = decision.decision == Answer::Approve && open.confirm == Confirm::Code;
     if needs_code && !decision.code.as_deref().is_some_and(is_code) {
@@ -117,6 +121,7 @@ fn by_device(
         device: key.id(),
         fingerprint: key.fingerprint(),
         person: person.to_owned(),
+        certificate: None,
     })
 }
 

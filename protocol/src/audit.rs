@@ -4,6 +4,7 @@
 //! The chain shows edits, removals and another order, but for the end of the file: whoever can write
 //! it can cut or change the last line. Keep [`Chain::head`] elsewhere (syslog does) to see that, too.
 
+use crate::certificate::Certificate;
 use crate::digest;
 use crate::keys::PublicKey;
 use crate::message::{Answer, Decision, Removal, Request};
@@ -85,6 +86,9 @@ pub struct Record {
     /// The other people's decisions, where several have decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<Further>,
+    /// Certificates that the host has found beside signatures without one, by which those approvals counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
     /// The bytes of the removal by which one device ended another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<String>,
@@ -300,6 +304,9 @@ pub enum EvidenceFault {
     /// One person, or one key, stands there as two.
     #[error("one person's decisions, or one key's, stand for several people's")]
     Twice,
+    /// It stands there for a decision, and says nothing about it.
+    #[error("a certificate beside the decisions {0}")]
+    Certificate(String),
     /// Fewer have approved than the request wanted.
     #[error("it lets somebody in by {found} approvals, and its request needs {needed}")]
     TooFew {
@@ -356,6 +363,7 @@ impl Record {
             }
         }
         self.check_people(request.as_ref(), decision.as_ref(), &further)?;
+        self.check_certificates(decision.as_ref(), &further)?;
         Ok(Evidence { request, decision, further, removal })
     }
 
@@ -409,6 +417,28 @@ impl Record {
             let (needed, found) = (request.message.approvals.needed, approvals.count());
             if found < usize::from(needed) {
                 return Err(EvidenceFault::TooFew { needed, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Each is about a key that has decided here, and names whose that is.
+    fn check_certificates(
+        &self,
+        decision: Option<&Verified<Decision>>,
+        further: &[Verified<Decision>],
+    ) -> Result<(), EvidenceFault> {
+        let first = decision.zip(self.approver.as_ref().or(self.user.as_ref()));
+        let others = further.iter().zip(self.further.iter().map(|one| &one.approver));
+        let decided: Vec<_> = first.into_iter().chain(others).collect();
+        for line in &self.certificates {
+            let certificate = Certificate::from_openssh(line)
+                .map_err(|error| EvidenceFault::Certificate(format!("is none: {error}")))?;
+            let is_its = |(decision, who): &(&Verified<Decision>, &String)| {
+                decision.signed.key == *certificate.key() && certificate.principals().contains(who)
+            };
+            if !decided.iter().any(is_its) {
+                return Err(EvidenceFault::Certificate("is of nobody who has decided".into()));
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 use crate::keys::{self, KeyError, PublicKey, decode_base64};
 use crate::signers::Refusal;
+use base64ct::{Base64, Encoding};
+
 use crate::wire::{Reader, WireError};
 
 /// The critical option that a device's certificate carries, so that it opens nothing but approvals
@@ -49,6 +51,7 @@ pub struct Certificate {
     pub(crate) critical: Vec<(String, Vec<u8>)>,
     key_id: String,
     serial: u64,
+    blob: Vec<u8>,
 }
 
 impl Certificate {
@@ -101,6 +104,7 @@ impl Certificate {
             critical,
             key_id,
             serial,
+            blob: blob.to_vec(),
         })
     }
 
@@ -135,6 +139,12 @@ impl Certificate {
             [(name, value)] if name == APPROVER_OPTION && value.is_empty() => Ok(()),
             _ => Err(Refusal::CertificateOptions),
         }
+    }
+
+    /// Its type and its base64, as in a `*-cert.pub` file.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        format!("{}{SUFFIX} {}", self.key.algorithm(), Base64::encode_string(&self.blob))
     }
 
     /// The key that it is about.

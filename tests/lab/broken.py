@@ -13,18 +13,19 @@ class Front:
     """Listens on a port of its own; `mend` takes a fault away.
 
     `certificates` are those of a good server, of a bad one and of one that was good once: pairs of files, for the faults
-    that speak TLS.
+    that speak TLS. `at` is where it listens, with any free port unless told.
     """
 
-    def __init__(self, port, certificates=()):
+    def __init__(self, port, certificates=(), at=("127.0.0.1", 0)):
         self._target = port
+        self._address = at[0]
         self._certificates = certificates
         self._open = []
         self._fillers = []
         self._deaf = threading.Event()
         self._listener = None
         self._behind = self._pass_on
-        self._listen(0)
+        self._listen(at[1])
         self.port = self._listener.getsockname()[1]
 
     # The faults.
@@ -90,7 +91,7 @@ class Front:
     # How.
 
     def _listen(self, port):
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
+        self._listener = socket.create_server((self._address, port), backlog=128)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def _accept(self, listener):

@@ -2,27 +2,37 @@
 
 import os
 import signal
-import threading
 import time
 
-from .matrix import SERVICES
+from .accounts import PASSWORDS
+from .matrix import PROMPT, SERVICES, WENT_ON, play
+from .person import Person
 from .process import wait_until
+from .terminal import on_terminal_of
+
+# No more typed codes of one person are compared at once: each is counted as a wrong one first.
+TYPED_AT_ONCE = 5
 
 
 class Cause:
     """Something that happens to logins. `title` is for the documentation."""
 
-    def __init__(self, title, answer=None, user="alice", alone=False):
+    def __init__(self, title, answer=None, user="alice", at_once=None, beside=False):
         self.title, self.answer, self.user = title, answer, user
-        # Whether each login is played by itself: a person's no is about all that comes from one place, and all that is typed
-        # counts together.
-        self.alone = alone
+        # How many logins are played together, all unless told: all that is typed counts together.
+        self.at_once = at_once
+        # Whether it is played at once with others that are: different users, and nobody answers. Of those who have no device,
+        # or are not there, only a few may wait at once.
+        self.beside = beside
 
     def begin(self, lab):
         """Before the logins."""
 
     def end(self, lab):
         """After them."""
+
+    def prepare(self, lab, person):
+        """Before this login; gives the program where that is running already."""
 
     def asked(self, lab, person):
         """A request is on the phone."""
@@ -37,6 +47,32 @@ class Cause:
         if self.answer:
             wait_until(lambda: person.handled, 15, f"an answer for {person.service}")
         return ""
+
+    def over(self, lab, person):
+        """After this login."""
+
+
+class Denied(Cause):
+    """Each is denied once all have been asked: after the first no nobody is asked any more."""
+
+    def asked(self, lab, person):
+        if not person.waited:
+            person.waited = True
+            person.all_asked.wait(30)
+        super().asked(lab, person)
+
+
+class Reported(Cause):
+    """One after the other: a report is about all that comes from one place."""
+
+    def prepare(self, lab, person):
+        assert lab.turn.acquire(timeout=60), f"{person.service} had no turn"
+        lab.stack.daemon.command("unblock", "--all")
+
+    def asked(self, lab, person):
+        super().asked(lab, person)
+        lab.phone.wait_closed(person.request)
+        lab.turn.release()
 
 
 class WrongCode(Cause):
@@ -74,7 +110,7 @@ class Fault(Cause):
         self.fault, self.known = fault, known
 
     def begin(self, lab):
-        getattr(lab.front, self.fault)()
+        getattr(lab.network, self.fault)()
         if self.known:
             self.known_by_now(lab)
 
@@ -91,7 +127,7 @@ class Fault(Cause):
         wait_until(settled, 10, f"the daemon knows: {self.title}")
 
     def end(self, lab):
-        lab.front.mend()
+        lab.network.mend()
         # While nobody logs in the daemon takes its time; told to read its policy, it tries.
         lab.stack.daemon.reload()
         lab.connected()
@@ -105,8 +141,8 @@ class Gone(Cause):
     """The server goes while logins wait: all that were begun at once."""
 
     def asked(self, lab, person):
-        if lab.all_asked.wait(15) == 0:
-            lab.front.refused()
+        if person.all_asked.wait(15) == 0:
+            lab.network.refused()
         # What was wrong first, and what is wrong with the next connection, are two things.
         Fault.known_by_now(self, lab)
 
@@ -115,6 +151,153 @@ class Gone(Cause):
         return ""
 
     end = Fault.end
+
+
+class PhoneCode(Cause):
+    """The phone has no network, and makes the code of what the terminal shows once that has been asked for."""
+
+    def begin(self, lab):
+        lab.phone.stop()
+
+    def end(self, lab):
+        lab.connected()
+
+    def typed(self, lab, person, prompt):
+        return lab.phone_code(person.run.text) if "eight digits" in prompt else "qr"
+
+
+class FaultAndPhoneCode(Fault):
+    """Nobody has to ask for it then."""
+
+    def begin(self, lab):
+        lab.phone.stop()
+        super().begin(lab)
+
+    def typed(self, lab, person, prompt):
+        return lab.phone_code(person.run.text) if "eight digits" in prompt else ""
+
+
+class Totp(Cause):
+    """An authenticator's code, of a secret that was made for this login, since each opens once: one login after the other."""
+
+    def prepare(self, lab, person):
+        if SERVICES[person.service].asks:
+            assert lab.turn.acquire(timeout=60), f"{person.service} had no turn"
+            person.totp = lab.totp_code(self.user)
+
+    def typed(self, lab, person, prompt):
+        return person.totp
+
+    def over(self, lab, person):
+        if person.totp:
+            lab.turn.release()
+
+
+class FaultAndTotp(Fault):
+    prepare, typed, over = Totp.prepare, Totp.typed, Totp.over
+
+
+class Long(Fault):
+    """All clocks of the daemon are wound on: to it the server has been away for so long. Of a real minute tests/test_offline.py
+    knows more."""
+
+    def begin(self, lab):
+        daemon = lab.stack.daemon
+        daemon.stop()
+        daemon.start(windable=True)
+        lab.connected()
+        super().begin(lab)
+        daemon.wind("+61s")
+
+    def end(self, lab):
+        daemon = lab.stack.daemon
+        daemon.stop()
+        daemon.start()
+        super().end(lab)
+
+
+class Lease(Cause):
+    """The login before this one, of the same kind, was approved with a lease; for sudo and su on the same terminal."""
+
+    def prepare(self, lab, person):
+        before = Person(lab, GRANTING, person.service)
+        with before:
+            if person.service in ON_ONE_TERMINAL:
+                before.prepares()
+                run = ON_ONE_TERMINAL[person.service]()
+                run.expect(PROMPT)
+                run.send(PASSWORDS[self.user])
+                run.expect(PROMPT)
+                run.send(before.types(""))
+                run.expect(r"first\r\n")
+                return run
+            played = play(lab, person.service, self.user, before)
+            assert played.opened, played.screen
+        return None
+
+    def end(self, lab):
+        lab.stack.daemon.command("leases", "--end", "all")
+
+
+class FaultAndLease(Lease):
+    """All that were begun at once have their leases when the server goes."""
+
+    def __init__(self, title, fault):
+        super().__init__(title)
+        self.fault = fault
+
+    def prepare(self, lab, person):
+        run = super().prepare(lab, person)
+        if person.all_asked.wait(60) == 0:
+            getattr(lab.network, self.fault)()
+        Fault.known_by_now(self, lab)
+        return run
+
+    def end(self, lab):
+        super().end(lab)
+        Fault.end(self, lab)
+
+
+class Granting(Cause):
+    """Approves, with the lease that may be granted."""
+
+    def asked(self, lab, person):
+        lease = " 8h" if person.request.get("lease_max") else ""
+        lab.phone.send(f"a {person.request['id']}{lease}")
+        person.code = lab.phone.wait_for("decided", id=person.request["id"]).get("code")
+
+
+class Several(Denied):
+    """Alice answers when the phones ring first; bob once her code is right, or at once where nothing is typed or he denies."""
+
+    def __init__(self, title, bob=None):
+        super().__init__(title, answer="approve")
+        self.bob = bob
+
+    def asked(self, lab, person):
+        if person.waited:
+            return
+        super().asked(lab, person)
+        if person.request["confirm"] == "tap" or self.bob == "deny":
+            self._bob_answers(lab, person)
+        if self.bob == "deny":
+            # Enter would say how far it is before.
+            lab.phone.wait_closed(person.request)
+
+    def _bob_answers(self, lab, person):
+        if self.bob:
+            phone = lab.phones["bob"]
+            wait_until(lambda: phone.all("request", id=person.request["id"]), 15, "bob is asked")
+            person.code_of_bob = phone.decide(person.request, self.bob).get("code")
+
+    def typed(self, lab, person, prompt):
+        wait_until(lambda: person.handled, 15, f"answers for {person.service}")
+        if "of the next one" in prompt and self.bob:
+            self._bob_answers(lab, person)
+            return person.code_of_bob
+        # Nobody answers what is asked again.
+        code, person.code = person.code, None
+        return code if code and self.bob != "deny" else ""
 
 
 class Stopped(Cause):
@@ -155,24 +338,52 @@ def _sense(config):
     config.write_text(config.read_text().replace("\nnonsense = true\n", ""))
 
 
+def _twice(first, again):
+    user = "alice" if first.startswith("sudo") else "demo"
+    return lambda: on_terminal_of(user, "sh", "-c", f"{first} && echo first && {again}", timeout=30)
+
+
+GRANTING = Granting("approved with a lease", answer="approve")
+ON_ONE_TERMINAL = {
+    "sudo": _twice("sudo -k true", f"sudo -k echo {WENT_ON}"),
+    "su": _twice("su alice -c true", f"su alice -c 'echo {WENT_ON}'"),
+}
 CAUSES = {
     "approved": Cause("approved on the phone", answer="approve"),
     "wrong code": WrongCode("approved, but other codes are typed", answer="approve"),
-    "denied": Cause("denied", answer="deny", alone=True),
-    "reported": Cause("reported as somebody else's", answer="report", alone=True),
-    "undecided": Cause("nobody answers, also not when it rings again"),
+    "denied": Denied("denied", answer="deny"),
+    "reported": Reported("reported as somebody else's", answer="report"),
+    "undecided": Cause("nobody answers, also not when it rings again", beside=True),
     "hung up": HangUp("the person hangs up"),
-    "recovery code": Recovery("a recovery code is typed", alone=True),
-    "no device": Cause("the person has no device", user="bob"),
+    "recovery code": Recovery("a recovery code is typed", at_once=TYPED_AT_ONCE),
+    "no device": Cause("the person has no device", user="bob", beside=True),
     "unknown": Cause("there is no such user", user="nosuch"),
-    "break-glass": Cause("a user of the break-glass group", user="rescue"),
+    "break-glass": Cause("a user of the break-glass group", user="rescue", beside=True),
     "refused": Fault("the server's port is closed", "refused"),
+    "nameless": Fault("no name server answers", "nameless"),
+    "reset": Fault("connections to the server are reset, which is not known yet", "reset", known=False),
     "dropped": Fault("nothing reaches the server, which is not known yet", "dropped", known=False),
-    "silent": Fault("the server says nothing any more, which is not known yet", "silent", known=False),
+    "unplugged": Fault("the network is unplugged, which is not known yet", "unplugged", known=False),
+    "silent": Fault("the server hangs, which is not known yet", "silent", known=False),
     "error 503": Fault("the server answers with errors", "server_error"),
     "garbage": Fault("what answers is no such server", "garbage"),
     "bad certificate": Fault("the server's certificate is not trusted", "bad_certificate"),
-    "refused, recovery code": FaultAndRecovery("the port is closed, and a recovery code is typed", "refused", alone=True),
+    "refused, recovery code": FaultAndRecovery(
+        "the port is closed, and a recovery code is typed", "refused", at_once=TYPED_AT_ONCE
+    ),
+    "refused, phone code": FaultAndPhoneCode(
+        "the port is closed, and the code is typed that the phone makes of the QR code", "refused"
+    ),
+    "phone code": PhoneCode("qr is typed, and then the code that the phone makes of what it shows"),
+    "authenticator": Totp("an authenticator's code is typed"),
+    "refused, authenticator": FaultAndTotp("the port is closed, and an authenticator's code is typed", "refused"),
+    "lease": Lease("the login before was approved with a lease"),
+    "refused, lease": FaultAndLease("the same, and the port has been closed since", "refused"),
+    "refused for long": Long("the port has been closed for over a minute", "refused"),
+    "refused for long, no device": Long("the same, and the person has no device", "refused", user="bob"),
+    "two approve": Several("two people approve", bob="approve"),
+    "one of two": Several("one of two people approves"),
+    "one denies": Several("one of two people approves, the other denies", bob="deny"),
     "gone": Gone("the server goes while the login waits"),
     "no daemon": Stopped("countersignd does not run"),
     "bad configuration": Misconfigured("countersignd was started on a faulty configuration", _nonsense, _sense),
@@ -180,45 +391,3 @@ CAUSES = {
         "… or on one that others may write", lambda config: config.chmod(0o666), lambda config: config.chmod(0o644)
     ),
 }
-
-
-class Person:
-    """Whoever logs in, and what the phone does about it."""
-
-    def __init__(self, lab, cause, service):
-        self.lab, self.cause, self.service = lab, cause, service
-        self.request = self.code = self.run = None
-        self.handled = self.hung_up = False
-        self.over = threading.Event()
-        self._seen = len(lab.phone.requests())
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self):
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self._watcher.join()
-
-    def started(self, run):
-        self.run = run
-
-    def types(self, prompt):
-        return self.cause.typed(self.lab, self, prompt)
-
-    def _watch(self):
-        """Each request of this login that comes, but for the first one under sshd's `password` method, which cannot ask for its
-        code: another one takes its place."""
-        pam_name = SERVICES[self.service].pam_name
-        seen = self._seen
-        while not self.over.is_set():
-            requests = self.lab.phone.requests()
-            for request in requests[seen:]:
-                if request["service"] != pam_name or (self.service == "sshd password" and request["confirm"] == "code"):
-                    continue
-                self.request, self.handled, self.code = request, False, None
-                self.cause.asked(self.lab, self)
-                self.handled = True
-            seen = len(requests)
-            time.sleep(0.02)

@@ -14,6 +14,8 @@ from .process import Process, wait_until
 CONFIG = Path("/etc/countersign/countersign.toml")
 STATE = Path("/var/lib/countersign")
 RUN = Path("/run/countersign")
+# What a daemon's clocks are off, where it was started like that.
+WOUND = Path("/run/lab/wound")
 
 
 def toml(value):
@@ -68,12 +70,22 @@ class Daemon:
         self.config.write_text(text)
         self.config.chmod(0o644)
 
-    def start(self, expect_ready=True, clock=None):
-        """Starts it; with a clock that is so far off: "+2h", "-10m"."""
+    def write(self, name, text):
+        """A file of the administrator's beside the configuration."""
+        file = self.config.with_name(name)
+        file.write_text(text)
+        file.chmod(0o644)
+
+    def start(self, expect_ready=True, clock=None, windable=False):
+        """Starts it; with a clock that is so far off: "+2h", "-10m". `windable`: all its clocks can be wound on."""
         argv = [paths.DAEMON, "--user", "countersign", "--config", self.config]
         argv += ["--state", self.state, "--run", self.run]
         if clock:
             argv = ["env", f"LD_PRELOAD={paths.FAKETIME}", f"FAKETIME={clock}", "FAKETIME_DONT_FAKE_MONOTONIC=1", *argv]
+        if windable:
+            self.wind("+0s")
+            faked = [f"LD_PRELOAD={paths.FAKETIME}", f"FAKETIME_TIMESTAMP_FILE={WOUND}", "FAKETIME_NO_CACHE=1"]
+            argv = ["env", *faked, *argv]
         # An earlier one may have left its sockets.
         before = self._socket()
         self.process = Process("countersignd", argv, self.directory / "countersignd.log")
@@ -81,6 +93,11 @@ class Daemon:
         if expect_ready:
             assert self.process.alive(), self.process.log()
         return self
+
+    def wind(self, on):
+        """From now on its clocks are so far off, also those that nobody can set: "+61s"."""
+        WOUND.write_text(f"{on}\n")
+        WOUND.chmod(0o644)
 
     def _socket(self):
         """The socket that is bound last, as a number; None where there is none."""

@@ -32,7 +32,7 @@ SAID = {
     "Cannot make/remove an entry for the specified session": "SESSION_ERR",
 }
 END = re.compile(
-    rf"\((\w[\w-]*):(auth|session)\): ({'|'.join(RESULTS)}): user \"[^\"]*\"(?: asked by \"[^\"]*\")?(?: from \"[^\"]*\")?(?:: (.*))?$"
+    rf"\((\w[\w-]*):(auth|session)\): ({'|'.join(RESULTS)}): user \"([^\"]*)\"(?: asked by \"[^\"]*\")?(?: from \"[^\"]*\")?(?:: (.*))?$"
 )
 # Not the name of a program in front of what it says.
 PROMPT = r"((?:[^\r\n]* [^\r\n]*|[Pp]assword|login): ?)$"
@@ -50,12 +50,13 @@ ALIKE = (
 PASSED_BY, NOT_REACHED = "not asked: in", "not asked: refused before"
 
 
-def protect():
-    """Countersign in all services. Each has a name of its own for PAM, so that all of them can be played at once."""
-    pam.protect()
-    pam.write("login", pam.lines(auth=True, session=False))
-    for service in ("sshd-password", "sshd-key", "sshd-both", "lab-session"):
-        pam.write(service, pam.lines(auth=True, session=True))
+def protect(arguments=""):
+    """Countersign in all services. Each has a name of its own for PAM, so that all of them can be played at once. Nobody waits
+    until a refusal is said, as they do by pam_unix's word elsewhere."""
+    for service in SERVICES.values():
+        has_session = service.pam_name not in ("sudo", "su", "login", "lab")
+        text = pam.lines(auth=True, session=has_session, arguments=arguments)
+        pam.write(service.pam_name, text.replace("requisite pam_unix.so", "requisite pam_unix.so nodelay"))
 
 
 def _ssh(method, name):
@@ -79,22 +80,22 @@ def _pamtester(call, name):
 
 
 class Service:
-    """How one is started, `start(lab, user)`, what PAM calls it, and the stage in which it comes to us."""
+    """How one is started, `start(lab, user)`, what PAM calls it, the stage in which it comes to us, and whether we can ask there."""
 
-    def __init__(self, start, pam_name, stage="auth"):
-        self.start, self.pam_name, self.stage = start, pam_name, stage
+    def __init__(self, start, pam_name, stage="auth", asks=True):
+        self.start, self.pam_name, self.stage, self.asks = start, pam_name, stage, asks
 
 
 SERVICES = {
     "sshd keyboard-interactive": Service(_ssh("keyboard-interactive", "sshd"), "sshd"),
-    "sshd password": Service(_ssh("password", "sshd-password"), "sshd-password"),
-    "sshd publickey": Service(_ssh("publickey", "sshd-key"), "sshd-key", "session"),
+    "sshd password": Service(_ssh("password", "sshd-password"), "sshd-password", asks=False),
+    "sshd publickey": Service(_ssh("publickey", "sshd-key"), "sshd-key", "session", asks=False),
     "sshd publickey,keyboard-interactive": Service(_ssh("publickey,keyboard-interactive", "sshd-both"), "sshd-both"),
     "sudo": Service(_sudo, "sudo"),
     "su": Service(_su, "su"),
     "login": Service(_login, "login"),
     "pamtester authenticate": Service(_pamtester("authenticate", "lab"), "lab"),
-    "pamtester open_session": Service(_pamtester("open_session", "lab-session"), "lab-session", "session"),
+    "pamtester open_session": Service(_pamtester("open_session", "lab-session"), "lab-session", "session", asks=False),
 }
 
 
@@ -114,8 +115,9 @@ class Played:
 
 def play(lab, service, user, person):
     """Logs in and answers what is asked as `person` does, who hangs up where that is None."""
+    prepared = person.prepares()
     mark = lab.syslog.mark()
-    run = SERVICES[service].start(lab, user)
+    run = prepared or SERVICES[service].start(lab, user)
     person.started(run)
     prompts, password_given = [], False
     while True:
@@ -143,7 +145,8 @@ def play(lab, service, user, person):
             run.send(answer)
     said = [code for words, code in SAID.items() if words in run.text]
     opened = WENT_ON in run.lines() or "SUCCESS" in said
-    result, text = ended(lab, service, mark) or (PASSED_BY if opened else NOT_REACHED, "")
+    result, text = ended(lab, service, user, mark) or (PASSED_BY if opened else NOT_REACHED, "")
+    run.kill()
     if person.hung_up:
         # Who is gone reads nothing, and often its process is gone with it.
         assert result in ("ABORT", "SESSION_ERR", NOT_REACHED), f"{service}: {result}"
@@ -157,14 +160,14 @@ def play(lab, service, user, person):
     return Played(result, prompts, text, opened, run.text)
 
 
-def ended(lab, service, mark):
+def ended(lab, service, user, mark):
     """PAM's result and the line at the end, as the module has logged them; None where it was not asked."""
     service = SERVICES[service]
     found = [END.search(line) for line in lab.syslog.lines("pam_countersign", after=mark)]
     for end in found:
-        if end and (end[1], end[2]) == (service.pam_name, service.stage):
+        if end and (end[1], end[2], end[4]) == (service.pam_name, service.stage, user):
             result = RESULTS[end[3]]
             if service.stage == "session" and result not in ("SUCCESS", "IGNORE"):
                 result = "SESSION_ERR"
-            return result, end[4] or ""
+            return result, end[5] or ""
     return None

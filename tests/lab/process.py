@@ -30,11 +30,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def accepts(port):
+def accepts(port, address="127.0.0.1"):
     """Whether something listens on the port."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 class Process:

@@ -36,7 +36,8 @@ def causes_of(policy):
 
 
 def services_of(policy, cause):
-    return [service for service in policy.get("services", SERVICES) if service not in WITHOUT.get(cause, ())]
+    services = policy.get("only", {}).get(cause) or policy.get("services", SERVICES)
+    return [service for service in services if service not in WITHOUT.get(cause, ())]
 
 
 def opens(result):
@@ -68,18 +69,64 @@ def tables():
 def _table(name, policy):
     found = cells().get(name, {})
     text = f"#### {policy['title']}\n\n```toml\n{policy['text'].strip()}\n```\n\n"
+    if "module" in policy:
+        text += f"and `pam_countersign.so {policy['module']}` in `/etc/pam.d/`.\n\n"
     text += "| what happens | where | PAM's result | what the person reads |\n|---|---|---|---|\n"
-    for cause, services in found.items():
-        same = {}
-        for service, cell in services.items():
-            same.setdefault(tuple(cell), []).append(service)
-        first = CAUSES[cause].title
-        for cell, names in same.items():
-            where = "everywhere" if len(same) == 1 and len(names) > 1 else ", ".join(names)
-            read = "<br>".join(line.replace("|", "\\|") for line in cell[1:]) or "nothing"
-            text += f"| {first} | {where} | {_result(cell[0])} | {read} |\n"
+    for titles, rows in _alike(policy, found):
+        first = "<br>".join(titles)
+        for where, result, read in rows:
+            text += f"| {first} | {where} | {result} | {read} |\n"
             first = ""
     return text
+
+
+def _alike(policy, found):
+    """The rows of each cause; those that follow one another and are the same stand once, with the titles of all."""
+    alike = []
+    for cause, services in found.items():
+        rows = _rows(services, _all(policy, cause))
+        if not (alike and alike[-1][1] == rows):
+            alike.append(([], rows))
+        alike[-1][0].append(CAUSES[cause].title)
+    return alike
+
+
+def _rows(services, everywhere):
+    same = {}
+    for service, cell in services.items():
+        same.setdefault(tuple(_without_enter(cell)), []).append(service)
+    return [
+        (_where(names, everywhere), _result(cell[0]), "<br>".join(line.replace("|", "\\|") for line in cell[1:]) or "nothing")
+        for cell, names in same.items()
+    ]
+
+
+def _all(policy, cause):
+    return services_of({**policy, "only": {}}, cause)
+
+
+def _where(names, everywhere):
+    """The services: by what they have in common, where these are all of those that have it, or all but one."""
+    kinds = {
+        "everywhere": everywhere,
+        "all that ask": [service for service in everywhere if SERVICES[service].asks],
+        "all that cannot ask": [service for service in everywhere if not SERVICES[service].asks],
+        "the session stage": [service for service in everywhere if SERVICES[service].stage == "session"],
+    }
+    for kind, services in kinds.items():
+        missing = [service for service in services if service not in names]
+        if len(names) > 1 and names == services:
+            return kind
+        if len(names) > 2 and len(missing) == 1 and set(names) < set(services):
+            return f"{kind} but {missing[0]}"
+    return "; ".join(names)
+
+
+def _without_enter(cell):
+    """sudo, which shows nothing but prompts, has the last line as one first, to be acknowledged."""
+    if len(cell) > 2 and cell[-2] == f"{cell[-1]} Press Enter:":
+        return [*cell[:-2], cell[-1]]
+    return cell
 
 
 def _result(result):

@@ -7,8 +7,8 @@ use countersign_protocol::sshsig::Signed;
 use super::Approvers;
 
 impl Approvers {
-    /// Whether what was signed with this key, or is to be, counts as a word of one of `principal`: by the certificate that
-    /// came with the signature, or by one about the key that the administrator has put here. It has to name the user, too,
+    /// The certificate by which this key's word, said or to be said, counts as that of one of `principal`: the one that
+    /// came with the signature, or one about the key that the administrator has put here. It has to name the user, too,
     /// and the approvers have to accept its authority for both: else one person with two certified devices could be two.
     ///
     /// # Errors
@@ -19,7 +19,7 @@ impl Approvers {
         user: &str,
         signed: &Signed,
         at_unix: u64,
-    ) -> Result<(), String> {
+    ) -> Result<Certificate, String> {
         if principal == user {
             // Else an account of that name would be one by the certificate of its own.
             return Err(format!(
@@ -32,7 +32,7 @@ impl Approvers {
             let by = with(certificate);
             let names = [user, principal];
             match names.into_iter().try_for_each(|name| self.authorize(name, &by, at_unix)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(certificate.clone()),
                 Err(why) => refusal = why,
             }
         }

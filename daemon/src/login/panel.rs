@@ -1,9 +1,10 @@
 //! Whose decisions a request needs: those of the person's own devices, or of several people whom the rule names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use countersign_policy::Approvals;
 use countersign_protocol::api::MAX_MESSAGES;
+use countersign_protocol::certificate::Certificate;
 use countersign_protocol::sshsig::Signed;
 
 use crate::app::App;
@@ -46,11 +47,12 @@ impl Panel {
         approvals: &Approvals,
         for_root: bool,
     ) -> Result<Self, LookupError> {
-        let users = app.devices.users().into_iter().map(|name| {
-            let is_certified =
-                app.devices.for_user(&name).iter().any(|one| is_certified(app, approvals, one));
-            Candidate { name, is_certified }
-        });
+        let mut devices =
+            if approvals.principals().next().is_some() { app.devices.all() } else { Vec::new() };
+        devices.retain(|device| is_certified(app, approvals, device));
+        let certified: HashSet<String> = devices.into_iter().map(|device| device.user).collect();
+        let users = app.devices.users().into_iter();
+        let users = users.map(|name| Candidate { is_certified: certified.contains(&name), name });
         let found = person::survey(users.collect(), approvals.from.clone(), for_root).await?;
         let (of_each, shared) = devices_of(app, approvals, &found.members);
         if let Some((why, users)) = found.unknown {
@@ -106,7 +108,7 @@ pub(super) async fn members(
     person::members(users.collect(), approvals.from.clone(), for_root).await
 }
 
-/// Whether what a key has signed counts as a word of one of a rule's principals.
+/// The certificate by which what a key has signed counts as a word of one of a rule's principals.
 ///
 /// # Errors
 /// Why not, for the log.
@@ -116,11 +118,11 @@ pub(crate) fn certify(
     person: &str,
     signed: &Signed,
     at_unix: u64,
-) -> Result<(), String> {
+) -> Result<Certificate, String> {
     let mut refusal = String::from("no principal of certificates may approve");
     for principal in approvals.principals() {
         match app.approvers.certify(principal, person, signed, at_unix) {
-            Ok(()) => return Ok(()),
+            Ok(certificate) => return Ok(certificate),
             Err(why) => refusal = why,
         }
     }

@@ -197,12 +197,13 @@ fn evidence(record: &mut Record, request: Option<&OpenRequest>, decisions: &[Ver
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     record.request = request.map(|request| text(&request.signed.bytes));
     record.request_signature = request.map(|request| request.signed.signature.clone());
-    let mut decisions = decisions.iter();
+    let mut decisions = decisions.iter().take(MOST_FURTHER + 1);
+    record.certificates = decisions.clone().filter_map(|decision| decision.certificate.clone()).collect();
     if let Some(first) = decisions.next() {
         record.decision = Some(text(&first.bytes));
         record.decision_signature = Some(first.signature.clone());
     }
-    let further = decisions.take(MOST_FURTHER).map(|decision| Further {
+    let further = decisions.map(|decision| Further {
         approver: decision.person.clone(),
         device: decision.fingerprint.clone(),
         decision: text(&decision.bytes),

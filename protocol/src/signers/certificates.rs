@@ -6,6 +6,9 @@ use crate::certificate::Certificate;
 use crate::keys::PublicKey;
 use std::collections::HashMap;
 
+/// Longest line: those by which a login's approvals counted stand in its record of the audit.
+const MAX_LINE: usize = 2048;
+
 /// Certificates by the key that they are about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Certificates {
@@ -34,6 +37,9 @@ impl Certificates {
 }
 
 fn certificate(line: &str) -> Result<Certificate, String> {
+    if line.len() > MAX_LINE {
+        return Err(format!("the line is longer than {MAX_LINE} bytes: certify with fewer names"));
+    }
     let certificate = Certificate::from_openssh(line).map_err(|error| error.to_string())?;
     certificate.check_approver().map_err(|refusal| refusal.to_string())?;
     if certificate.principals().is_empty() {

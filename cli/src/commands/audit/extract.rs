@@ -29,6 +29,9 @@ pub(super) fn extract(record: &Record, into: &Path, paths: &[PathBuf], out: Outp
         parts.push((format!("decision-{number}"), &one.decision));
         parts.push((format!("decision-{number}.sig"), &one.decision_signature));
     }
+    for (number, certificate) in (1..).zip(&record.certificates) {
+        parts.push((format!("certificate-{number}.pub"), certificate));
+    }
     if parts.is_empty() {
         let text = format!("record {} ({}) carries nothing signed", record.seq, escape(&record.event));
         return Err(Failure::new(Exit::Refused, text));

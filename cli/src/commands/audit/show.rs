@@ -117,6 +117,7 @@ pub(super) fn in_full(r: &Record) -> String {
             lines.push((label, text.clone()));
         }
     }
+    lines.extend(r.certificates.iter().map(|certificate| ("certified", certificate.clone())));
     let mut text: String =
         lines.into_iter().map(|(label, value)| format!("{label:<11}{}\n", escape(&value))).collect();
     if r.decision.is_some() {

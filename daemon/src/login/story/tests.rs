@@ -9,6 +9,7 @@ mod lease;
 mod offline;
 mod pairing;
 mod policy;
+mod principals;
 mod several;
 mod tap;
 
