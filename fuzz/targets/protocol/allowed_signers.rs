@@ -4,7 +4,7 @@ use countersign_fuzz::actors::{self, NOW};
 use countersign_fuzz::{Target, check};
 use countersign_protocol::keys::Signer;
 use countersign_protocol::message::namespace::{DECISION, REQUEST};
-use countersign_protocol::signers::{AllowedSigners, MAX_FAULTS, Revoked};
+use countersign_protocol::signers::{AllowedSigners, Certificates, MAX_FAULTS, Revoked};
 use countersign_protocol::sshsig::{self, Signed};
 use std::sync::OnceLock;
 
@@ -12,6 +12,10 @@ pub(crate) const TARGET: Target = Target { name: "allowed_signers", run, seeds }
 
 fn run(data: &[u8]) {
     let file = String::from_utf8_lossy(data);
+    // The file of certificates has the same lines, and none of these on them.
+    for fault in Certificates::parse(&file).err().into_iter().flatten() {
+        check::is_inert(&fault.to_string());
+    }
     let allowed = match AllowedSigners::parse(&file) {
         Ok(allowed) => allowed,
         Err(faults) => {

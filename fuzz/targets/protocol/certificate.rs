@@ -5,7 +5,7 @@ use countersign_fuzz::{Target, check, input::Input};
 use countersign_protocol::certificate::{Certificate, MAX_CERTIFICATE};
 use countersign_protocol::keys::Signer;
 use countersign_protocol::message::namespace::DECISION;
-use countersign_protocol::signers::{AllowedSigners, Revoked};
+use countersign_protocol::signers::{AllowedSigners, Certificates, Revoked};
 use countersign_protocol::sshsig;
 
 pub(crate) const TARGET: Target = Target { name: "certificate", run, seeds };
@@ -22,6 +22,11 @@ fn run(data: &[u8]) {
     };
     assert!(blob.len() <= MAX_CERTIFICATE);
     assert_eq!(certificate.ca(), authority(), "somebody else's are not signed");
+    let line = certificate.to_line();
+    match Certificates::parse(&line) {
+        Ok(copies) => assert_eq!(copies.of(certificate.key()), std::slice::from_ref(&certificate)),
+        Err(faults) => faults.iter().for_each(|fault| check::is_inert(&fault.to_string())),
+    }
 
     // Where it is the device's own, a signature may bring it along.
     let Ok(armored) = sshsig::sign_with_certificate(&actors::device(), &blob, DECISION, b"x") else {

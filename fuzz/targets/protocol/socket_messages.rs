@@ -78,6 +78,7 @@ fn seeds() -> Vec<Vec<u8>> {
         fingerprint: "SHA256:x".into(),
         paired_at: 1,
         last_used_at: Some(2),
+        principals: vec!["oncall".into()],
     };
     let mut seeds = vec![
         seed(b"l", &login::Call::Begin(Box::new(begin))),
