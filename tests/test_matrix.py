@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from lab import accounts, challenge, matrix, network, tls
+from lab import accounts, challenge, matrix, network
 from lab.causes import CAUSES
 from lab.person import Person
 from lab.process import wait_until
@@ -28,13 +28,10 @@ POLICIES = table.policies()
 class Lab:
     """Everything of one policy."""
 
-    def __init__(self, directory, policy, syslog):
-        self.syslog, self.directory = syslog, directory
-        good = tls.make(directory / "good", name=f"DNS:{network.NAME}")
-        other = tls.make(directory / "bad", name=f"DNS:{network.NAME}")
-        self.network = network.Network((good[:2], other[:2]))
+    def __init__(self, directory, policy, syslog, way):
+        self.syslog, self.directory, self.network = syslog, directory, way
         server = {"port": network.PORT, "listen": network.ADDRESS, "inside": network.INSIDE}
-        self.stack = Stack(directory, tls=good, server={"origin": f"https://{network.NAME}", **server})
+        self.stack = Stack(directory, tls=way.tls, server={"origin": f"https://{network.NAME}", **server})
         self.network.holds(self.stack.server)
         self.phones = {user: self.stack.approver(user) for user in policy.get("phones", ["alice"])}
         self.phone = self.phones["alice"]
@@ -130,7 +127,6 @@ class Lab:
 
     def stop(self):
         self.stack.stop()
-        self.network.end()
 
 
 def in_turn(policy):
@@ -143,11 +139,19 @@ def in_turn(policy):
     return rounds
 
 
+@pytest.fixture
+def way(tmp_path):
+    """The network on which the server is."""
+    made = network.Network(tmp_path)
+    yield made
+    made.end()
+
+
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_cell_is_what_happens(policy, tmp_path, syslog):
+def test_every_cell_is_what_happens(policy, tmp_path, syslog, way):
     # `clean` puts the usual services back.
     matrix.protect(POLICIES[policy].get("module", ""))
-    lab = Lab(tmp_path, POLICIES[policy], syslog)
+    lab = Lab(tmp_path, POLICIES[policy], syslog, way)
     found, opened = {}, []
     try:
         for together in in_turn(POLICIES[policy]):

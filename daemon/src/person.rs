@@ -2,10 +2,12 @@
 
 mod directory;
 mod members;
+mod survey;
 #[cfg(test)]
 mod testing;
 
-pub use members::{Candidate, Found, Member, members, survey};
+pub use members::{Candidate, Member, members};
+pub use survey::{Found, survey};
 #[cfg(test)]
 pub(crate) use testing::groups_for_tests;
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from . import tls
 from .broken import Front
 
 NAME, PORT = "push.lab", 443
@@ -46,12 +47,16 @@ def _run(*argv, **options):
 
 
 class Network:
-    """The way to the server; each fault stays until `mend`. `certificates` are a good server's and a bad one's."""
+    """The way to the server; each fault stays until `mend`. `tls` are the files of a server of that name."""
 
-    def __init__(self, certificates):
-        self._certificates = certificates
+    def __init__(self, directory):
+        self.tls = tls.make(directory / "good", name=f"DNS:{NAME}")
+        bad = tls.make(directory / "bad", name=f"DNS:{NAME}")
+        self._certificates = (self.tls[:2], bad[:2])
         self._server = self._front = None
         self._hosts, self._resolver = HOSTS.read_text(), RESOLVER.read_text() if RESOLVER.exists() else ""
+        # On some systems a link to what is not in here.
+        RESOLVER.unlink(missing_ok=True)
         _run("ip", "netns", "add", NAMESPACE.name)
         _run("ip", "link", "add", HERE, "type", "veth", "peer", "name", THERE, "netns", NAMESPACE.name)
         _run("ip", "addr", "add", f"{OURS}/30", "dev", HERE)
@@ -65,8 +70,9 @@ class Network:
         self._server = server
 
     def end(self):
-        self.mend()
-        self._server.stop()
+        self._clear()
+        if self._server:
+            self._server.kill()
         HOSTS.write_text(self._hosts)
         _run("ip", "netns", "delete", NAMESPACE.name)
 
@@ -116,16 +122,20 @@ class Network:
         self._impostor("bad_certificate")
 
     def mend(self):
+        self._clear()
+        if self._server.process.alive():
+            self._server.process.popen.send_signal(signal.SIGCONT)
+        else:
+            self._server.start()
+
+    def _clear(self):
+        """The way is as it was."""
         _run("ip", "link", "set", HERE, "up")
         self._nft(f"add table {TABLE}", f"delete table {TABLE}")
         self._name()
         if self._front:
             self._front.stop()
             self._front = None
-        if self._server.process.alive():
-            self._server.process.popen.send_signal(signal.SIGCONT)
-        else:
-            self._server.start()
 
     # How.
 

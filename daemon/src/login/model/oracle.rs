@@ -89,6 +89,8 @@ pub(super) struct Login {
     /// Whether it brought a token that was good.
     has_token: bool,
     pub(super) typed: Vec<String>,
+    /// When the QR code on its terminal was drawn, and how many requests of it were known by then.
+    pub(super) drawn: Option<(Duration, usize)>,
 }
 
 struct Token {
@@ -181,7 +183,17 @@ impl Oracle {
         let token = token.filter(|_| asks && visit.stage() == Stage::Session);
         let has_token = token.is_some_and(|token| self.spends(token, visit, &rule, now));
         let (run, typed, away) = (self.run, Vec::new(), self.away);
-        self.logins.push(Login { visit, rule, run, began: now, away, ended: None, has_token, typed });
+        self.logins.push(Login {
+            visit,
+            rule,
+            run,
+            began: now,
+            away,
+            ended: None,
+            has_token,
+            typed,
+            drawn: None,
+        });
         has_token
     }
 
@@ -290,6 +302,18 @@ impl Oracle {
     /// The request that a login waits for, as far as anybody has seen it.
     pub(super) fn current(&self, login: usize) -> Option<&Known> {
         self.requests.iter().rfind(|known| known.login == login)
+    }
+
+    /// A QR code stands on the terminal of a login.
+    pub(super) fn is_drawn(&mut self, login: usize, at: Duration) {
+        if self.logins[login].drawn.is_none_or(|(before, _)| before != at) {
+            self.logins[login].drawn = Some((at, self.requests_of(login)));
+        }
+    }
+
+    /// How many requests of a login were seen.
+    pub(super) fn requests_of(&self, login: usize) -> usize {
+        self.requests.iter().filter(|known| known.login == login).count()
     }
 
     /// Somebody typed something at a prompt. Whether it has to let them in at once.

@@ -109,6 +109,11 @@ impl Peer {
         self.ear.drawn.borrow().clone().filter(|drawn| !drawn.rows.is_empty())
     }
 
+    /// When it was drawn.
+    pub(super) fn drawn_at(&self) -> Option<Duration> {
+        self.ear.drawn.borrow().as_ref().filter(|drawn| !drawn.rows.is_empty()).map(|drawn| drawn.at)
+    }
+
     pub(super) fn answer(&self, text: &str) {
         self.go_on(Continue { answer: Some(Zeroizing::new(text.to_owned())), cannot_ask: false });
     }

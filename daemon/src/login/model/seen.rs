@@ -33,7 +33,7 @@ const ALL: [&str; 18] = [
 ];
 
 /// What a usual run has to have seen: each way in beside a device's decision, and what alone keeps each from opening.
-const USUAL: [&str; 48] = [
+const USUAL: [&str; 49] = [
     "QR code asked for",
     "granted allow",
     "granted by a scanned code",
@@ -61,6 +61,7 @@ const USUAL: [&str; 48] = [
     "no lease: the administrator has ended it",
     "no lease: the rule has none",
     "no lease: the server is away",
+    "no lease: too old for the rule",
     "not allowed: it is no login of somebody at the machine",
     "not allowed: the day has passed",
     "not allowed: the server was there a minute ago",

@@ -18,10 +18,11 @@ const OWNERS: [Holder; 3] = [Holder::Phone, Holder::OfAlice, Holder::OfGuest];
 pub(super) fn themes() -> impl Strategy<Value = Story> {
     prop_oneof![
         5 => of_leases(),
+        1 => of_ceilings(),
         2 => of_authenticators(),
         2 => of_allowing(),
         3 => of_rules(),
-        2 => of_scans(),
+        3 => of_scans(),
         1 => of_refusals(),
     ]
 }
@@ -39,7 +40,8 @@ fn yes(how: How) -> [Move; 2] {
 fn of_leases() -> impl Strategy<Value = Story> {
     let rule = |has_one| {
         let confirm = select(vec![Confirm::Tap, Confirm::Code]);
-        let lease = prop::option::weighted(has_one, (1..10_u64, prop::option::weighted(0.4, 1..3_u32)));
+        let lease =
+            prop::option::weighted(has_one, (select(vec![1_u64, 9]), prop::option::weighted(0.4, 1..3_u32)));
         let offline = select(vec![Vec::new(), vec![Factor::Lease]]);
         (confirm, lease, offline).prop_map(|(confirm, lease, offline)| Rule {
             confirm,
@@ -56,6 +58,23 @@ fn of_leases() -> impl Strategy<Value = Story> {
     (policy, vec(leases(), 1..4)).prop_map(story)
 }
 
+/// A lease of one stage in the other one, whose rule has another ceiling.
+fn of_ceilings() -> impl Strategy<Value = Story> {
+    let rule = |minutes| Rule { lease: Some((minutes, None)), ..plain() };
+    let policy = select(vec![(1, 9), (9, 1)]).prop_map(move |(auth, session)| Policy {
+        rules: vec![(vec![Condition::Session(true)], rule(session))],
+        ..Policy::of(rule(auth))
+    });
+    let round = (1..3_u8, 100..500_u16, 65..300_u16).prop_map(|(place, seconds, sleep)| {
+        let sshd = Visit { program: Program::Sshd, guest: true, place, by: 1, vouched: true };
+        let session = Visit { program: Program::SshdSession, ..sshd };
+        let granted = yes(How::Leasing { seconds, is_of_service: true });
+        let later = [Move::Sleep(sleep), Move::Begin(session, false), Move::HangUp(0)];
+        [vec![Move::Begin(sshd, false)], granted.to_vec(), later.to_vec()].concat()
+    });
+    (policy, vec(round, 1..3)).prop_map(story)
+}
+
 /// Somebody grants a lease, something happens, and somebody comes who is the same or nearly so.
 pub(super) fn leases() -> impl Strategy<Value = Vec<Move>> {
     let program = select(vec![Program::Sshd, Program::SshdSession, Program::Sudo, Program::SuOfAlice]);
@@ -65,18 +84,32 @@ pub(super) fn leases() -> impl Strategy<Value = Vec<Move>> {
     });
     let how = (30..900_u16, prop::bool::weighted(0.95))
         .prop_map(|(seconds, is_of_service)| How::Leasing { seconds, is_of_service });
-    (first, how, meanwhile(), vec((0..10_u8, any::<bool>()), 2..5)).prop_map(
-        |(first, how, meanwhile, others)| {
-            let mut all = vec![Move::Begin(first, false)];
-            all.extend(yes(how));
-            all.extend(meanwhile);
-            for (what, is_approved) in others {
-                all.push(Move::Begin(changed(first, what), false));
-                all.extend(if is_approved { yes(How::Rightly).to_vec() } else { vec![Move::HangUp(0)] });
-            }
-            all
-        },
-    )
+    let others = vec((0..10_u8, any::<bool>()), 2..5);
+    (first, how, 0..12_u8, meanwhile(), others).prop_map(|(first, how, before, meanwhile, others)| {
+        let (other, no) = refused_beside(first);
+        let mut all = match before {
+            0..2 => vec![other, Move::Begin(first, false), no],
+            2 => vec![Move::Begin(first, false), Move::NoRecord],
+            _ => vec![Move::Begin(first, false)],
+        };
+        all.extend(yes(how));
+        all.extend(meanwhile);
+        for (what, is_approved) in others {
+            // What was used is used up in the next daemon, too.
+            all.extend((what == 9).then_some(Move::Restart(false)));
+            all.push(Move::Begin(changed(first, what), false));
+            all.extend(if is_approved { yes(How::Rightly).to_vec() } else { vec![Move::HangUp(0)] });
+        }
+        all
+    })
+}
+
+/// Another login of the same person, and their no to it once this one has begun.
+fn refused_beside(visit: Visit) -> (Move, Move) {
+    let no = Move::Decide { request: 1, by: By::Owner, answer: Answer::Deny, how: How::Rightly, now: true };
+    // From elsewhere, so that it is not held against this one's place.
+    let program = if visit.program == Program::SuOfAlice { Program::SuOfAlice } else { Program::Console };
+    (Move::Begin(Visit { place: 0, program, ..visit }, false), no)
 }
 
 /// The same with one thing changed, or nothing.
@@ -111,7 +144,7 @@ fn meanwhile() -> impl Strategy<Value = Vec<Move>> {
         4 => Just(Vec::new()),
         1 => Just(OWNERS.map(Move::Revoke).to_vec()),
         1 => Just(OWNERS.map(Move::Unpair).to_vec()),
-        2 => (20..700_u16).prop_map(|seconds| vec![Move::Sleep(seconds)]),
+        4 => (20..700_u16).prop_map(|seconds| vec![Move::Sleep(seconds)]),
         1 => Just(vec![Move::EndLeases]),
         1 => Just(vec![Move::Reboot]),
         1 => any::<bool>().prop_map(|gently| vec![Move::Restart(gently)]),
@@ -185,10 +218,22 @@ fn of_allowing() -> impl Strategy<Value = Story> {
 }
 
 fn of_rules() -> impl Strategy<Value = Story> {
+    let last = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => moves().prop_map(|one| vec![one]),
+        1 => (30..200_u16).prop_map(|seconds| vec![Move::Sleep(seconds)]),
+    ];
     let login =
-        (visits(), any::<bool>(), prop::option::weighted(0.3, moves())).prop_map(|(visit, token, last)| {
-            [vec![Move::Begin(visit, token)], yes(How::Rightly).to_vec(), last.into_iter().collect()].concat()
-        });
+        (visits(), any::<bool>()).prop_map(|(visit, with_token)| vec![Move::Begin(visit, with_token)]);
+    // A login by ssh, and its session, which another rule may be for.
+    let both_stages = (any::<bool>(), 0..3_u8).prop_map(|(guest, place)| {
+        let sshd = Visit { guest, place, ..Program::Sshd.into() };
+        let session = Visit { program: Program::SshdSession, ..sshd };
+        [vec![Move::Begin(sshd, false)], yes(How::Rightly).to_vec(), vec![Move::Begin(session, true)]]
+            .concat()
+    });
+    let login = (prop_oneof![2 => login, 1 => both_stages], last)
+        .prop_map(|(begin, last)| [begin, yes(How::Rightly).to_vec(), last].concat());
     (ruled(), vec(login, 3..10)).prop_map(story)
 }
 
@@ -205,6 +250,7 @@ fn of_scans() -> impl Strategy<Value = Story> {
         1 => holder().prop_map(|one| vec![Move::Revoke(one)]),
         1 => Just(vec![Move::Type(0, Typed::Nothing)]),
         1 => Just(vec![Move::Type(0, Typed::Qr)]),
+        2 => Just(vec![Move::Wait(11_000), Move::Type(0, Typed::Nothing)]),
     ];
     let before = select(vec![vec![], vec![Move::Down], vec![Move::Up, Move::Wait(3_000)]]);
     let scan =
@@ -234,13 +280,19 @@ pub(super) fn refusals() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(vec![Move::Restart(true)]),
         1 => moves().prop_map(|one| vec![one]),
     ];
-    (first, answer, between, vec(0..8_u8, 1..4)).prop_map(|(first, answer, between, others)| {
-        let no = Move::Decide { request: 0, by: By::Owner, answer, how: How::Rightly, now: true };
-        let mut all = [vec![Move::Begin(first, false), no], between].concat();
-        for what in others {
-            all.push(Move::Begin(changed(first, what), false));
-            all.extend(yes(How::Rightly));
-        }
-        all
-    })
+    (first, answer, any::<bool>(), between, vec(0..8_u8, 1..4)).prop_map(
+        |(first, answer, is_beside, between, others)| {
+            let no = |request| Move::Decide { request, by: By::Owner, answer, how: How::Rightly, now: true };
+            let begin = || Move::Begin(first, false);
+            let mut all = match is_beside {
+                true => [vec![begin(), begin(), no(1)], yes(How::Rightly).to_vec(), between].concat(),
+                false => [vec![begin(), no(0)], between].concat(),
+            };
+            for what in others {
+                all.push(Move::Begin(changed(first, what), false));
+                all.extend(yes(How::Rightly));
+            }
+            all
+        },
+    )
 }

@@ -57,6 +57,9 @@ impl Oracle {
             (None, Some((at, _))) if now > at + CHALLENGE + MOMENT => {
                 return Err("by the code of what has stood there for too long".into());
             }
+            (None, Some(_)) if of.drawn.is_some_and(|(_, then)| then < self.requests_of(login)) => {
+                return Err("by the code of what was drawn for an earlier request".into());
+            }
             (None, Some((_, holder))) => {
                 self.notes.push("granted by a scanned code".into());
                 holder

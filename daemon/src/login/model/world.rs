@@ -103,6 +103,11 @@ impl World {
         sleep(MOMENT).await;
         self.look();
         self.oracle.away = self.relay.silent.get();
+        for (number, login) in self.logins.iter().enumerate() {
+            if let Some(at) = login.drawn_at() {
+                self.oracle.is_drawn(number, at);
+            }
+        }
         for number in 0..self.logins.len() {
             if self.logins[number].is_over() && !self.logins[number].is_noted {
                 self.ended(number);
