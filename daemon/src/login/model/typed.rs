@@ -105,7 +105,10 @@ impl Oracle {
         let of = &self.logins[login];
         let typed = of.typed.last().ok_or("though nothing was typed")?;
         let step = self.step_of(login, typed).ok_or("by no code of their authenticator")?;
-        if let Some(why) = self.against_step(login, step) {
+        // It was compared a moment ago, which may have been in the step before.
+        let now = clock::unix();
+        let against = self.against_step(login, step, now);
+        if let Some(why) = against.and_then(|_| self.against_step(login, step, now.saturating_sub(1))) {
             return Err(format!("by an authenticator's code, though {why}"));
         }
         self.steps.insert(of.visit.person(), step);
@@ -121,19 +124,19 @@ impl Oracle {
         steps.into_iter().find(|step| totp::shows(person, *step) == typed)
     }
 
-    fn against_step(&self, login: usize, step: u64) -> Option<&'static str> {
+    fn against_step(&self, login: usize, step: u64, at: u64) -> Option<&'static str> {
         let last = self.steps.get(self.logins[login].visit.person());
         if last.is_some_and(|last| step <= *last) {
             return Some("it was used, or a later one");
         }
-        (totp::step(clock::unix()).abs_diff(step) > 1).then_some("it is of another time")
+        (totp::step(at).abs_diff(step) > 1).then_some("it is of another time")
     }
 
     /// What has kept an authenticator's code from opening that was typed just now.
     pub(super) fn code_missed(&self, login: usize, typed: &str) -> Option<&'static str> {
         let step = self.step_of(login, typed)?;
         let may = self.logins[login].rule.may_type(Factor::Totp, self.had_trouble);
-        if may { self.against_step(login, step) } else { Some("the rule allows none") }
+        if may { self.against_step(login, step, clock::unix()) } else { Some("the rule allows none") }
     }
 
     /// Why a login may not be let in unasked.
