@@ -126,7 +126,8 @@ impl Oracle {
         if last.is_some_and(|last| step <= *last) {
             return Some("it was used, or a later one");
         }
-        (totp::step(clock::unix()).abs_diff(step) > 1).then_some("it is of another time")
+        (totp::step(clock::unix()).abs_diff(step) > 1 && totp::step(clock::unix() - 1).abs_diff(step) > 1)
+            .then_some("it is of another time")
     }
 
     /// What has kept an authenticator's code from opening that was typed just now.
