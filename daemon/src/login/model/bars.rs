@@ -38,9 +38,9 @@ impl Bars {
         self.0.retain(|bar| bar.said.elapsed() > WRITTEN);
     }
 
-    /// A daemon that starts goes by the calendar, which somebody may have set forward.
-    pub(super) fn started(&mut self, is_set_forward: bool) {
-        self.0.retain(|_| !is_set_forward);
+    /// A daemon that starts goes by the calendar, which somebody may have set.
+    pub(super) fn started(&mut self, is_set: bool) {
+        self.0.retain(|_| !is_set);
     }
 
     /// Why nobody may be let in who has come then.

@@ -4,15 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use countersign_protocol::audit::Record;
-use countersign_protocol::digest;
 use countersign_protocol::login::Stage;
 use countersign_protocol::message::{Answer, Confirm, Sealed};
 
 use super::bars::Bars;
 use super::cast::{ALICE, CAST, Holder, ROOT, number};
 use super::leases::Lease;
-use super::peer::Drawn;
 use super::policy::{Policy, Rule};
 use super::visit::Visit;
 use crate::clock;
@@ -24,7 +21,7 @@ const TOKEN_LIFE: Duration = Duration::from_secs(60);
 /// What is typed to see the QR code.
 pub(super) const QR: &str = "qr";
 /// Wrong codes that end a request.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 
 /// A request, as whoever saw it at the server and could open it.
 pub(super) struct Known {
@@ -44,7 +41,7 @@ pub(super) struct Known {
     pub(super) denied: Option<Duration>,
     /// A yes or no came when it may have been over.
     is_doubtful: bool,
-    wrong: u32,
+    pub(super) wrong: u32,
     /// Typed before there was anything to compare it with.
     early: Option<String>,
 }
@@ -87,7 +84,7 @@ pub(super) struct Login {
     /// When it was over for whoever asked.
     pub(super) ended: Option<Duration>,
     /// Whether it brought a token that was good.
-    has_token: bool,
+    pub(super) has_token: bool,
     pub(super) typed: Vec<String>,
     /// When the QR code on its terminal was drawn, and how many requests of it were known by then.
     pub(super) drawn: Option<(Duration, usize)>,
@@ -125,7 +122,7 @@ pub(super) struct Oracle {
     /// Answers that were heard: what is repeated says nothing new.
     heard: HashSet<(usize, usize, bool)>,
     /// Who was let in from where.
-    sources: HashSet<(&'static str, String)>,
+    pub(super) sources: HashSet<(&'static str, String)>,
     tokens: HashMap<String, Token>,
     /// Whether the server was ever away, so that what is for then only may be typed.
     pub(super) had_trouble: bool,
@@ -393,112 +390,13 @@ impl Oracle {
         self.bars.refuses(of.visit.person(), &of.visit.held(login).0, of.began)
     }
 
-    /// Whether somebody may be let in as this record says; why not.
-    pub(super) fn judge(
-        &mut self,
-        login: usize,
-        record: &Record,
-        lab: &Lab,
-        drawn: Option<&Drawn>,
-        now: Duration,
-    ) -> Result<(), String> {
-        let Login { run, ended, has_token, visit, ref rule, .. } = self.logins[login];
-        if run != self.run {
-            return Err("its daemon was killed".into());
-        }
-        if ended.is_some() {
-            return Err("it was withdrawn, or has ended before".into());
-        }
-        let then = rule.then;
-        if !matches!(then, Then::Approve | Then::Observe) {
-            return Err(format!("under a rule that says {then:?}"));
-        }
-        let (place, _) = visit.held(login);
-        let factor = record.factor.as_deref();
-        if let Some(why) = self.barred(login).filter(|_| factor != Some("token")) {
-            return Err(format!("from where there was {why}"));
-        }
-        match factor {
-            Some("device") => {
-                let approval = self.judge_decision(login, record, now)?;
-                self.keeps_lease(login, approval);
-            }
-            Some(factor @ ("recovery" | "once")) => self.judge_recovery(factor, login, now)?,
-            Some("phone-code") => self.judge_phone_code(login, lab, drawn, now)?,
-            Some("totp") => self.judge_totp(login, now)?,
-            Some("allow") => self.judge_allowed(login, now)?,
-            Some("lease") => return self.judge_lease(login, record),
-            Some("token") if has_token => return Ok(()),
-            Some("token") => return Err("it brought no token that was good".into()),
-            other => return Err(format!("no factor {other:?} lets anybody in")),
-        }
-        self.bars.forgive(visit.person(), &place);
-        if then == Then::Approve {
-            self.sources.insert((visit.account(), visit.source(login)));
-        }
-        Ok(())
-    }
-
-    /// The first approval that has let it in.
-    fn judge_decision(&mut self, login: usize, record: &Record, now: Duration) -> Result<usize, String> {
-        let bytes = record.request.as_deref().ok_or("without a request")?.as_bytes();
-        let digest = digest::sha256_hex(bytes);
-        let known = self.requests.iter().find(|known| known.asked.digest == digest);
-        let known = known.ok_or("for a request that nobody has seen")?;
-        if known.login != login || known.run != self.run {
-            return Err("for another login's request".into());
-        }
-        if now >= known.deadline.1 {
-            return Err("after the deadline".into());
-        }
-        // One that comes in the very moment of the verdict may come after it.
-        if known.denied.is_some_and(|denied| denied < now) {
-            return Err("though it was denied".into());
-        }
-        let needed = usize::from(self.logins[login].rule.people().unwrap_or(1));
-        let recorded: Vec<&str> = record
-            .decision
-            .as_deref()
-            .into_iter()
-            .chain(record.further.iter().map(|one| one.decision.as_str()))
-            .collect();
-        let (mut granting, mut people) = (Vec::new(), HashSet::new());
-        for bytes in recorded {
-            let approval = known.approvals.iter().find(|one| self.said[**one].bytes == bytes.as_bytes());
-            let approval = *approval.ok_or("without an approval that counts")?;
-            let said = &self.said[approval];
-            if !self.may_decide(said.by, known) {
-                return Err(format!("by {:?}, who may not", said.by));
-            }
-            if said.has_granted {
-                return Err("by a decision that was used before".into());
-            }
-            let typed = &self.logins[login].typed;
-            if known.asked.request.confirm == Confirm::Code
-                && !said.code.as_ref().is_some_and(|code| typed.contains(code))
-            {
-                return Err("without its code".into());
-            }
-            people.insert(said.by.person());
-            granting.push(approval);
-        }
-        if people.len() != needed || granting.len() != needed {
-            return Err(format!("by {people:?}, and {needed} are needed"));
-        }
-        if known.asked.request.confirm == Confirm::Code && known.wrong >= TRIES && needed == 1 {
-            return Err("after too many wrong codes".into());
-        }
-        granting.iter().for_each(|approval| self.said[*approval].has_granted = true);
-        Ok(granting[0])
-    }
-
     /// Whether the rule of its login wants two people.
     fn is_for_both(&self, known: &Known) -> bool {
         self.logins[known.login].rule.both
     }
 
     /// Whether a device may decide about a request.
-    fn may_decide(&self, holder: Holder, known: &Known) -> bool {
+    pub(super) fn may_decide(&self, holder: Holder, known: &Known) -> bool {
         match self.is_for_both(known) {
             true => [ROOT, ALICE].contains(&holder.person()) && self.accepts(holder, holder.person()),
             false => self.accepts(holder, known.person),

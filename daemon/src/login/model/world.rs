@@ -37,9 +37,7 @@ pub(super) struct World {
     pub(super) logins: Vec<Peer>,
     pub(super) tokens: Vec<String>,
     pub(super) seen: Seen,
-    /// Whether the calendar's clock ever was ahead.
-    is_set_forward: bool,
-    /// Whether it ever was set.
+    /// Whether the calendar's clock ever was set.
     is_set: bool,
     background: Vec<JoinHandle<()>>,
     /// Posts and deliveries that were looked at.
@@ -72,7 +70,6 @@ impl World {
             logins: Vec::new(),
             tokens: Vec::new(),
             seen: Seen::default(),
-            is_set_forward: false,
             is_set: false,
             background: Vec::new(),
             looked: (0, 0),
@@ -180,7 +177,10 @@ impl World {
             missed.iter().for_each(|why| self.seen.note(&format!("no lease: {why}")));
             // A clock that was set may end one early; what is away is away a little later for the daemon.
             let of = &self.oracle.logins[number];
-            let is_doubtful = self.is_set || of.away.is_some() || self.oracle.barred(number).is_some();
+            let is_doubtful = self.is_set
+                || self.oracle.had_trouble
+                || of.away.is_some()
+                || self.oracle.barred(number).is_some();
             let is_asked = matches!(of.rule.then, Then::Approve | Then::Observe);
             assert!(
                 !has_lease || is_doubtful || !is_asked,
@@ -344,7 +344,7 @@ impl World {
     /// The administrator sets the calendar's clock.
     pub(super) fn set_clock(&mut self, seconds: i64) {
         clock::wound::set_apart(seconds);
-        (self.is_set, self.is_set_forward) = (true, self.is_set_forward || seconds > 0);
+        self.is_set = true;
     }
 
     /// The machine starts again.
@@ -365,7 +365,7 @@ impl World {
         } else {
             self.oracle.bars.killed();
         }
-        self.oracle.bars.started(self.is_set_forward);
+        self.oracle.bars.started(self.is_set);
         for part in &self.background {
             part.abort();
         }
