@@ -57,7 +57,7 @@ impl Oracle {
             (None, Some((at, _))) if now > at + CHALLENGE + MOMENT => {
                 return Err("by the code of what has stood there for too long".into());
             }
-            (None, Some(_)) if of.drawn.is_some_and(|(_, then)| then < self.requests_of(login)) => {
+            (None, Some(_)) if self.drawn_for_earlier(login) => {
                 return Err("by the code of what was drawn for an earlier request".into());
             }
             (None, Some((_, holder))) => {
@@ -113,6 +113,15 @@ impl Oracle {
         }
         self.steps.insert(of.visit.person(), step);
         Ok(())
+    }
+
+    /// Whether what stands on the terminal was drawn for a request that was open then, and another was made since. One
+    /// that could not be posted then may be known later than what was drawn for it.
+    fn drawn_for_earlier(&self, login: usize) -> bool {
+        let Some((at, then)) = self.logins[login].drawn else { return false };
+        let mut of_login = self.requests.iter().filter(|known| known.login == login);
+        let current = then.checked_sub(1).and_then(|last| of_login.nth(last));
+        current.is_some_and(|known| at < known.deadline.0) && of_login.next().is_some()
     }
 
     /// The step of which this is the code, of those about now.
