@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
 /// Threads for syncs, slow hashes and user look-ups; they end when they have nothing to do.
@@ -118,8 +118,10 @@ pub fn run(args: Args, log: &Log) -> io::Result<()> {
         .thread_keep_alive(Duration::from_secs(2))
         .build()?;
     let served = LocalSet::new().block_on(&runtime, async {
+        // Whoever reloads it while it still starts must not end it.
+        let signals = Signals::new()?;
         let app = Rc::new(open(args.paths, administrator, log.clone())?);
-        serve(app, sockets).await
+        serve(app, sockets, signals).await
     });
     runtime.shutdown_timeout(LAST_WORK);
     served
@@ -220,9 +222,25 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
     })
 }
 
-async fn serve(app: Rc<App>, sockets: Sockets) -> io::Result<()> {
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// What the daemon is told by signals.
+struct Signals {
+    hang_up: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+async fn serve(app: Rc<App>, sockets: Sockets, signals: Signals) -> io::Result<()> {
+    let Signals { mut hang_up, mut terminate, mut interrupt } = signals;
     // None of these comes back by itself.
     let mut parts = JoinSet::new();
     parts.spawn_local(relay::run(Rc::clone(&app)));

@@ -196,7 +196,9 @@ impl Login {
             self.app.logins.even.note(clock::boot().saturating_sub(self.began));
         }
         if self.request.replace(open.clone()).is_none() {
-            self.even_out(&open, self.began + self.app.logins.even.first()).await?;
+            let is_away = open.state() == State::Unreachable;
+            let time = if is_away { even::away() } else { self.app.logins.even.first() };
+            self.even_out(&open, self.began + time).await?;
         }
         Ok(open)
     }

@@ -74,8 +74,7 @@ fn who_hangs_up_while_the_request_is_posted_is_not_asked_about_again() {
 /// It came back four times a second for as long as the server liked, and wrote two lines each time.
 #[test]
 fn a_server_that_takes_streams_and_breaks_them_is_not_hammered() {
-    // With the moments that pass after each move, ten minutes.
-    let minutes = || (0..850).flat_map(|_| [Move::Cut, Move::Wait(100)]);
+    let minutes = || (0..1_200).flat_map(|_| [Move::Cut, Move::Wait(460)]);
     let streams = |moves| {
         let story = Story { policy: usual(), moves };
         Stage::new().act(&story, async |world| world.relay.streams.get()).unwrap()

@@ -20,7 +20,7 @@ use crate::{clock, login};
 
 /// Time that passes in a moment in which nothing is waited for but for what is evened out: the first prompt, and the
 /// answer to something wrong.
-pub(super) const MOMENT: Duration = Duration::from_millis(200);
+pub(super) const MOMENT: Duration = Duration::from_millis(12);
 
 /// What a login is doing, as its module sees it.
 #[derive(Debug, Clone, PartialEq)]
