@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 /// What tells one version of a file from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,8 @@ impl Store {
     /// Names the file; the old one is still there.
     pub async fn change(&self, content: impl FnOnce() -> io::Result<Option<Vec<u8>>>) -> io::Result<()> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let Some(bytes) = content()? else { return Ok(()) };
+        // Some of these files hold secrets.
+        let Some(bytes) = content()?.map(Zeroizing::new) else { return Ok(()) };
         let path = self.path.clone();
         let write = move || {
             let written = replace(&path, &bytes);
@@ -91,7 +93,7 @@ pub fn read_json<T: serde::de::DeserializeOwned>(
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: {fault}", path.display()))
     };
     match read_trusted(path, owner, max) {
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| named(&error)),
+        Ok(text) => serde_json::from_str(&Zeroizing::new(text)).map(Some).map_err(|error| named(&error)),
         Err(FileFault::Missing) => Ok(None),
         Err(fault) => Err(named(&fault)),
     }

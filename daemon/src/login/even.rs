@@ -12,9 +12,9 @@ use countersign_protocol::random;
 
 /// Posts that are remembered.
 const KEPT: usize = 64;
-/// With fewer of them the time is [`AT_FIRST`].
+/// With fewer of them the time is that of the slowest, and at least [`AT_FIRST`].
 const ENOUGH: usize = 8;
-const AT_FIRST: Duration = time(60);
+const AT_FIRST: Duration = time(100);
 /// Where the server is known to be away: the design's limit is 20 ms.
 const AWAY: Duration = time(5);
 /// Longest time that a server's slowness is made everybody's.
@@ -29,13 +29,37 @@ const fn time(milliseconds: u64) -> Duration {
     Duration::from_micros(milliseconds * if cfg!(test) { 10 } else { 1_000 })
 }
 
-/// How long logins took lately until their request was with the server.
+/// How long posts of logins took lately.
 #[derive(Default)]
-pub(super) struct Even(RefCell<VecDeque<Duration>>);
+pub(super) struct Even {
+    /// From the login's beginning until its request was with the server.
+    logins: Times,
+    /// The post alone.
+    posts: Times,
+}
 
 impl Even {
-    /// A login's request is with the server, so long after the login began.
-    pub(super) fn note(&self, took: Duration) {
+    /// A request is with the server. `login` is how long its login took until then, if it was the first.
+    pub(super) fn note(&self, login: Option<Duration>, post: Duration) {
+        if let Some(login) = login {
+            self.logins.note(login);
+        }
+        self.posts.note(post);
+    }
+
+    /// When a login asks, by the boot clock: later than nineteen of twenty posts would be through that began when it
+    /// began, and when it posted, and never the same. `began` is for its first prompt.
+    pub(super) fn until(&self, began: Option<Duration>, posting: Duration) -> Duration {
+        let login = began.map(|began| began + self.logins.usual());
+        (posting + self.posts.usual()).max(login.unwrap_or_default()) + chance()
+    }
+}
+
+#[derive(Default)]
+struct Times(RefCell<VecDeque<Duration>>);
+
+impl Times {
+    fn note(&self, took: Duration) {
         let mut times = self.0.borrow_mut();
         if times.len() >= KEPT {
             times.pop_front();
@@ -43,12 +67,13 @@ impl Even {
         times.push_back(took.min(LONGEST));
     }
 
-    /// How long after its beginning a login asks: longer than nineteen of twenty posts take, and never the same.
-    pub(super) fn first(&self) -> Duration {
+    fn usual(&self) -> Duration {
         let mut times: Vec<Duration> = self.0.borrow().iter().copied().collect();
         times.sort_unstable();
-        let usual = times.get(times.len() * 19 / 20).copied().filter(|_| times.len() >= ENOUGH);
-        usual.unwrap_or(AT_FIRST) + chance()
+        match times.len() {
+            few @ ..ENOUGH => times.get(few.wrapping_sub(1)).copied().unwrap_or_default().max(AT_FIRST),
+            many => times.get(many * 19 / 20).copied().unwrap_or(LONGEST),
+        }
     }
 }
 
@@ -71,20 +96,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_longer_than_nearly_all_posts_and_no_slow_one_makes_it_much_longer() {
+    fn it_is_later_than_nearly_all_posts_and_no_slow_one_makes_it_much_later() {
         let even = Even::default();
-        let millis = Duration::from_millis;
+        let (millis, posting) = (Duration::from_millis, Duration::from_secs(100));
+        let began = posting - millis(2);
         let about = |usual: Duration| usual..usual + CHANCE;
-        assert!(about(AT_FIRST).contains(&even.first()));
+        assert!(about(posting + AT_FIRST).contains(&even.until(Some(began), posting)));
+        even.note(None, millis(4));
+        assert!(about(posting + millis(4)).contains(&even.until(None, posting)), "slower than at first");
         for took in 0..1000 {
-            even.note(millis(if took % 64 == 0 { 900 } else { 3 + took % 5 }));
+            let post = millis(if took % 64 == 0 { 900 } else { 3 + took % 5 });
+            even.note(Some(post + millis(1)), post);
         }
         for _ in 0..100 {
-            assert!(about(millis(7)).contains(&even.first()), "{:?}", even.first());
+            assert!(about(posting + millis(7)).contains(&even.until(None, posting)));
+            // Names were looked up slowly, or fast.
+            assert!(about(posting + millis(7)).contains(&even.until(Some(began), posting)));
+            assert!(about(posting + millis(8)).contains(&even.until(Some(posting), posting)));
         }
-        (0..KEPT).for_each(|_| even.note(millis(5000)));
-        assert!(about(LONGEST).contains(&even.first()));
-        assert_eq!(even.0.borrow().len(), KEPT);
+        (0..KEPT).for_each(|_| even.note(Some(millis(5000)), millis(5000)));
+        assert!(about(posting + LONGEST).contains(&even.until(Some(posting), posting)));
+        assert_eq!(even.posts.0.borrow().len(), KEPT);
     }
 
     #[test]

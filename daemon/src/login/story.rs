@@ -185,27 +185,31 @@ impl Login {
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let known = account.known();
         self.facts.context = Some(context::gather(&self.app, &self.facts, &known.name).await);
+        let posting = clock::boot();
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
             biased;
             () = self.connection.closed() => return Err(Ending::gone_early()),
             open = Open::begin_with(&self.app, &self.facts, (&known, person), panel, manner) => open?,
         };
-        // Who logs in again and again may have the name service in memory by now, and not the other: it counts, too.
-        if !open.devices.is_empty() && open.state() == State::Posted && self.request.is_none() {
-            self.app.logins.even.note(clock::boot().saturating_sub(self.began));
-        }
-        if self.request.replace(open.clone()).is_none() {
-            let is_away = open.state() == State::Unreachable;
-            let time = if is_away { even::away() } else { self.app.logins.even.first() };
-            self.even_out(&open, self.began + time).await?;
-        }
+        let began = self.request.replace(open.clone()).is_none().then_some(self.began);
+        self.even_out(&open, began, posting).await?;
         Ok(open)
     }
 
-    /// Waits until it is as late as it would be for anybody, by the boot clock, unless it is decided before.
-    async fn even_out(&mut self, open: &Open, until: Duration) -> Told<()> {
-        let late = tokio::time::sleep(until.saturating_sub(clock::boot()));
+    /// Waits until it is as late as it would be for anybody, unless it is decided before. `began` is for a login's
+    /// first request; `posting` is when this one was about to be posted.
+    async fn even_out(&mut self, open: &Open, began: Option<Duration>, posting: Duration) -> Told<()> {
+        let (now, even) = (clock::boot(), &self.app.logins.even);
+        // Others than root's programs are no measure: whoever runs them chooses how many there are.
+        if open.state() == State::Posted && !open.devices.is_empty() && self.facts.by_root {
+            even.note(began.map(|began| now.saturating_sub(began)), now.saturating_sub(posting));
+        }
+        let until = match open.state() {
+            State::Unreachable => began.unwrap_or(posting) + even::away(),
+            _ => even.until(began, posting),
+        };
+        let late = tokio::time::sleep(until.saturating_sub(now));
         tokio::pin!(late);
         while matches!(open.state(), State::New | State::Posted | State::Unreachable) {
             tokio::select! {
@@ -274,7 +278,8 @@ impl Login {
         };
         if !judged.as_ref().is_err_and(|ending| ending.outcome == Outcome::Granted) {
             tokio::select! {
-                () = self.connection.closed() => return Err(Ending::withdrawn(open)),
+                // Hanging up does not change how it has ended.
+                () = self.connection.closed() => return Err(judged.err().unwrap_or_else(|| Ending::withdrawn(open))),
                 () = tokio::time::sleep(until.saturating_sub(clock::boot())) => {}
             }
         }
@@ -351,10 +356,12 @@ impl Login {
         if self.retries > MOST_RETRIES {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
+        let posting = clock::boot();
         tokio::select! {
-            () = open.post_again() => Ok(()),
-            () = self.connection.closed() => Err(Ending::withdrawn(open)),
+            () = open.post_again() => {}
+            () = self.connection.closed() => return Err(Ending::withdrawn(open)),
         }
+        self.even_out(open, None, posting).await
     }
 
     async fn ring_again(&mut self, old: Open, rule: &Rule, account: &Account) -> Told<Open> {

@@ -26,6 +26,8 @@ pub(super) struct Lease {
     lasts: Duration,
     uses: Option<u32>,
     used: u32,
+    /// Of these, those that a restart cannot forget: the last that was counted, and all before it.
+    saved: u32,
     confirm: Confirm,
     boot: u32,
     /// Why it has ended before its time.
@@ -60,6 +62,7 @@ impl Oracle {
             lasts: Duration::from_secs(seconds.min(minutes * 60)),
             uses,
             used: 0,
+            saved: 0,
             confirm: known.asked.request.confirm,
             boot: self.boot,
             ended: None,
@@ -86,7 +89,7 @@ impl Oracle {
         let differs = |part: usize| bound.as_ref().is_some_and(|bound| bound[part] != lease.bound[part]);
         let rule = of.rule.lease();
         let (minutes, uses) = rule.unwrap_or((u64::MAX, None));
-        let uses = [lease.uses, uses].into_iter().flatten().min();
+        let uses = most_uses(lease, uses);
         let is_away = of.away.is_some_and(|since| of.began.saturating_sub(since) > CERTAIN);
         let mut why: Vec<&str> = lease.ended.into_iter().collect();
         let mut is = |wrong: bool, what| why.extend(wrong.then_some(what));
@@ -120,9 +123,21 @@ impl Oracle {
         match self.against(&self.leases[at], login).first() {
             Some(why) => Err(format!("by a lease, though {why}")),
             None => {
-                self.leases[at].used += 1;
+                let of_rule = self.logins[login].rule.lease().and_then(|(_, uses)| uses);
+                let lease = &mut self.leases[at];
+                lease.used += 1;
+                if most_uses(lease, of_rule).is_some() {
+                    lease.saved = lease.used;
+                }
                 Ok(())
             }
+        }
+    }
+
+    /// The daemon is started again: uses that no rule counted are not on the disk.
+    pub(super) fn forgets_uses(&mut self) {
+        for lease in &mut self.leases {
+            lease.used = lease.saved;
         }
     }
 
@@ -136,4 +151,8 @@ impl Oracle {
     pub(super) fn has_lease(&self, login: usize) -> bool {
         self.leases.iter().any(|lease| self.against(lease, login).is_empty())
     }
+}
+
+fn most_uses(lease: &Lease, of_rule: Option<u32>) -> Option<u32> {
+    [lease.uses, of_rule].into_iter().flatten().min()
 }

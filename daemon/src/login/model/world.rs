@@ -398,6 +398,7 @@ impl World {
         self.relay.cut();
         sleep(MOMENT).await;
         self.oracle.run += 1;
+        self.oracle.forgets_uses();
         self.oracle.had_trouble = true;
         self.oracle.started = (clock::unix(), clock::boot());
         self.lab = self.lab.restarted_in(&boot_id(self.oracle.boot));
