@@ -5,7 +5,7 @@
 
 use crate::app::App;
 use crate::clock;
-use crate::files::{self, FileFault, Owner};
+use crate::files::{self, Owner};
 use crate::log::Log;
 use countersign_policy::{Config, Hook as Program};
 use countersign_protocol::message::Request;
@@ -16,6 +16,7 @@ use serde::Serialize;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ const AT_ONCE: usize = 4;
 const MOST: usize = 64;
 /// All of its environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Bits of a mode that let anybody run it.
+const EXECUTABLE: u32 = 0o111;
 /// Longest reason that it is told, in bytes.
 const MAX_REASON: usize = 1024;
 
@@ -207,12 +210,18 @@ pub fn fault(config: &Config, administrator: Owner) -> Option<String> {
     trusted(path, administrator).err().map(|fault| format!("hook: {}: {fault}", path.display()))
 }
 
-fn trusted(path: &std::path::Path, administrator: Owner) -> Result<(), FileFault> {
-    files::open(path, administrator, files::Links::Refused, OpenOptions::new().read(true)).map(drop)
+fn trusted(path: &std::path::Path, administrator: Owner) -> Result<(), String> {
+    let file = files::open(path, administrator, files::Links::Refused, OpenOptions::new().read(true))
+        .map_err(|fault| fault.to_string())?;
+    let mode = file.metadata().map_err(|error| error.to_string())?.permissions().mode();
+    match mode & EXECUTABLE {
+        0 => Err("nobody may run it; chmod a+x FILE".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 async fn start(program: &Program, json: &[u8], administrator: Owner, limit: Duration) -> Result<(), String> {
-    trusted(&program.path, administrator).map_err(|fault| fault.to_string())?;
+    trusted(&program.path, administrator)?;
     let mut child = Command::new(&program.path)
         .args(&program.arguments)
         .env_clear()

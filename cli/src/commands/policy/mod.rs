@@ -17,6 +17,9 @@ use serde::Serialize;
 use crate::args::Policy;
 use crate::output::{Exit, Failure, Outcome, Output};
 
+/// What only the daemon can say, as whose user it runs.
+const ITS_FILES: &str = "Not looked at: the files of \"hook\" and \"server_ca\". A reload does, and countersignd --check.";
+
 /// Runs one of its commands.
 pub(super) fn run(command: &Policy, run: &Path, out: Output) -> Outcome<ExitCode> {
     match command {
@@ -68,6 +71,9 @@ fn checked(path: &Path, pam: &Path, run: &Path, out: Output) -> Outcome<ExitCode
     if matches!(users, Some(None)) {
         not_known.push("Who has a device is not known: countersignd does not answer, or not to this user.");
     }
+    if config.hook.is_some() || config.server_ca.is_some() {
+        not_known.push(ITS_FILES);
+    }
     out.either(&Checked { faults: &[], advice: said }, || words(&config, &advice, &not_known))?;
     Ok(if advice.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Refused as u8) })
 }
@@ -91,4 +97,17 @@ fn words(config: &Config, advice: &[Advice], not_known: &[&str]) -> String {
         text.push_str(&format!("{line}\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_stands_below_the_sum() {
+        let config = countersign_policy::read("server = \"https://push.example.com\"\n").unwrap();
+        let text = words(&config, &[], &[ITS_FILES]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, ["0 rules and the default: no faults, nothing to think about", ITS_FILES]);
+    }
 }
