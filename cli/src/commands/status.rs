@@ -37,7 +37,8 @@ fn words(s: &Status) -> String {
     if configured && !s.connected {
         let why = s.trouble.as_deref().unwrap_or("no reason is known yet");
         text.push_str(&format!("\nLogins get no push now: {}\n", escape(why)));
-        text.push_str("Until it is back, recovery codes work where the policy allows them.\n");
+        text.push_str("Until it is back, recovery codes, phone codes, authenticators and leases work where the policy takes them\n\
+             (countersign policy explain --user USER --service SERVICE says which).\n");
     }
     if !s.config_faults.is_empty() {
         text.push_str(if configured {
