@@ -3,6 +3,7 @@
 use crate::approvers::Approvers;
 use crate::audit::Audit;
 use crate::budget::{Budget, Try};
+use crate::clock;
 use crate::devices::Devices;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
@@ -98,6 +99,13 @@ impl App {
     pub fn config(&self) -> Result<Rc<Config>, String> {
         let loaded = self.config.borrow();
         loaded.good.clone().ok_or_else(|| loaded.faults.join("; "))
+    }
+
+    /// The latest time that is known of, in seconds since 1970: whatever has ended by it does not begin again when the
+    /// clock is set back.
+    #[must_use]
+    pub(crate) fn latest(&self) -> u64 {
+        clock::unix().max(self.budget.now())
     }
 
     /// Whether a user has any code that could be guessed: one printed, an authenticator's or a phone's.

@@ -27,6 +27,9 @@ pub struct Approvers {
     /// Users and ids of the keys whose end is written down and not yet done.
     ending: RefCell<Vec<(String, String)>>,
     log: Log,
+    /// How often it was asked whether a key may decide.
+    #[cfg(test)]
+    pub(crate) asked: std::cell::Cell<usize>,
 }
 
 /// While it lives, a key decides nothing for a user.
@@ -78,6 +81,17 @@ pub fn faults(folder: &Path, owner: Owner) -> Vec<String> {
     faults
 }
 
+/// What will be wrong with them before long, a line each.
+#[must_use]
+pub fn warnings(folder: &Path, owner: Owner) -> Vec<String> {
+    let path = folder.join("certificates");
+    // What is wrong now is among the faults.
+    let Ok(text) = files::read_trusted(&path, owner, MAX_FILE) else { return Vec::new() };
+    let certificates = Certificates::parse(&text).ok();
+    let warning = certificates.and_then(|certificates| certified::fullness(&certificates, text.len()));
+    warning.map(|warning| format!("{}: {warning}", path.display())).into_iter().collect()
+}
+
 impl Approvers {
     /// Of the administrator's folder and the daemon's own, each with who may own its files.
     #[must_use]
@@ -92,7 +106,8 @@ impl Approvers {
             root,
             Certificates::parse,
             "nobody is named by its principals",
-        );
+        )
+        .warning(certified::fullness);
         let revoked =
             |path: PathBuf, owner| Watched::new(path, owner, Revoked::parse, "nobody can approve at all");
         Self {
@@ -105,6 +120,8 @@ impl Approvers {
             own,
             ending: RefCell::default(),
             log,
+            #[cfg(test)]
+            asked: std::cell::Cell::default(),
         }
     }
 
@@ -128,6 +145,8 @@ impl Approvers {
     /// # Errors
     /// Why not, for the log.
     pub fn authorize(&self, user: &str, signed: &Signed, at_unix: u64) -> Result<(), String> {
+        #[cfg(test)]
+        self.asked.set(self.asked.get() + 1);
         let mut revoked = Vec::new();
         for file in &self.revoked {
             revoked

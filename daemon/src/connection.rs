@@ -25,6 +25,9 @@ pub struct Connection {
     searched: usize,
     /// When the frame in `pending` has to be whole.
     due: Option<Instant>,
+    /// Since when the peer waits, if it waits: since it is here, or since it sent what is no longer its first frame.
+    waits_since: Instant,
+    is_begun: bool,
 }
 
 /// Why a connection is of no more use.
@@ -51,7 +54,14 @@ impl Connection {
     /// Takes over an accepted socket.
     #[must_use]
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, pending: Zeroizing::new(Vec::new()), searched: 0, due: None }
+        Self {
+            stream,
+            pending: Zeroizing::new(Vec::new()),
+            searched: 0,
+            due: None,
+            waits_since: Instant::now(),
+            is_begun: false,
+        }
     }
 
     /// The next message; `None` when the peer has closed. Dropping the future loses nothing.
@@ -82,6 +92,13 @@ impl Connection {
                 return if self.pending.is_empty() { Ok(None) } else { Err(ConnectionError::Torn) };
             }
         }
+    }
+
+    /// Since when the peer waits for what it was not told yet: the module's time for its first answer has begun when
+    /// it connected.
+    #[must_use]
+    pub fn waits_since(&self) -> Instant {
+        self.waits_since
     }
 
     /// Comes back when the peer has closed, while something else is waited for. What the peer
@@ -160,6 +177,9 @@ impl Connection {
         let mut json = std::mem::replace(&mut self.pending, rest);
         json.truncate(end);
         self.searched = 0;
+        if std::mem::replace(&mut self.is_begun, true) {
+            self.waits_since = Instant::now();
+        }
         self.due = (!self.pending.is_empty()).then(|| Instant::now() + FRAME_TIME);
         Ok(Some(json))
     }

@@ -9,7 +9,6 @@ mod unblock;
 use crate::app::App;
 use crate::audit::Durability;
 use crate::caller::Caller;
-use crate::clock;
 use crate::connection::{Connection, ConnectionError};
 use crate::devices::Device;
 use crate::log::Level;
@@ -345,7 +344,7 @@ pub(crate) fn told(app: &App, device: &Device) -> manage::Device {
         fingerprint: device.card.key.fingerprint(),
         paired_at: device.paired_at,
         last_used_at: device.last_used_at,
-        principals: app.approvers.principals_of(&device.user, &device.card.key, clock::unix()),
+        principals: app.approvers.principals_of(&device.user, &device.card.key, app.latest()),
     }
 }
 

@@ -7,7 +7,7 @@ mod survey;
 mod testing;
 
 pub use members::{Candidate, Member, members};
-pub use survey::{Found, survey};
+pub use survey::{Found, Question, survey};
 #[cfg(test)]
 pub(crate) use testing::groups_for_tests;
 
@@ -57,7 +57,7 @@ impl Person {
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// No answer in time.
-    #[error("the name service did not answer within {} s", LIMIT.as_secs())]
+    #[error("the name service did not answer in time")]
     Timeout,
     /// It answered with an error.
     #[error("the name service failed: {0}")]

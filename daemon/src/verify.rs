@@ -1,5 +1,6 @@
 //! The one place where a sealed message becomes a decision that counts.
 
+use countersign_protocol::certificate::Certificate;
 use countersign_protocol::digest;
 use countersign_protocol::keys::PublicKey;
 use countersign_protocol::message::{Answer, CODE_DIGITS, Confirm, Decision, MessageType, Sealed};
@@ -35,6 +36,13 @@ pub struct Verified {
     pub certificate: Option<String>,
 }
 
+impl Verified {
+    /// The line of a certificate by which it counts, unless its signature brings that along.
+    pub(crate) fn copy(&self, certificate: &Certificate) -> Option<String> {
+        (self.signed.certificate.as_ref() != Some(certificate)).then(|| certificate.to_line())
+    }
+}
+
 /// Verifies a sealed decision about an open request: that it was sealed by a device which was
 /// asked and is still paired, signed by that device's key in the decision's namespace, that the
 /// approvers accept the key for this person, that it names exactly this request, and that the time
@@ -66,9 +74,8 @@ pub fn decision(app: &App, open: &OpenRequest, sealed: &Sealed) -> Result<Verifi
     if verified.decision.decision == Answer::Approve
         && let Some(approvals) = open.rule.as_ref().filter(|_| open.certified.contains(person))
     {
-        let certificate = panel::certify(app, approvals, person, &verified.signed, clock::unix())?;
-        let is_copy = verified.signed.certificate.as_ref() != Some(&certificate);
-        verified.certificate = is_copy.then(|| certificate.to_line());
+        let certificate = panel::certify(app, approvals, person, &verified.signed, app.latest())?;
+        verified.certificate = verified.copy(&certificate);
     }
     let decision = &verified.decision;
     if open.left().is_zero() {

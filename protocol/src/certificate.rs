@@ -165,6 +165,18 @@ impl Certificate {
         &self.principals
     }
 
+    /// Whether it holds at this time, in seconds since 1970.
+    #[must_use]
+    pub fn is_in_time(&self, at: u64) -> bool {
+        at >= self.valid_after && !self.is_over(at)
+    }
+
+    /// Whether it will never hold again.
+    #[must_use]
+    pub fn is_over(&self, at: u64) -> bool {
+        at >= self.valid_before
+    }
+
     /// The text that the CA named it by, as given: escape it before showing.
     #[must_use]
     pub fn key_id(&self) -> &str {

@@ -178,7 +178,7 @@ impl Entry {
 
 fn check_certificate(certificate: &Certificate, principal: &str, at: u64) -> Result<(), Refusal> {
     certificate.check_approver()?;
-    if at < certificate.valid_after || at >= certificate.valid_before {
+    if !certificate.is_in_time(at) {
         return Err(Refusal::CertificateTime);
     }
     // To OpenSSH a certificate without principals is everybody's.

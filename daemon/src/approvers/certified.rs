@@ -1,10 +1,14 @@
 //! What certificates say of a key beside the user whose it is: the principals by which a rule may name them.
 
+use std::collections::BTreeSet;
+
 use countersign_protocol::certificate::Certificate;
 use countersign_protocol::keys::PublicKey;
+use countersign_protocol::signers::{Certificates, MAX_FILE};
 use countersign_protocol::sshsig::Signed;
 
 use super::Approvers;
+use crate::clock;
 
 impl Approvers {
     /// The certificate by which this key's word, said or to be said, counts as that of one of `principal`: the one that
@@ -27,10 +31,14 @@ impl Approvers {
             ));
         }
         let here = self.certificates.content(&self.log).unwrap_or_default();
-        let mut refusal = String::from("there is none");
+        let mut refusal = String::from("there is none that names both and is in its time");
         for certificate in signed.certificate.iter().chain(here.of(&signed.key)) {
-            let by = with(certificate);
             let names = [user, principal];
+            // First, since a key may have many old ones, and what follows looks at files.
+            if !certificate.is_in_time(at_unix) || !names.iter().all(|name| is_named(certificate, name)) {
+                continue;
+            }
+            let by = with(certificate);
             match names.into_iter().try_for_each(|name| self.authorize(name, &by, at_unix)) {
                 Ok(()) => return Ok(certificate.clone()),
                 Err(why) => refusal = why,
@@ -43,13 +51,27 @@ impl Approvers {
     pub(crate) fn principals_of(&self, user: &str, key: &PublicKey, at_unix: u64) -> Vec<String> {
         let here = self.certificates.content(&self.log).unwrap_or_default();
         let signed = Signed { key: key.clone(), certificate: None };
-        let named = here.of(key).iter().flat_map(Certificate::principals);
-        let mut names: Vec<String> =
-            named.filter(|name| self.certify(name, user, &signed, at_unix).is_ok()).cloned().collect();
-        names.sort();
-        names.dedup();
-        names
+        let now = |certificate: &&Certificate| certificate.is_in_time(at_unix) && is_named(certificate, user);
+        let names: BTreeSet<&String> =
+            here.of(key).iter().filter(now).flat_map(Certificate::principals).collect();
+        let counts = |name: &&String| self.certify(name, user, &signed, at_unix).is_ok();
+        names.into_iter().filter(counts).cloned().collect()
     }
+}
+
+/// What to say of a file that can still be used, before it is too long for that.
+pub(super) fn fullness(certificates: &Certificates, bytes: usize) -> Option<String> {
+    (bytes > MAX_FILE / 2).then(|| {
+        let (lines, over) = (certificates.len(), certificates.over(clock::unix()));
+        format!(
+            "it has {bytes} bytes, and with more than {MAX_FILE} nobody is named by its principals any more; of its \
+             {lines} certificates {over} are over: take those out"
+        )
+    })
+}
+
+fn is_named(certificate: &Certificate, name: &str) -> bool {
+    certificate.principals().iter().any(|principal| principal == name)
 }
 
 /// As if it had come with a signature of its key.

@@ -1,7 +1,10 @@
 use super::*;
+use crate::testing::TestDevice;
+use crate::testing::authority::Authority;
 use countersign_protocol::keys::{Signer, SigningKey};
 use countersign_protocol::sshsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::os::unix::net::UnixDatagram;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -186,6 +189,35 @@ async fn a_faulty_file_lets_nobody_in() {
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
     assert!(place.may("alice", &key).is_err());
     assert!(place.approvers.add("alice", key.public_key(), "").await.is_err());
+}
+
+/// A file that grows with each week's certificates is told of before it is too long.
+#[tokio::test]
+async fn a_file_of_certificates_that_fills_up_is_told_of() {
+    let place = Place::new();
+    let (ca, phone) = (Authority::new(), TestDevice::new());
+    let now = ca.certify(&phone, &["-n", "alice,oncall"]);
+    let old = ca.certify(&phone, &["-V", "-2h:-1h", "-n", "alice,oncall"]);
+    let certificates = now + &old.repeat(2);
+    let (etc, owner) = (place.folder.path().join("etc"), Owner(nix::unistd::geteuid().as_raw()));
+    let syslog = UnixDatagram::bind(place.folder.path().join("log")).unwrap();
+    syslog.set_nonblocking(true).unwrap();
+    let log = Log::to(place.folder.path().join("log"), false);
+    let look = || {
+        place.approvers.certificates.content(&log).unwrap();
+        let mut line = [0; 1024];
+        let length = syslog.recv(&mut line).unwrap_or_default();
+        String::from_utf8_lossy(&line[..length]).into_owned()
+    };
+    place.write("etc/certificates", &certificates);
+    assert_eq!((warnings(&etc, owner).len(), look().as_str()), (0, ""));
+    place.write("etc/certificates", &(certificates + &"# old ones\n".repeat(MAX_FILE / 20)));
+    let said = warnings(&etc, owner).join("");
+    assert!(said.contains("etc/certificates: it has 57"), "{said}");
+    assert!(said.contains("of its 3 certificates 2 are over"), "{said}");
+    assert!(look().contains(&said));
+    assert_eq!(look(), "", "once");
+    assert!(faults(&etc, owner).is_empty());
 }
 
 /// No file of revoked keys is one thing, not to know whether there is one another.

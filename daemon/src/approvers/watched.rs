@@ -27,6 +27,8 @@ pub(super) struct Watched<T> {
     parse: fn(&str) -> Result<T, Vec<LineFault>>,
     /// What a fault in it means.
     then: &'static str,
+    /// What to warn of in a file of so many bytes that can be used.
+    warns: Option<fn(&T, usize) -> Option<String>>,
     seen: RefCell<Option<Seen<T>>>,
     /// What was said last to be wrong, and when.
     said: RefCell<Option<Said>>,
@@ -48,7 +50,12 @@ impl<T: Default> Watched<T> {
         parse: fn(&str) -> Result<T, Vec<LineFault>>,
         then: &'static str,
     ) -> Self {
-        Self { path, owner, parse, then, seen: RefCell::new(None), said: RefCell::new(None) }
+        Self { path, owner, parse, then, warns: None, seen: RefCell::new(None), said: RefCell::new(None) }
+    }
+
+    /// The same with something to warn of whenever the file has changed.
+    pub(super) fn warning(self, warns: fn(&T, usize) -> Option<String>) -> Self {
+        Self { warns: Some(warns), ..self }
     }
 
     /// The file's content as it is now. A missing file is an empty one.
@@ -96,6 +103,10 @@ impl<T: Default> Watched<T> {
                 log.error(&format!("{path}: {fault}; {}", self.then));
             }
         });
+        let warning = content.iter().zip(self.warns).find_map(|(content, warns)| warns(content, text.len()));
+        if let Some(warning) = warning {
+            log.warning(&format!("{path}: {warning}"));
+        }
         (content, true)
     }
 }

@@ -6,11 +6,11 @@ use countersign_policy::Approvals;
 use countersign_protocol::api::MAX_MESSAGES;
 use countersign_protocol::certificate::Certificate;
 use countersign_protocol::sshsig::Signed;
+use tokio::time::Instant;
 
 use crate::app::App;
-use crate::clock;
 use crate::devices::Device;
-use crate::person::{self, Candidate, LookupError, Member};
+use crate::person::{self, Candidate, LookupError, Member, Question};
 use crate::verify::Verified;
 
 /// Most devices that are asked for one login: its messages go out in one post.
@@ -38,7 +38,7 @@ impl Panel {
     }
 
     /// The people whom a rule names, as the name service knows them now. Where too few of them have a device
-    /// nobody is asked: it could only be in vain.
+    /// nobody is asked: it could only be in vain. `waits_since` is when whoever logs in began to wait for an answer.
     ///
     /// # Errors
     /// When the name service does not say who they are.
@@ -46,6 +46,7 @@ impl Panel {
         app: &App,
         approvals: &Approvals,
         for_root: bool,
+        waits_since: Instant,
     ) -> Result<Self, LookupError> {
         let mut devices =
             if approvals.principals().next().is_some() { app.devices.all() } else { Vec::new() };
@@ -53,7 +54,9 @@ impl Panel {
         let certified: HashSet<String> = devices.into_iter().map(|device| device.user).collect();
         let users = app.devices.users().into_iter();
         let users = users.map(|name| Candidate { is_certified: certified.contains(&name), name });
-        let found = person::survey(users.collect(), approvals.from.clone(), for_root).await?;
+        let question =
+            Question { named: approvals.from.clone(), needed: approvals.needed.into(), waits_since };
+        let found = person::survey(users.collect(), question, for_root).await?;
         let (of_each, shared) = devices_of(app, approvals, &found.members);
         if let Some((why, users)) = found.unknown {
             if of_each.len() < usize::from(approvals.needed) {
@@ -100,7 +103,7 @@ pub(super) async fn members(
     approvals: &Approvals,
     for_root: bool,
 ) -> Result<Vec<Member>, LookupError> {
-    let now = clock::unix();
+    let now = app.latest();
     let users = approved.iter().map(|taken| {
         let is_certified = certify(app, approvals, &taken.person, &taken.signed, now).is_ok();
         Candidate { name: taken.person.clone(), is_certified }
@@ -132,7 +135,7 @@ pub(crate) fn certify(
 /// The same of whatever this device will sign.
 fn is_certified(app: &App, approvals: &Approvals, device: &Device) -> bool {
     let signed = Signed { key: device.card.key.clone(), certificate: None };
-    certify(app, approvals, &device.user, &signed, clock::unix()).is_ok()
+    certify(app, approvals, &device.user, &signed, app.latest()).is_ok()
 }
 
 /// Each person's devices, less those that are paired for more than one of them; and those. Of whom only certificates
@@ -191,7 +194,7 @@ mod tests {
     }
 
     async fn asked(lab: &Lab, needed: u8) -> Vec<String> {
-        let panel = Panel::of_several(&lab.app, &oncall(needed), true).await.unwrap();
+        let panel = Panel::of_several(&lab.app, &oncall(needed), true, Instant::now()).await.unwrap();
         panel.devices.iter().map(|device| device.user.clone()).collect()
     }
 
@@ -247,7 +250,8 @@ mod tests {
             ..testing::facts(&long)
         };
         let from = vec![Named::User("n".repeat(MAX_NAMES / 8)); 8];
-        let panel = Panel::of_several(&lab.app, &Approvals { from, needed: 8 }, true).await.unwrap();
+        let panel =
+            Panel::of_several(&lab.app, &Approvals { from, needed: 8 }, true, Instant::now()).await.unwrap();
         let person = Person { name: long.clone(), uid: u32::MAX };
         let wait = Duration::from_secs(600);
         let request =
@@ -262,7 +266,7 @@ mod tests {
         lab.pair("no-such-user-here", &TestDevice::new()).await;
         let of = async |named| {
             let approvals = Approvals { from: vec![named], needed: 1 };
-            Panel::of_several(&lab.app, &approvals, true).await.unwrap().devices.len()
+            Panel::of_several(&lab.app, &approvals, true, Instant::now()).await.unwrap().devices.len()
         };
         assert_eq!(of(Named::Group("root".into())).await, 1, "by the primary group, too");
         assert_eq!(of(Named::User("root".into())).await, 1);

@@ -294,6 +294,11 @@ impl OpenRequest {
         self.taken.borrow().counting(self.confirm == Confirm::Code, self.needed.into())
     }
 
+    /// From now on this certificate is what makes somebody's approval count.
+    pub(super) fn counts_by(&self, person: &str, certificate: Option<String>) {
+        self.taken.borrow_mut().counts_by(person, certificate);
+    }
+
     /// Everybody who was asked, once.
     pub(super) fn people(&self) -> Vec<&str> {
         let mut people: Vec<&str> = Vec::new();

@@ -15,6 +15,7 @@ use super::rules::Account;
 use super::state::State;
 use super::story::{Login, Told};
 use crate::clock;
+use crate::person::Member;
 
 /// How long a code that is nobody's yet may be that of an approval on its way: a code is told by word of mouth.
 const ON_ITS_WAY: Duration = Duration::from_secs(3);
@@ -24,9 +25,11 @@ impl Login {
     pub(super) async fn panel(&self, rule: &Rule, account: &Account, person: &str) -> Told<Panel> {
         let mut panel = match &rule.approvals {
             None => Panel::of_one(person, self.app.devices.for_user(person)),
-            Some(approvals) => Panel::of_several(&self.app, approvals, self.facts.by_root)
-                .await
-                .map_err(|error| Ending::fault(format!("who may approve is not known: {error}")))?,
+            Some(approvals) => {
+                Panel::of_several(&self.app, approvals, self.facts.by_root, self.connection.waits_since())
+                    .await
+                    .map_err(|error| Ending::fault(format!("who may approve is not known: {error}")))?
+            }
         };
         if account.uid.is_none() {
             panel.devices.clear();
@@ -49,7 +52,23 @@ impl Login {
                 }
             }
         };
+        self.certify(open, &members);
         open.confirm(&members).map_err(Ending::undone)
+    }
+
+    /// Whoever was asked by name and now counts by a certificate alone has it in the record, too.
+    fn certify(&self, open: &Open, members: &[Member]) {
+        let Some(approvals) = &open.rule else { return };
+        for member in members.iter().filter(|member| !member.by_name) {
+            let counting = open.counting();
+            let Some(taken) = counting.iter().find(|taken| taken.person == member.person.name) else {
+                continue;
+            };
+            let now = self.app.latest();
+            if let Ok(certificate) = panel::certify(&self.app, approvals, &taken.person, &taken.signed, now) {
+                open.counts_by(&taken.person, taken.copy(&certificate));
+            }
+        }
     }
 
     /// Waits a moment for the approval whose code this is.

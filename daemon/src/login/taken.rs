@@ -73,6 +73,14 @@ impl Taken {
         count.take(needed).map(|approval| approval.decision.clone()).collect()
     }
 
+    /// Notes by which of the host's certificates a person's approval counts.
+    pub(super) fn counts_by(&mut self, person: &str, certificate: Option<String>) {
+        let mut approvals = self.approvals.iter_mut();
+        if let Some(approval) = approvals.find(|approval| approval.decision.person == person) {
+            approval.decision.certificate = certificate;
+        }
+    }
+
     /// For the audit, the weightiest first: a no, the approvals whose code was typed, the others.
     pub(super) fn evidence(&self) -> Vec<Verified> {
         let of = |typed| self.approvals.iter().filter(move |approval| approval.is_typed == typed);

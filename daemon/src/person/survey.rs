@@ -1,7 +1,8 @@
 //! Whom to ask, of everybody who has a device, without a login's time being lost where the name service is slow.
 //!
 //! What it has said of a user is believed for [`KEPT`], one look-up goes through all users for all logins, and who is
-//! not known in time is not asked. None of that lets anybody in: see [`super::members`].
+//! not known in time is not asked. Where it hangs, a few of the places are lost to it, and the others are left. None of
+//! that lets anybody in: see [`super::members`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,21 +10,48 @@ use std::time::Duration;
 
 use countersign_policy::Named;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::directory::{Directory, directory};
 use super::members::{Answer, Candidate, Meant, Member, answer, places};
-use super::{LIMIT, LookupError, ask};
+use super::{LookupError, ask};
 use crate::clock;
 
 /// How long an answer about a user's groups may decide who is asked.
 const KEPT: Duration = Duration::from_secs(120);
-/// After so long without any answer a look-up counts as hanging, and another one may begin beside it.
+/// After so long without any answer a look-up counts as hanging, and another one may begin beside it, as long as there
+/// are fewer than [`MOST_WORKERS`].
 const HANGS: Duration = Duration::from_secs(10);
+/// Look-ups at once that root's logins cause, of the places that all their questions have.
+const MOST_WORKERS: usize = 2;
+/// The same of everybody else's.
+const MOST_OF_USERS: usize = 1;
+/// How long a look-up goes on for the next login when none waits for it any more.
+const GOES_ON: Duration = Duration::from_secs(10);
+
+/// So long after a login began to wait nobody else is waited for, where enough are known: a post may take two seconds
+/// after that, and the module gives up after three.
+const SOON: Duration = Duration::from_millis(900);
+/// The same where too few are known.
+const LATEST: Duration = Duration::from_millis(1500);
+/// What it has at least, whatever has come before.
+const LEAST: Duration = Duration::from_millis(300);
+/// How often it is looked whether enough are known by now.
+const LOOKS: Duration = Duration::from_millis(50);
 
 thread_local! {
-    static SURVEY: Arc<Survey> = Arc::default();
-    static SURVEY_OF_USERS: Arc<Survey> = Arc::default();
+    static SURVEY: Arc<Survey> = Arc::new(Survey::new(MOST_WORKERS));
+    static SURVEY_OF_USERS: Arc<Survey> = Arc::new(Survey::new(MOST_OF_USERS));
+}
+
+/// What a login has to know.
+pub struct Question {
+    /// Whom its rule names.
+    pub named: Vec<Named>,
+    /// How many people it needs.
+    pub needed: usize,
+    /// When it began to wait.
+    pub waits_since: Instant,
 }
 
 /// Whom a rule names, as far as that is known.
@@ -40,15 +68,19 @@ pub struct Found {
 ///
 /// # Errors
 /// When the name service does not say who is named. Of some users it may say nothing in time: see [`Found`].
-pub async fn survey(users: Vec<Candidate>, named: Vec<Named>, for_root: bool) -> Result<Found, LookupError> {
-    let until = Instant::now() + LIMIT;
+pub async fn survey(users: Vec<Candidate>, question: Question, for_root: bool) -> Result<Found, LookupError> {
+    let Question { named, needed, waits_since } = question;
+    let least = Instant::now() + LEAST;
+    let [soon, latest] = [SOON, LATEST].map(|time| least.max(waits_since + time));
     let directory = directory();
     let survey = if for_root { &SURVEY } else { &SURVEY_OF_USERS }.with(Arc::clone);
     let meant = {
         let directory = Arc::clone(&directory);
-        ask(places(for_root), move || Meant::look_up(directory.as_ref(), &named)).await?
+        let meant = ask(places(for_root), move || Meant::look_up(directory.as_ref(), &named));
+        timeout_at(latest, meant).await.map_err(|_| LookupError::Timeout)??
     };
     let meant = Arc::new(meant);
+    let _waiting = survey.waits();
     let asked = async {
         // The second time for what another login's rule has left open.
         for _ in 0..2 {
@@ -56,16 +88,40 @@ pub async fn survey(users: Vec<Candidate>, named: Vec<Named>, for_root: bool) ->
             survey.work(&directory, places(for_root)).await;
         }
     };
-    let _ = timeout_at(until, asked).await;
+    let enough = async {
+        sleep_until(soon).await;
+        while survey.found(&meant, &users).members.len() < needed {
+            sleep(LOOKS).await;
+        }
+    };
+    let either = async {
+        tokio::select! {
+            () = asked => {}
+            () = enough => {}
+        }
+    };
+    let _ = timeout_at(latest, either).await;
     Ok(survey.found(&meant, &users))
 }
 
 /// What is known of all users who have a device, and what is still to be asked.
-#[derive(Default)]
 struct Survey {
     state: Mutex<State>,
     /// Everything was asked.
     done: Notify,
+    /// Most look-ups at once.
+    most: usize,
+}
+
+/// A login that waits, until it is dropped.
+struct Waiting<'a>(&'a Survey);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.logins -= 1;
+        state.waited = clock::boot();
+    }
 }
 
 #[derive(Default)]
@@ -76,6 +132,10 @@ struct State {
     waiting: HashSet<String>,
     /// Look-ups that go on.
     workers: usize,
+    /// Logins that wait.
+    logins: usize,
+    /// When the last of them went, by the boot clock.
+    waited: Duration,
     /// When the last answer came, by the boot clock.
     progress: Duration,
     /// The last fault since everything was asked.
@@ -83,6 +143,15 @@ struct State {
 }
 
 impl Survey {
+    fn new(most: usize) -> Self {
+        Self { state: Mutex::default(), done: Notify::new(), most }
+    }
+
+    fn waits(&self) -> Waiting<'_> {
+        self.state().logins += 1;
+        Waiting(self)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A look-up that broke off has changed nothing by halves.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -136,7 +205,8 @@ impl Survey {
 
     fn needs_worker(&self) -> bool {
         let state = self.state();
-        !state.wanted.is_empty() && (state.workers == 0 || clock::boot() >= state.progress + HANGS)
+        let hangs = state.workers < self.most && clock::boot() >= state.progress + HANGS;
+        !state.wanted.is_empty() && (state.workers == 0 || hangs)
     }
 
     fn start(self: &Arc<Self>, directory: Arc<dyn Directory>, place: OwnedSemaphorePermit) {
@@ -155,6 +225,10 @@ impl Survey {
     fn ask_all(&self, directory: &dyn Directory) {
         loop {
             let mut state = self.state();
+            if state.logins == 0 && clock::boot() >= state.waited + GOES_ON {
+                state.wanted.clear();
+                state.waiting.clear();
+            }
             let Some((name, meant)) = state.wanted.pop_front() else {
                 state.workers -= 1;
                 break;
@@ -186,7 +260,6 @@ mod tests {
     use super::super::members::members;
     use super::super::testing::Fake;
     use super::*;
-    use std::time::Instant;
 
     fn everybody(number: usize) -> Vec<Candidate> {
         (0..number).map(|at| candidate(&format!("u{at}"))).collect()
@@ -204,11 +277,15 @@ mod tests {
         members.iter().map(|member| member.person.name.as_str()).collect()
     }
 
-    async fn asked(users: Vec<Candidate>) -> Found {
-        survey(users, oncall(), true).await.unwrap()
+    fn question(needed: usize) -> Question {
+        Question { named: oncall(), needed, waits_since: Instant::now() }
     }
 
-    /// 500 questions of 20 ms are ten seconds, and a login has two.
+    async fn asked(users: Vec<Candidate>) -> Found {
+        survey(users, question(2), true).await.unwrap()
+    }
+
+    /// 500 questions of 20 ms are ten seconds, and a login has one.
     #[tokio::test]
     async fn a_slow_name_service_fails_no_login_however_many_have_a_device() {
         let group: &[(&str, &[&str])] = &[("oncall", &["u499", "u250", "not enrolled"])];
@@ -216,7 +293,7 @@ mod tests {
         let fake = Fake { takes: slow, ..Fake::new(group) }.install();
         let began = Instant::now();
         let found = asked(everybody(500)).await;
-        assert!(began.elapsed() < LIMIT + Duration::from_millis(500), "{:?}", began.elapsed());
+        assert!(began.elapsed() < SOON + Duration::from_millis(500), "{:?}", began.elapsed());
         assert_eq!(
             names(&found.members),
             ["u250", "u499"],
@@ -229,7 +306,7 @@ mod tests {
         fake.count();
         let (a, b, c) = tokio::join!(asked(everybody(500)), asked(everybody(500)), asked(everybody(500)));
         assert!([a, b, c].iter().all(|found| names(&found.members) == ["u250", "u499"]));
-        assert!(fake.count() < 150, "{:?} of questions", LIMIT);
+        assert!(fake.count() < 150, "{SOON:?} of questions");
         assert!(PLACES.with(|places| places.available_permits()) >= 7);
         // The few who have approved are asked about anew, and that is not kept waiting.
         let began = Instant::now();
@@ -292,6 +369,68 @@ mod tests {
         assert_eq!(by_name, [("u0", false), ("u1", true)]);
         let twice = vec![certified("u0"), certified("u0")];
         assert_eq!(members(twice, oncall(), true).await.unwrap().len(), 1);
+    }
+
+    /// What comes before the survey and after it is a login's time, too.
+    #[tokio::test]
+    async fn a_login_that_has_waited_already_waits_shortly() {
+        let group: &[(&str, &[&str])] = &[("oncall", &["u7"])];
+        let slow = Duration::from_millis(20);
+        Fake { takes: slow, ..Fake::new(group) }.install();
+        // How long the survey took, of how much, and whether the one of the group was found.
+        for (waited, needed, takes) in [(0, 1, SOON), (0, 2, LATEST), (700, 1, LEAST), (1_300, 2, LEAST)] {
+            let waits_since = Instant::now().checked_sub(Duration::from_millis(waited)).unwrap();
+            let began = Instant::now();
+            let question = Question { named: oncall(), needed, waits_since };
+            let found = survey(everybody(2000), question, true).await.unwrap();
+            let took = began.elapsed();
+            assert!(
+                took >= takes && took < takes + Duration::from_millis(250),
+                "{waited} {needed}: {took:?}"
+            );
+            assert_eq!(names(&found.members), ["u7"]);
+            assert!(found.unknown.is_some());
+        }
+        SURVEY.with(Arc::clone).state().wanted.clear();
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_about_for_long_when_no_login_waits() {
+        let slow = Duration::from_millis(20);
+        let fake = Fake { takes: slow, ..Fake::new(&[("oncall", &["u1"])]) }.install();
+        asked(everybody(2000)).await;
+        fake.count();
+        let survey = SURVEY.with(Arc::clone);
+        assert_eq!(survey.state().logins, 0);
+        assert_eq!(survey.state().workers, 1, "it goes on for the next one");
+        sleep(Duration::from_millis(200)).await;
+        assert!(fake.count() > 0);
+        survey.state().waited = clock::boot().checked_sub(GOES_ON).unwrap();
+        let waiting = survey.waits();
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(survey.state().workers, 1, "one waits");
+        drop(waiting);
+        survey.state().waited = clock::boot().checked_sub(GOES_ON).unwrap();
+        sleep(Duration::from_millis(200)).await;
+        let state = survey.state();
+        assert_eq!((state.workers, state.wanted.len(), state.waiting.len()), (0, 0, 0));
+        assert_eq!(PLACES.with(|places| places.available_permits()), super::super::MOST);
+    }
+
+    /// However long a name service takes for each answer.
+    #[tokio::test]
+    async fn a_survey_takes_few_of_the_places() {
+        Fake::new(&[]).install();
+        let meant = Arc::new(Meant::look_up(directory().as_ref(), &oncall()).unwrap());
+        for (survey, most) in [(&SURVEY, 2), (&SURVEY_OF_USERS, 1)] {
+            let survey = survey.with(Arc::clone);
+            survey.want(&meant, &everybody(1));
+            survey.state().progress = clock::boot().checked_sub(HANGS).unwrap();
+            for workers in 0..4 {
+                survey.state().workers = workers;
+                assert_eq!(survey.needs_worker(), workers < most, "{workers} of {most}");
+            }
+        }
     }
 
     /// One user about whom a question never ends costs the others nothing for long.

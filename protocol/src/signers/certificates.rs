@@ -29,6 +29,24 @@ impl Certificates {
         Ok(Self { by_key })
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_key.values().map(Vec::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// How many of them are over, at `at` seconds since 1970.
+    #[must_use]
+    pub fn over(&self, at: u64) -> usize {
+        self.by_key.values().flatten().filter(|certificate| certificate.is_over(at)).count()
+    }
+
     /// Those about a key, in their order.
     #[must_use]
     pub fn of(&self, key: &PublicKey) -> &[Certificate] {

@@ -119,6 +119,8 @@ impl World {
 
     async fn moment(&mut self) {
         sleep(MOMENT).await;
+        // What could not be written down was decided now, however long its login takes to end.
+        self.read_records();
         self.look();
         self.oracle.away = self.relay.silent.get();
         for (number, login) in self.logins.iter().enumerate() {

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use countersign_policy::{Approvals, Named};
 use countersign_protocol::message::{Answer, Confirm, Decision, namespace};
+use tokio::time::Instant;
 
 use super::{Panel, members};
+use crate::clock;
 use crate::login::request::OpenRequest;
+use crate::manage;
 use crate::person::{self, Person};
 use crate::testing::authority::Authority;
 use crate::testing::{self, Lab, TestDevice};
@@ -38,12 +41,12 @@ impl Fleet {
 
     /// The people who are asked by a rule that names the principal.
     async fn asked(&self) -> Vec<String> {
-        let panel = Panel::of_several(&self.lab.app, &oncall(), true).await.unwrap();
+        let panel = Panel::of_several(&self.lab.app, &oncall(), true, Instant::now()).await.unwrap();
         panel.devices.iter().map(|device| device.user.clone()).collect()
     }
 
     async fn open(&self) -> Rc<OpenRequest> {
-        let panel = Panel::of_several(&self.lab.app, &oncall(), true).await.unwrap();
+        let panel = Panel::of_several(&self.lab.app, &oncall(), true, Instant::now()).await.unwrap();
         let (host, root) = (&self.lab.app.host, Person { name: "root".into(), uid: 0 });
         let whom = (&root, "root");
         OpenRequest::new(host, &testing::facts("root"), whom, panel, Confirm::Tap, WAIT, None).unwrap()
@@ -210,6 +213,39 @@ async fn a_certificate_that_comes_with_the_decision_counts_too() {
     assert_eq!(fleet.counts(&open).await, Ok(()));
 }
 
+/// Each question whether a key may decide looks at four files, and any user can have devices shown.
+#[tokio::test]
+async fn old_certificates_cost_nothing() {
+    let fleet = Fleet::new().await;
+    let (ca, phone, approvers) = (&fleet.ca, &fleet.phone, &fleet.lab.app.approvers);
+    let old = ca.certify(phone, &["-V", "-2h:-1h", "-n", "alice,oncall"]);
+    let others = ca.certify(phone, &["-n", "bob,oncall"]);
+    let now = ca.certify(phone, &["-n", "alice,oncall"]);
+    fleet.lab.write("certificates", &(old.repeat(50) + &others.repeat(50) + &now.repeat(50)));
+    approvers.asked.set(0);
+    let key = &phone.card().key;
+    assert_eq!(approvers.principals_of("alice", key, clock::unix()), ["oncall"]);
+    assert_eq!(approvers.asked.get(), 2, "for her name and the principal");
+}
+
+/// Somebody sets the clock back after a certificate has ended.
+#[tokio::test]
+async fn what_is_over_does_not_begin_again() {
+    let fleet = Fleet::new().await;
+    fleet.certify("alice,oncall");
+    assert_eq!(fleet.asked().await, ["alice"]);
+    let open = fleet.open().await;
+    let over = ["-V", "-2h:-1h", "-n", "alice,oncall"];
+    fleet.lab.write("certificates", &fleet.ca.certify(&fleet.phone, &over));
+    clock::wound::set_apart(-90 * 60);
+    assert!(fleet.asked().await.is_empty());
+    assert!(fleet.approves(&open).await.is_err());
+    let key = &fleet.phone.card().key;
+    assert_eq!(manage::told(&fleet.lab.app, &fleet.lab.app.devices.all()[0]).principals, [""; 0]);
+    assert_eq!(fleet.lab.app.approvers.principals_of("alice", key, clock::unix()), ["oncall"]);
+    clock::wound::set_apart(0);
+}
+
 /// Two devices and two accounts of one person stay one person.
 #[tokio::test]
 async fn a_certificate_is_of_the_one_whom_it_names() {
@@ -221,11 +257,13 @@ async fn a_certificate_is_of_the_one_whom_it_names() {
     let certificates = fleet.ca.certify(&fleet.phone, &names) + &fleet.ca.certify(&second, &names);
     fleet.lab.write("certificates", &certificates);
     assert_eq!(fleet.asked().await, ["alice"], "her phone, not the device that is not certified");
-    let panel = Panel::of_several(&fleet.lab.app, &Approvals { needed: 2, ..oncall() }, true).await.unwrap();
+    let panel = Panel::of_several(&fleet.lab.app, &Approvals { needed: 2, ..oncall() }, true, Instant::now())
+        .await
+        .unwrap();
     assert!(panel.devices.is_empty());
     // Whoever is named otherwise is asked on every device.
     let by_name =
         Approvals { from: vec![Named::User("alice".into()), Named::Principal("oncall".into())], needed: 1 };
-    let panel = Panel::of_several(&fleet.lab.app, &by_name, true).await.unwrap();
+    let panel = Panel::of_several(&fleet.lab.app, &by_name, true, Instant::now()).await.unwrap();
     assert_eq!(panel.devices.len(), 2);
 }

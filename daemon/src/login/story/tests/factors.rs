@@ -44,7 +44,7 @@ async fn a_recovery_code_is_good_after_the_phones_time() {
         peer.answer("0000-0000-0000-0000").await;
         assert!(peer.prompt().await.contains("not the code"));
         // Phones know the time; they hear how it ended once that is known.
-        sleep(Duration::from_millis(1_100)).await;
+        sleep(Duration::from_millis(1_600)).await;
         assert_eq!(scene.state(&asked), State::Expired);
         scene.push.is_quiet().await;
         peer.answer("0000-0000-0000-0000").await;

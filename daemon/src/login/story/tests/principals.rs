@@ -20,9 +20,13 @@ struct Fleet {
 
 impl Fleet {
     async fn new() -> Self {
-        person::groups_for_tests(&[]);
+        Self::with(&[], vec![Named::Principal("oncall".into())]).await
+    }
+
+    async fn with(groups: &[(&str, &[&str])], from: Vec<Named>) -> Self {
+        person::groups_for_tests(groups);
         let scene = Scene::new(|rule| {
-            rule.approvals = Some(Approvals { from: vec![Named::Principal("oncall".into())], needed: 2 });
+            rule.approvals = Some(Approvals { from, needed: 2 });
             rule.codes.clear();
             rule.offline.clear();
         })
@@ -94,6 +98,36 @@ async fn two_whom_certificates_name_let_in_and_the_record_has_those() {
             record.certificates[1] = certificate.trim_end().to_owned();
             let fault = record.evidence(host).unwrap_err().to_string();
             assert!(fault.contains(why), "{fault}");
+        }
+    })
+    .await;
+}
+
+/// Asked by their group, which they leave: the certificate by which they still count is in the record.
+#[tokio::test]
+async fn who_leaves_the_group_and_is_certified_counts_by_the_certificate() {
+    play(async {
+        let from = vec![Named::Group("ops".into()), Named::Principal("oncall".into())];
+        for (stay, certificates) in [(&["alice", "bob"] as &[_], 0), (&["bob"], 1), (&[], 2)] {
+            let mut fleet = Fleet::with(&[("ops", &["alice", "bob"])], from.clone()).await;
+            let mut peer = fleet.scene.login(sudo());
+            peer.prompt().await;
+            let post = fleet.scene.push.next().await;
+            for (device, code) in [(&fleet.alice, "111111"), (&fleet.bob, "222222")] {
+                let heard = post.messages.iter().find(|message| {
+                    message.envelope.contains(&format!("\"to\":\"{}\"", device.card().key.id()))
+                });
+                let Heard::Request(asked) = device.hear(&fleet.scene.lab, heard.unwrap()) else { panic!() };
+                fleet.says(device, &asked, Answer::Approve, code).await;
+            }
+            person::groups_for_tests(&[("ops", stay)]);
+            peer.answer("111111").await;
+            peer.prompt().await;
+            peer.answer("222222").await;
+            assert_eq!(peer.outcome().await, Outcome::Granted);
+            let (record, host) = (fleet.scene.lab.audit().pop().unwrap(), &fleet.scene.lab.app.host.public);
+            record.evidence(host).unwrap();
+            assert_eq!(record.certificates.len(), certificates, "{stay:?}");
         }
     })
     .await;
