@@ -142,8 +142,6 @@ class Gone(Cause):
 
     def asked(self, lab, person):
         if person.all_asked.wait(15) == 0:
-            # The phone knows of a request before the prompt is out.
-            time.sleep(0.5)
             lab.network.refused()
         # What was wrong first, and what is wrong with the next connection, are two things.
         Fault.known_by_now(self, lab)

@@ -223,7 +223,10 @@ impl Login {
     /// One prompt after the other until one of them ends it.
     async fn ask_for_code(&mut self, mut open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let mut prompt = match open.state() {
-            State::Unreachable => self.offline_prompt(&open, rule).await?,
+            // A connection that has broken since it was posted is back in a moment; a tap has waited for that.
+            State::Unreachable if !open.was_posted() || open.confirm == Confirm::Tap => {
+                self.offline_prompt(&open, rule).await?
+            }
             _ => several::first(&open),
         };
         loop {
@@ -404,7 +407,7 @@ impl Login {
     /// One line, and then the phone decides.
     async fn wait_for_tap(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         let can_ask = self.facts.stage == Stage::Auth;
-        // A connection that has broken since is back in a moment.
+        // As there: whose connection has broken is not away yet.
         if open.state() == State::Unreachable && !open.was_posted() {
             self.let_in_unasked(&open, rule).await?;
             if can_ask && !offline_factors(rule).is_empty() {
