@@ -1,8 +1,12 @@
 //! What is valid and still not what anybody means: rules that can never match, that let in without a
 //! person, that no service reaches.
 
+use countersign_protocol::login::Stage;
+use jiff::Timestamp;
+
+use crate::describe::{day, is_over, refuses_session};
 use crate::patterns::Patterns;
-use crate::{Config, Factor, Rule, Then, When};
+use crate::{Config, Factor, Rule, Then, Unenrolled, When, stage_name};
 
 /// Something about a policy that its author should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub enum Kind {
     Never,
     /// It lets people in whom nobody has approved.
     Opens,
+    /// It only observes.
+    Observes,
     /// Its services do not ask us.
     Unreached,
     /// The people whom it names are not there, or too few.
@@ -37,6 +43,7 @@ impl Kind {
         match self {
             Self::Never => "never",
             Self::Opens => "opens",
+            Self::Observes => "observes",
             Self::Unreached => "unreached",
             Self::People => "people",
             Self::Idle => "idle",
@@ -44,9 +51,18 @@ impl Kind {
     }
 }
 
+/// A PAM service that asks us, and in which stages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// Its name.
+    pub service: String,
+    /// Never empty.
+    pub stages: Vec<Stage>,
+}
+
 /// Everything that is to be said of a policy. `services` are the PAM services that ask us, where that is known.
 #[must_use]
-pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
+pub fn check(config: &Config, services: Option<&[Asking]>, now: Timestamp) -> Vec<Advice> {
     let mut advice = Vec::new();
     for (number, rule) in config.rules.iter().enumerate() {
         let say = |kind, text: String| Advice { rule: rule.name.clone(), kind, text };
@@ -58,47 +74,103 @@ pub fn check(config: &Config, services: Option<&[String]>) -> Vec<Advice> {
         } else if let Some(why) = contradiction(&rule.when) {
             advice.push(say(Kind::Never, why.to_owned()));
         }
-        advice.extend(opens(rule).into_iter().chain(alone(rule)).map(|text| say(Kind::Opens, text)));
-        advice.extend(idle(rule).map(|text| say(Kind::Idle, text)));
-        if let (Some(asked), Some(services)) = (&rule.when.service, services)
-            && !services.iter().any(|service| asked.match_name(service))
-        {
-            let text = "no PAM service of this host that asks countersign is one of its services".to_owned();
-            advice.push(say(Kind::Unreached, text));
-        }
+        advice.extend(of_itself(rule, config, now));
+        advice.extend(
+            services.and_then(|all| unreached(&rule.when, all)).map(|text| say(Kind::Unreached, text)),
+        );
     }
-    advice.extend(opens(&config.default).into_iter().chain(alone(&config.default)).map(|text| Advice {
-        rule: "default".to_owned(),
-        kind: Kind::Opens,
-        text,
-    }));
-    advice.extend(idle(&config.default).map(|text| Advice {
-        rule: "default".to_owned(),
-        kind: Kind::Idle,
-        text,
-    }));
+    advice.extend(of_itself(&config.default, config, now));
     advice
 }
 
-/// What a rule says to no effect.
-fn idle(rule: &Rule) -> Option<String> {
-    let asks = matches!(rule.then, Then::Approve | Then::Observe);
-    if asks && rule.approvals.is_some() && rule.lease.is_some() {
+/// What is to be said of a rule, or of the default, whatever stands beside it.
+fn of_itself(rule: &Rule, config: &Config, now: Timestamp) -> Vec<Advice> {
+    let say = |kind, text: String| Advice { rule: rule.name.clone(), kind, text };
+    let mut advice: Vec<Advice> =
+        opens(rule, now).into_iter().chain(alone(rule)).map(|text| say(Kind::Opens, text)).collect();
+    if rule.then == Then::Observe {
+        let text = "nobody is refused by it; `countersign audit observed` shows what it would have refused";
+        advice.push(say(Kind::Observes, text.to_owned()));
+    }
+    let idle = [leases_idle(rule), session_idle(rule, config), over(rule, config, now)];
+    advice.extend(idle.into_iter().flatten().map(|text| say(Kind::Idle, text)));
+    advice
+}
+
+/// Why no login of this host comes to a rule.
+fn unreached(when: &When, services: &[Asking]) -> Option<String> {
+    let is_meant = |one: &&Asking| when.service.as_ref().is_none_or(|asked| asked.match_name(&one.service));
+    let meant: Vec<&Asking> = services.iter().filter(is_meant).collect();
+    if meant.is_empty() && when.service.is_some() {
+        return Some("no PAM service of this host that asks countersign is one of its services".to_owned());
+    }
+    let stage = when.stage.filter(|stage| !meant.iter().any(|one| one.stages.contains(stage)))?;
+    Some(format!(
+        "none of its PAM services asks countersign in the {0} stage: it takes a line \"{0} …\" with          pam_countersign.so in /etc/pam.d, too",
+        stage_name(stage)
+    ))
+}
+
+/// A lease that nobody can grant, or that nobody takes.
+fn leases_idle(rule: &Rule) -> Option<String> {
+    if asks(rule) && rule.approvals.is_some() && rule.lease.is_some() {
         let text =
             "a \"lease\" is the word of the login's own person: whom \"approvals\" names is asked each time";
         return Some(text.to_owned());
     }
-    (asks && rule.leases_offline() && rule.lease.is_none()).then(|| {
+    (asks(rule) && rule.leases_offline() && rule.lease.is_none()).then(|| {
         "\"offline\" lists \"lease\", and no phone may grant one: say how long, as in lease = \"8h\""
             .to_owned()
     })
 }
 
+/// What has no effect where nothing can be typed.
+fn session_idle(rule: &Rule, config: &Config) -> Option<String> {
+    let stage = rule.when.stage.filter(|stage| *stage == Stage::Session && asks(rule))?;
+    if refuses_session(rule, stage) {
+        let text = "no phone is asked: the session stage cannot ask for a code, and without_prompt = \"refuse\" \
+                    takes nothing less; \"tap\" asks";
+        return Some(text.to_owned());
+    }
+    // What it has from the default, or where that names people from what is built in, was not written for it.
+    if rule.approvals.is_none() && config.default.approvals.is_some() {
+        return None;
+    }
+    let typed = |mine: &[Factor], other: &[Factor]| {
+        mine != other && mine.iter().any(|factor| *factor != Factor::Lease)
+    };
+    (typed(&rule.codes, &config.default.codes) || typed(&rule.offline, &config.default.offline)).then(|| {
+        "codes that its \"codes\" or \"offline\" list are never taken: the session stage has no prompt to type \
+         them at"
+            .to_owned()
+    })
+}
+
+/// A day that has come. One that a rule has from the default is told there.
+fn over(rule: &Rule, config: &Config, now: Timestamp) -> Option<String> {
+    let is_own = std::ptr::eq(rule, &config.default) || rule.unenrolled != config.default.unenrolled;
+    match (rule.allow_until, rule.unenrolled) {
+        _ if !asks(rule) => None,
+        (Some(date), _) if is_over(date, now) => {
+            Some(format!("\"allow_until\" {} has come: it lets nobody in any more, take it away", day(date)))
+        }
+        (_, Unenrolled::SkipUntil(date)) if is_own && is_over(date, now) => Some(format!(
+            "\"skip_until\" {} has come: who has no device is refused, as with unenrolled = \"deny\"",
+            day(date)
+        )),
+        _ => None,
+    }
+}
+
+fn asks(rule: &Rule) -> bool {
+    matches!(rule.then, Then::Approve | Then::Observe)
+}
+
 /// What is open about a rule.
-fn opens(rule: &Rule) -> Option<String> {
+fn opens(rule: &Rule, now: Timestamp) -> Option<String> {
     let when = &rule.when;
     match rule.then {
-        Then::Approve if rule.allow_until.is_some() => Some(
+        Then::Approve if rule.allow_until.is_some_and(|date| !is_over(date, now)) => Some(
             "while the server is away its users get in with nothing beside their password: whoever can cut this \
              machine off its network brings that about"
                 .to_owned(),
@@ -106,28 +178,26 @@ fn opens(rule: &Rule) -> Option<String> {
         Then::Deny if when.command.is_some() => Some(
             "a command line is its caller's own word: whoever is refused by it can write another one".to_owned(),
         ),
-        Then::Approve | Then::Deny => None,
-        Then::Observe if when.is_anything() => {
-            Some("it only observes, and so lets everybody pass; for a roll-out, not to stay".to_owned())
-        }
-        Then::Skip if when.is_anything() => Some("it lets everybody pass unasked".to_owned()),
-        Then::Skip | Then::Observe if when.command.is_some() => Some(
+        Then::Approve | Then::Deny | Then::Observe => None,
+        Then::Skip if when.is_anything() => Some("everybody passes without a second factor".to_owned()),
+        Then::Skip if when.command.is_some() => Some(
             "a command line is its caller's own word: whoever is let pass by it can run another command".to_owned(),
         ),
-        // What the other side chooses by itself is no condition.
-        Then::Skip | Then::Observe if is_free(when) => Some(
-            "whoever logs in chooses all of its conditions; add user, group, network or ssh_key".to_owned(),
+        // Neither who it is nor where from: that may be a rule that was forgotten.
+        Then::Skip if is_free(when) => Some(
+            "everybody who comes to it passes without a second factor; if that is not meant, add user, group, \
+             network or ssh_key"
+                .to_owned(),
         ),
-        Then::Skip | Then::Observe => None,
+        Then::Skip => None,
     }
 }
 
 /// What lets one person do alone what several should.
 fn alone(rule: &Rule) -> Option<String> {
     let approvals = rule.approvals.as_ref().filter(|approvals| approvals.needed > 1)?;
-    let asks = matches!(rule.then, Then::Approve | Then::Observe);
     let is_typed = |factor: &Factor| *factor != Factor::Lease;
-    (asks && rule.codes.iter().chain(&rule.offline).any(is_typed)).then(|| {
+    (asks(rule) && rule.codes.iter().chain(&rule.offline).any(is_typed)).then(|| {
         let needed = approvals.needed;
         format!(
             "what its \"codes\" or \"offline\" take, one person types in place of {needed} people's approvals"
@@ -143,8 +213,7 @@ fn is_free(when: &When) -> bool {
         || when.ssh_key.is_some()
         || when.ssh_key_type.is_some()
         || when.remote == Some(false)
-        || when.new_source == Some(false)
-        || when.service.as_ref().is_some_and(|services| services.names().is_some());
+        || when.new_source == Some(false);
     !narrow
 }
 
@@ -191,99 +260,4 @@ fn covers(a: &When, b: &When) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read;
-
-    fn advice(rules: &str, services: Option<&[&str]>) -> Vec<(String, &'static str)> {
-        let config = read(&format!("server = \"https://push.example.com\"\n{rules}")).unwrap();
-        let services = services.map(|list| list.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
-        check(&config, services.as_deref()).into_iter().map(|one| (one.rule, one.kind.word())).collect()
-    }
-
-    fn rule(name: &str, when: &str, then: &str) -> String {
-        format!("[[rule]]\nname = \"{name}\"\nwhen = {{ {when} }}\nthen = \"{then}\"\n")
-    }
-
-    #[test]
-    fn a_policy_as_it_should_be_needs_no_advice() {
-        let rules = [
-            rule("backup", "user = \"backup\", service = \"sshd\"", "skip"),
-            rule("office", "service = \"sshd\", network = \"10.0.0.0/8\"", "skip"),
-            rule("cron", "service = \"cron\"", "skip"),
-            rule("all ssh", "service = \"sshd\"", "approve"),
-        ];
-        assert_eq!(advice(&rules.concat(), Some(&["sshd", "cron"])), []);
-    }
-
-    #[test]
-    fn a_rule_behind_one_that_meets_more_never_matches() {
-        for (first, second) in [
-            ("service = \"sshd\"", "service = \"sshd\", user = \"alice\""),
-            ("user = \"a*\"", "user = [\"alice\", \"anna\"]"),
-            ("", "service = \"sudo\""),
-            ("hours = \"07:00-19:00\"", "hours = \"07:00-19:00\", remote = true"),
-        ] {
-            let rules = rule("first", first, "approve") + &rule("second", second, "deny");
-            assert_eq!(advice(&rules, None), [("second".to_owned(), "never")], "{second}");
-        }
-        for (first, second) in [
-            ("service = \"sshd\", user = \"alice\"", "service = \"sshd\""),
-            ("user = [\"*\", \"!alice\"]", "user = [\"alice\", \"bob\"]"),
-            ("user = \"a*\"", "user = \"al*\""),
-            ("network = \"10.0.0.0/8\"", "network = \"10.1.0.0/16\""),
-        ] {
-            let rules = rule("first", first, "approve") + &rule("second", second, "deny");
-            assert_eq!(advice(&rules, None), [], "{second}");
-        }
-    }
-
-    #[test]
-    fn conditions_that_exclude_each_other_are_found() {
-        for when in
-            ["ssh_key_type = \"sk-*\", service = \"sudo\"", "network = \"10.0.0.0/8\", remote = false"]
-        {
-            assert_eq!(advice(&rule("x", when, "approve"), None), [("x".to_owned(), "never")], "{when}");
-        }
-    }
-
-    #[test]
-    fn what_lets_everybody_pass_is_said() {
-        for rules in [
-            rule("x", "", "skip"),
-            rule("x", "", "observe"),
-            rule("x", "command = \"*ls*\"", "skip"),
-            rule("x", "user = \"*\", stage = \"session\"", "skip"),
-        ] {
-            assert_eq!(advice(&rules, None), [("x".to_owned(), "opens")], "{rules}");
-        }
-        assert_eq!(advice("[default]\nthen = \"skip\"\n", None), [("default".to_owned(), "opens")]);
-    }
-
-    #[test]
-    fn what_opens_without_a_server_is_said() {
-        let rules = rule("x", "user = \"alice\", remote = false", "approve")
-            + "offline = [{ allow_until = 2027-03-01 }]\n";
-        assert_eq!(advice(&rules, None), [("x".to_owned(), "opens")]);
-    }
-
-    #[test]
-    fn a_lease_that_nobody_may_grant_is_found() {
-        let offline = "offline = [\"lease\"]\n";
-        assert_eq!(advice(&format!("[default]\n{offline}"), None), [("default".to_owned(), "idle")]);
-        let rules = rule("x", "service = \"sshd\"", "approve");
-        assert_eq!(advice(&format!("{rules}{offline}"), None), [("x".to_owned(), "idle")]);
-        assert_eq!(advice(&format!("{rules}{offline}[default]\nlease = \"1h\"\n"), None), []);
-        let several = "lease = \"1h\"\napprovals = { from = [\"bob\"], needed = 1 }\n";
-        assert_eq!(advice(&format!("{rules}{several}"), None), [("x".to_owned(), "idle")]);
-        // What asks nobody needs none.
-        assert_eq!(advice(&format!("{}{offline}", rule("x", "user = \"a\"", "skip")), None), []);
-    }
-
-    #[test]
-    fn a_rule_for_services_that_do_not_ask_is_found() {
-        let rules = rule("x", "service = [\"sshdd\", \"su*\"]", "deny");
-        assert_eq!(advice(&rules, Some(&["sshd", "login"])), [("x".to_owned(), "unreached")]);
-        assert_eq!(advice(&rules, Some(&["sudo"])), []);
-    }
-}
+mod tests;

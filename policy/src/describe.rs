@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use countersign_protocol::login::Stage;
+use countersign_protocol::message::{Kind, RemoteSource};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::{ALLOWED_AFTER, Approvals, Ask, Confirm, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
+use crate::{
+    ALLOWED_AFTER, Approvals, Ask, Confirm, Factor, Lease, Rule, Situation, Then, Unenrolled, WithoutPrompt,
+    services,
+};
 
 /// What happens to a login, while the server can be reached and while it cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,17 +21,23 @@ pub struct Meaning {
     pub offline: Vec<String>,
 }
 
-/// What a rule means for a login of this service and stage.
+/// What a rule means for a login. `is_root`: the account that is entered is root's.
 #[must_use]
-pub fn meaning(rule: &Rule, service: &str, stage: Stage) -> Meaning {
+pub fn meaning(rule: &Rule, login: &Situation<'_>, is_root: bool) -> Meaning {
     let (mut online, mut offline) = match rule.then {
         Then::Skip => return always("let pass: nobody is asked"),
         Then::Deny => return always("refused: nobody is asked"),
-        Then::Approve | Then::Observe => (asked(rule, service, stage), unreachable(rule, stage)),
+        Then::Approve | Then::Observe => {
+            let lease = rule.leases().map(|lease| (lease, no_lease(login, is_root)));
+            (asked(rule, login, is_root, lease), unreachable(rule, login, lease))
+        }
     };
     if rule.then == Then::Observe {
         for lines in [&mut online, &mut offline] {
-            lines.push("whatever comes of it: it is written down, and PAM goes on".to_owned());
+            lines.insert(
+                0,
+                "nobody is refused, PAM goes on: written down is only what would come of this".to_owned(),
+            );
         }
     }
     Meaning { online, offline }
@@ -37,21 +47,51 @@ fn always(text: &str) -> Meaning {
     Meaning { online: vec![text.to_owned()], offline: vec![text.to_owned()] }
 }
 
-fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
-    let whose = match rule.ask {
-        Ask::User => "the user's phone is asked (for su and sudo to root the caller's)",
-        Ask::Caller => "the caller's phone is asked",
-    };
-    let seconds = rule.wait_for(service).as_secs();
-    let mut lines = vec![match &rule.approvals {
-        None => format!("{whose}, for {seconds} s"),
+/// Whether nothing can be typed, and the rule takes nothing less.
+pub(crate) fn refuses_session(rule: &Rule, stage: Stage) -> bool {
+    stage == Stage::Session && rule.without_prompt == WithoutPrompt::Refuse
+}
+
+const AT_ONCE: &str = "refused at once: this stage cannot ask for a code, and \"without_prompt\" refuses";
+
+/// Whose phone is asked. For su and sudo to root the caller's, since nobody carries root's.
+fn whose(rule: &Rule, login: &Situation<'_>, is_root: bool) -> String {
+    let for_caller = services::kind(login.service) == Kind::Command && (rule.ask == Ask::Caller || is_root);
+    match login.requester.filter(|_| for_caller) {
+        Some(caller) => format!("the phone of {caller}, who typed the command, is asked"),
+        None if for_caller => "the caller's phone is asked".to_owned(),
+        None => "the user's phone is asked".to_owned(),
+    }
+}
+
+fn asked(
+    rule: &Rule,
+    login: &Situation<'_>,
+    is_root: bool,
+    lease: Option<(Lease, Option<&'static str>)>,
+) -> Vec<String> {
+    let stage = login.stage;
+    let mut lines = Vec::new();
+    if refuses_session(rule, stage) {
+        if spares(rule, login.now) {
+            lines.push(unenrolled(rule, login.now));
+        }
+        if let Some((_, None)) = lease {
+            lines.push("a lease that was granted with a code before lets in, unasked".to_owned());
+        }
+        lines.push(otherwise(&lines, AT_ONCE.to_owned()));
+        return lines;
+    }
+    let seconds = rule.wait_for(login.service).as_secs();
+    lines.push(match &rule.approvals {
+        None => format!("{}, for {seconds} s", whose(rule, login, is_root)),
         Some(approvals) => {
             let (needed, from) = (approvals.needed, approvals.names().join(", "));
             format!(
                 "{needed} different people of {from} have to approve: all their phones are asked, for {seconds} s"
             )
         }
-    }];
+    });
     let principals: Vec<String> =
         rule.approvals.iter().flat_map(Approvals::principals).map(|name| format!("\"{name}\"")).collect();
     if !principals.is_empty() {
@@ -62,8 +102,7 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
     }
     let tap = "approving it is enough";
     lines.push(match (stage, rule.confirm, rule.without_prompt) {
-        (Stage::Session, _, WithoutPrompt::Refuse) => "refused: this stage cannot ask for a code".to_owned(),
-        (Stage::Session, _, WithoutPrompt::Tap) | (Stage::Auth, Confirm::Tap, _) => tap.to_owned(),
+        (Stage::Session, _, _) | (Stage::Auth, Confirm::Tap, _) => tap.to_owned(),
         (Stage::Auth, Confirm::Code, WithoutPrompt::Tap) => {
             format!("the code that it shows is typed at the prompt; where nothing can be asked {tap}")
         }
@@ -73,40 +112,101 @@ fn asked(rule: &Rule, service: &str, stage: Stage) -> Vec<String> {
         }
     });
     if stage == Stage::Auth && !rule.codes.is_empty() {
-        lines.push(format!("also taken at the prompt: {}", words(&rule.codes)));
+        lines.push(format!("also taken at the prompt: {}", words(&rule.codes, login.service)));
     }
-    lines.extend(rule.leases().map(granted));
-    lines.push(match rule.unenrolled {
-        _ if rule.approvals.is_some() => {
-            "where too few of them have a device it is refused, after the same prompts".to_owned()
-        }
-        Unenrolled::Deny => "who has no device is refused, after the same prompts".to_owned(),
-        Unenrolled::SkipUntil(date) => format!("who never had a device is let pass until {}", day(date)),
-    });
+    lines.extend(lease.map(|(lease, none)| match none {
+        None => granted(lease),
+        Some(why) => format!("no lease can be granted: {why}"),
+    }));
+    lines.push(unenrolled(rule, login.now));
     lines
 }
 
-fn unreachable(rule: &Rule, stage: Stage) -> Vec<String> {
+fn unreachable(
+    rule: &Rule,
+    login: &Situation<'_>,
+    lease: Option<(Lease, Option<&'static str>)>,
+) -> Vec<String> {
     let mut factors = rule.codes.clone();
     factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
     factors.retain(|factor| *factor != Factor::Lease);
-    let line = match stage {
-        Stage::Auth if !factors.is_empty() => format!("taken at the prompt: {}", words(&factors)),
+    let line = match login.stage {
+        _ if refuses_session(rule, login.stage) => AT_ONCE.to_owned(),
+        Stage::Auth if !factors.is_empty() => {
+            format!("taken at the prompt: {}", words(&factors, login.service))
+        }
         Stage::Auth => "refused, within 3 s, with the reason".to_owned(),
         Stage::Session => "refused, within 3 s, with the reason: this stage cannot ask".to_owned(),
     };
-    let allowed = rule.allow_until.map(|date| {
-        format!(
-            "a login at the machine itself is let in without anything until {}, once the server has been away for {} s",
+    let mut ways = Vec::new();
+    if let Some(date) = rule.allow_until.filter(|date| allows(login) && !is_over(*date, login.now)) {
+        ways.push(format!(
+            "who has a device is let in without anything until {}, once the server has been away for {} s",
             day(date),
             ALLOWED_AFTER.as_secs()
-        )
-    });
-    let lease = rule.leases().map(|_| match rule.leases_offline() {
-        true => "a lease that was granted before lets in, unasked".to_owned(),
-        false => "a lease is not taken".to_owned(),
-    });
-    allowed.into_iter().chain(lease).chain([line]).collect()
+        ));
+    }
+    if let Some((_, None)) = lease {
+        match rule.leases_offline() {
+            true => ways.push("a lease that was granted before lets in, unasked".to_owned()),
+            false => return vec!["a lease is not taken".to_owned(), line],
+        }
+    }
+    let line = otherwise(&ways, line);
+    ways.into_iter().chain([line]).collect()
+}
+
+/// A line behind others that let in.
+fn otherwise(ways: &[String], line: String) -> String {
+    if ways.is_empty() { line } else { format!("otherwise {line}") }
+}
+
+/// Whether `allow_until` counts for logins like this one: at the machine itself, and no command.
+fn allows(login: &Situation<'_>) -> bool {
+    login.stage == Stage::Auth
+        && login.remote.is_none()
+        && !services::is_sshd(login.service)
+        && matches!(services::kind(login.service), Kind::Login | Kind::Unlock)
+}
+
+/// Why no lease holds for a login, if that is so.
+fn no_lease(login: &Situation<'_>, is_root: bool) -> Option<&'static str> {
+    match services::kind(login.service) {
+        Kind::Command => None,
+        _ if !services::is_sshd(login.service) => {
+            Some("leases are for ssh with a key, and for commands such as sudo")
+        }
+        _ if is_root => Some("over ssh there is none for root's own account"),
+        _ if login.remote.is_none_or(|remote| remote.source != RemoteSource::Kernel) => {
+            Some("over ssh it takes a key and an address: say --key and --from")
+        }
+        _ if login.ssh_key.is_none() => Some("over ssh it takes a key, and none is known here: say --key"),
+        _ => None,
+    }
+}
+
+/// Whether who never had a device is let pass now.
+fn spares(rule: &Rule, now: Timestamp) -> bool {
+    rule.approvals.is_none() && matches!(rule.unenrolled, Unenrolled::SkipUntil(date) if !is_over(date, now))
+}
+
+fn unenrolled(rule: &Rule, now: Timestamp) -> String {
+    let refused = "who has no device is refused, after the same prompts";
+    match rule.unenrolled {
+        _ if rule.approvals.is_some() => {
+            "where too few of them have a device it is refused, after the same prompts".to_owned()
+        }
+        Unenrolled::Deny => refused.to_owned(),
+        Unenrolled::SkipUntil(date) if is_over(date, now) => {
+            format!("{refused}: the day until which they passed, {}, has come", day(date))
+        }
+        Unenrolled::SkipUntil(date) => format!("who never had a device is let pass until {}", day(date)),
+    }
+}
+
+/// Whether a date (seconds since 1970) has come.
+pub(crate) fn is_over(date: u64, now: Timestamp) -> bool {
+    i64::try_from(date).is_ok_and(|date| date <= now.as_second())
 }
 
 /// What a phone may grant beside an approval.
@@ -125,11 +225,15 @@ fn length(time: Duration) -> String {
     }
 }
 
-fn words(factors: &[Factor]) -> String {
+fn words(factors: &[Factor], service: &str) -> String {
+    let shows_rows = services::is_sshd(service) || services::has_terminal(services::kind(service), service);
     let words: Vec<&str> = factors
         .iter()
         .map(|factor| match factor {
             Factor::Recovery => "a recovery code",
+            Factor::PhoneCode if !shows_rows => {
+                "the eight digits that the phone makes out of a QR code, which windows of greeters and lockers do not show"
+            }
             Factor::PhoneCode => "the eight digits that the phone makes out of the QR code shown",
             Factor::Totp => "an authenticator's six digits",
             Factor::Lease => "a lease",
@@ -138,69 +242,10 @@ fn words(factors: &[Factor]) -> String {
     words.join(", ")
 }
 
-fn day(seconds: u64) -> String {
+pub(crate) fn day(seconds: u64) -> String {
     let moment = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     moment.map_or_else(|| "a day far off".to_owned(), |at| at.to_zoned(TimeZone::UTC).date().to_string())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::read;
-
-    fn of(text: &str, service: &str, stage: Stage) -> Meaning {
-        let config = read(&format!("server = \"https://push.example.com\"\n[default]\n{text}")).unwrap();
-        meaning(&config.default, service, stage)
-    }
-
-    #[test]
-    fn the_default_is_told_as_it_is() {
-        let meaning = of("", "sshd", Stage::Auth);
-        assert_eq!(
-            meaning.online,
-            [
-                "the user's phone is asked (for su and sudo to root the caller's), for 60 s",
-                "the code that it shows is typed at the prompt; where nothing can be asked approving it is enough",
-                "also taken at the prompt: a recovery code",
-                "who has no device is refused, after the same prompts",
-            ]
-        );
-        assert_eq!(meaning.offline, ["taken at the prompt: a recovery code"]);
-        let session = of("", "sshd", Stage::Session);
-        assert_eq!(session.online[1], "approving it is enough");
-        assert!(session.offline[0].starts_with("refused"));
-    }
-
-    #[test]
-    fn what_asks_nobody_says_so_and_observing_says_that_it_lets_pass() {
-        for (text, begins) in [("then = \"skip\"", "let pass"), ("then = \"deny\"", "refused")] {
-            let meaning = of(text, "sudo", Stage::Auth);
-            assert_eq!(meaning.online, meaning.offline);
-            assert!(meaning.online[0].starts_with(begins));
-        }
-        let observed = of("then = \"observe\"\ncodes = []\n", "sudo", Stage::Auth);
-        for lines in [observed.online, observed.offline] {
-            assert!(lines.last().unwrap().ends_with("PAM goes on"), "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn a_lease_is_told_for_both() {
-        let with = |text: &str| of(&format!("codes = []\n{text}\n"), "sshd", Stage::Session);
-        let meaning = with("lease = { up_to = \"90m\", uses = 20 }\noffline = [\"lease\"]");
-        assert!(meaning.online[2].contains("of up to 90 min, for 20 logins at most"), "{meaning:?}");
-        assert_eq!(meaning.offline[0], "a lease that was granted before lets in, unasked");
-        let meaning = with("lease = \"8h\"");
-        assert!(meaning.online[2].contains("of up to 8 h:"), "{meaning:?}");
-        assert_eq!(meaning.offline[0], "a lease is not taken");
-        assert!(with("offline = [\"lease\"]").offline[0].starts_with("refused"));
-    }
-
-    #[test]
-    fn a_date_and_a_wait_are_those_that_hold() {
-        let meaning = of("wait = \"10m\"\nunenrolled = { skip_until = 2027-03-01 }\n", "sshd", Stage::Auth);
-        assert!(meaning.online[0].ends_with("for 120 s"), "{meaning:?}");
-        assert!(meaning.online[3].ends_with("until 2027-03-01"), "{meaning:?}");
-        assert!(of("wait = \"10m\"", "sudo", Stage::Auth).online[0].ends_with("for 600 s"));
-    }
-}
+mod tests;

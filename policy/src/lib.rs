@@ -16,11 +16,12 @@ mod network;
 mod patterns;
 mod read;
 mod rule;
+pub mod services;
 mod table;
 mod when;
 
 pub use approvals::{Approvals, MAX_NAMES, MOST_NEEDED, Named};
-pub use check::{Advice, Kind, check};
+pub use check::{Advice, Asking, Kind, check};
 pub use describe::{Meaning, meaning};
 pub use fault::Fault;
 pub use load::{Faults, Loaded, load};

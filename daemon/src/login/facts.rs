@@ -1,6 +1,7 @@
 //! What is known of a login before anybody is asked, and whose word it is.
 
 use base64ct::{Base64, Encoding};
+use countersign_policy::services;
 use countersign_protocol::digest;
 use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Session, Stage, VERSION};
 use countersign_protocol::message::{Context, Kind, Remote, RemoteSource, SshKey};
@@ -45,30 +46,6 @@ pub struct Facts {
     /// Whether it came by the root socket.
     pub by_root: bool,
 }
-
-/// Services that unlock a screen: one field, and the person is already logged in.
-const LOCKERS: [&str; 14] = [
-    "cinnamon-screensaver",
-    "gnome-screensaver",
-    "gtklock",
-    "hyprlock",
-    "i3lock",
-    "kde",
-    "light-locker",
-    "mate-screensaver",
-    "physlock",
-    "swaylock",
-    "vlock",
-    "xfce4-screensaver",
-    "xscreensaver",
-    "xsecurelock",
-];
-
-/// Services that run a command with other rights.
-const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo", "sudo-i", "pkexec"];
-
-/// Services beside those that certainly have a terminal to prompt at.
-const TERMINALS: [&str; 2] = ["login", "remote"];
 
 /// Room for a command line in a request, as JSON. With it a request keeps below its limit, so that a
 /// long command is asked about instead of refused.
@@ -162,7 +139,7 @@ impl Facts {
     /// person: sudo takes a Ctrl-C for itself and leaves no signal behind, login hands on a Ctrl-D.
     #[must_use]
     pub fn has_terminal(&self) -> bool {
-        self.kind == Kind::Command || TERMINALS.contains(&self.service.as_str())
+        services::has_terminal(self.kind, &self.service)
     }
 
     /// Whether rows of text come to stand above a prompt as they are said: not so in the windows of greeters and
@@ -176,7 +153,7 @@ impl Facts {
     /// own file name.
     #[must_use]
     pub fn is_sshd(&self) -> bool {
-        self.by_root && (self.service == "sshd" || self.service.starts_with("sshd-"))
+        self.by_root && services::is_sshd(&self.service)
     }
 }
 
@@ -208,15 +185,7 @@ fn fitting(command: String) -> String {
 }
 
 fn kind(service: &str, by_root: bool) -> Kind {
-    if !by_root || LOCKERS.contains(&service) {
-        Kind::Unlock
-    } else if COMMANDS.contains(&service) {
-        Kind::Command
-    } else if service == "polkit-1" {
-        Kind::Action
-    } else {
-        Kind::Login
-    }
+    if by_root { services::kind(service) } else { Kind::Unlock }
 }
 
 /// The kernel's word if there is one, else the application's.

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use nix::unistd::{Gid, Group, User, getgrouplist, gethostname};
 use serde::Serialize;
 
-use super::people;
+use super::{named, people};
 use crate::args::Explain;
 use crate::output::{Exit, Failure, Outcome, Output};
 
@@ -40,7 +40,10 @@ pub(super) fn run(login: &Explain, run: &Path, out: Output) -> Outcome<ExitCode>
         Failure::new(Exit::Broken, format!("this policy is not taken:\n{}", faults.drawings.join("\n")))
     })?;
     let host = host(login, &config)?;
-    let groups = membership(&login.user, config.groups())?;
+    let account = User::from_name(&login.user).map_err(fault)?;
+    let is_root = account.as_ref().map_or(login.user == "root", |account| account.uid.is_root());
+    let groups = membership(account.as_ref(), config.groups())?;
+    named::check(login)?;
     let remote = login.from.as_ref().map(|address| Remote {
         address: address.clone(),
         port: None,
@@ -68,15 +71,15 @@ pub(super) fn run(login: &Explain, run: &Path, out: Output) -> Outcome<ExitCode>
     };
 
     let rule = config.rule_for(&situation);
-    let mut meaning = meaning(rule, &login.service, stage);
+    let mut meaning = meaning(rule, &situation, is_root);
     if let (Some(approvals), Some(users)) = (&rule.approvals, people::with_device(run)) {
         let have = people::named(approvals, &users)?;
-        let line = format!("{} of them have a device here: {}", have.len(), have.join(", "));
-        meaning.online.insert(1, line.trim_end_matches([':', ' ']).to_owned());
+        let line = meaning.online.iter().position(|line| line.contains("have to approve"));
+        meaning.online.insert(line.map_or(0, |line| line + 1), people::counted(&have));
     }
     let explained = Explained {
         rule: &rule.name,
-        passed_over: passed_over(&config, rule, &situation),
+        passed_over: passed_over(&config, rule, &situation, account.is_some()),
         online: meaning.online,
         offline: meaning.offline,
     };
@@ -84,12 +87,21 @@ pub(super) fn run(login: &Explain, run: &Path, out: Output) -> Outcome<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn passed_over<'a>(config: &'a Config, rule: &Rule, login: &Situation<'_>) -> Vec<PassedOver<'a>> {
+fn passed_over<'a>(
+    config: &'a Config,
+    rule: &Rule,
+    login: &Situation<'_>,
+    is_known: bool,
+) -> Vec<PassedOver<'a>> {
     let before = config.rules.iter().take_while(|other| other.name != rule.name);
     before
         .filter_map(|other| {
             let unmet = other.unmet(login)?;
-            Some(PassedOver { rule: &other.name, condition: unmet.key, found: unmet.found })
+            let found = match unmet.key {
+                "group" if !is_known => "not known: this host has no such user".to_owned(),
+                _ => unmet.found,
+            };
+            Some(PassedOver { rule: &other.name, condition: unmet.key, found })
         })
         .collect()
 }
@@ -120,19 +132,22 @@ fn host(login: &Explain, config: &Config) -> Outcome<String> {
 }
 
 /// What the name service says of a user and of the groups that rules name.
-fn membership(user: &str, groups: Vec<String>) -> Outcome<Membership> {
-    let fault = |error: nix::Error| Failure::broken("the name service", error);
+fn membership(account: Option<&User>, groups: Vec<String>) -> Outcome<Membership> {
     let mut named = HashMap::new();
     for group in groups {
         if let Some(known) = Group::from_name(&group).map_err(fault)? {
             named.insert(group, known.gid.as_raw());
         }
     }
-    let of_user = match (User::from_name(user).map_err(fault)?, CString::new(user)) {
-        (Some(known), Ok(name)) => getgrouplist(&name, known.gid).map_err(fault)?,
+    let of_user = match account.map(|account| (account, CString::new(account.name.as_str()))) {
+        Some((account, Ok(name))) => getgrouplist(&name, account.gid).map_err(fault)?,
         _ => Vec::new(),
     };
     Ok(Membership { of_user: of_user.into_iter().map(Gid::as_raw).collect(), named })
+}
+
+fn fault(error: nix::Error) -> Failure {
+    Failure::broken("the name service", error)
 }
 
 /// Now, or a time of this host's clock.
@@ -158,8 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_to_the_name_service_is_in_no_group() {
-        let groups =
-            membership("no such user here", vec!["root".to_owned(), "no such group".to_owned()]).unwrap();
+        let groups = membership(None, vec!["root".to_owned(), "no such group".to_owned()]).unwrap();
         assert_eq!(groups.of_user, Vec::<u32>::new());
         assert_eq!(groups.named, HashMap::from([("root".to_owned(), 0)]));
     }

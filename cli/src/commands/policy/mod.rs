@@ -1,6 +1,7 @@
 //! `countersign policy`: what the administrator's policy means, without a daemon and without a login.
 
 mod explain;
+mod named;
 mod people;
 mod services;
 
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use countersign_files::Owner;
 use countersign_policy::{Advice, Config, check, load};
 use countersign_protocol::text::escape;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::args::Policy;
@@ -53,18 +55,24 @@ fn checked(path: &Path, pam: &Path, run: &Path, out: Output) -> Outcome<ExitCode
         }
     };
     let services = services::asking(pam);
-    let mut advice = check(&config, services.as_deref());
+    let mut advice = check(&config, services.as_deref(), Timestamp::now());
     let names_people = config.rules.iter().chain([&config.default]).any(|rule| rule.approvals.is_some());
-    if names_people {
-        advice.extend(people::advice(&config, people::with_device(run).as_deref())?);
-    }
+    let users = names_people.then(|| people::with_device(run));
+    advice.extend(people::advice(&config, users.as_ref().and_then(Option::as_deref))?);
     let said: Vec<Said<'_>> =
         advice.iter().map(|one| Said { rule: &one.rule, kind: one.kind.word(), text: &one.text }).collect();
-    out.either(&Checked { faults: &[], advice: said }, || words(&config, &advice, services.is_some()))?;
+    let mut not_known = Vec::new();
+    if services.is_none() {
+        not_known.push("Which PAM services ask countersign is not known: the PAM folder cannot be read.");
+    }
+    if matches!(users, Some(None)) {
+        not_known.push("Who has a device is not known: countersignd does not answer, or not to this user.");
+    }
+    out.either(&Checked { faults: &[], advice: said }, || words(&config, &advice, &not_known))?;
     Ok(if advice.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Refused as u8) })
 }
 
-fn words(config: &Config, advice: &[Advice], services_known: bool) -> String {
+fn words(config: &Config, advice: &[Advice], not_known: &[&str]) -> String {
     let mut text: String = advice
         .iter()
         .map(|one| format!("{} \"{}\": {}\n", one.kind.word(), escape(&one.rule), escape(&one.text)))
@@ -79,8 +87,8 @@ fn words(config: &Config, advice: &[Advice], services_known: bool) -> String {
         number => format!("{number} things to think about"),
     };
     text.push_str(&format!("{rules}: no faults, {found}\n"));
-    if !services_known {
-        text.push_str("Which PAM services ask countersign is not known: the PAM folder cannot be read.\n");
+    for line in not_known {
+        text.push_str(&format!("{line}\n"));
     }
     text
 }

@@ -11,6 +11,9 @@ use nix::unistd::{Group, User, getgrouplist};
 use crate::manage_client::{ManageClient, SHORT};
 use crate::output::{Failure, Outcome};
 
+/// What to do about a name that nobody has.
+const MEND: &str = "mend the name, or make it: ";
+
 /// Somebody with a device here.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Owner {
@@ -62,6 +65,15 @@ pub(super) fn named(approvals: &Approvals, users: &[Owner]) -> Outcome<Vec<Strin
     Ok(members)
 }
 
+/// How many of those whom a rule names have a device.
+pub(super) fn counted(have: &[String]) -> String {
+    match have {
+        [] => "none of them has a device here".to_owned(),
+        [one] => format!("1 of them has a device here: {one}"),
+        more => format!("{} of them have a device here: {}", more.len(), more.join(", ")),
+    }
+}
+
 /// What is wrong with the people whom rules name. `users` have a device, where that is known.
 ///
 /// # Errors
@@ -71,7 +83,8 @@ pub(super) fn advice(config: &Config, users: Option<&[Owner]>) -> Outcome<Vec<Ad
     for rule in config.rules.iter().chain([&config.default]) {
         for group in rule.when.group.iter().flat_map(|groups| groups.meant.iter().chain(&groups.not)) {
             if Group::from_name(group).map_err(fault)?.is_none() {
-                let text = format!("this host has no group \"{group}\" of its \"when\"");
+                let text =
+                    format!("this host has no group \"{group}\" of its \"when\": {MEND}groupadd {group}");
                 advice.push(Advice { rule: rule.name.clone(), kind: Kind::People, text });
             }
         }
@@ -82,8 +95,11 @@ pub(super) fn advice(config: &Config, users: Option<&[Owner]>) -> Outcome<Vec<Ad
         for one in &approvals.from {
             let is_user = |name: &str| User::from_name(name).map_err(fault).map(|user| user.is_some());
             let missing = match one {
-                Named::User(name) => (!is_user(name)?).then_some("user"),
-                Named::Group(name) => Group::from_name(name).map_err(fault)?.is_none().then_some("group"),
+                Named::User(name) => (!is_user(name)?).then_some(("user", "useradd", name)),
+                Named::Group(name) => {
+                    let is_none = Group::from_name(name).map_err(fault)?.is_none();
+                    is_none.then_some(("group", "groupadd", name))
+                }
                 Named::Principal(name) => {
                     if is_user(name)? {
                         say(format!(
@@ -94,20 +110,39 @@ pub(super) fn advice(config: &Config, users: Option<&[Owner]>) -> Outcome<Vec<Ad
                     None
                 }
             };
-            if let Some(what) = missing {
-                say(format!("this host has no {what} for \"{one}\" of its \"from\""));
+            if let Some((what, command, name)) = missing {
+                say(format!("this host has no {what} for \"{one}\" of its \"from\": {MEND}{command} {name}"));
             }
         }
         let Some(users) = users else { continue };
         let have = named(approvals, users)?;
         if have.len() < usize::from(approvals.needed) {
-            let (needed, have) = (approvals.needed, have.len());
-            say(format!(
-                "{needed} people have to approve, and {have} of them have a device: nobody can pass"
-            ));
+            let needed = match approvals.needed {
+                1 => "1 person has".to_owned(),
+                needed => format!("{needed} people have"),
+            };
+            let can = match have.len() {
+                0 => "nobody whom it names can".to_owned(),
+                _ => format!("only {} can", have.join(", ")),
+            };
+            say(format!("{needed} to approve, and {can}: nobody passes. {}", next(approvals)));
         }
     }
     Ok(advice)
+}
+
+/// What more people need before they can approve.
+fn next(approvals: &Approvals) -> String {
+    let principals: Vec<&str> = approvals.principals().collect();
+    if principals.is_empty() {
+        return "The others need a device: countersign pair USER".to_owned();
+    }
+    let by_name = if principals.len() < approvals.from.len() { ", where a principal names them" } else { "" };
+    format!(
+        "The others need a device (countersign pair USER){by_name} with a certificate for their name and {} \
+         (countersign devices shows which have one)",
+        principals.join(" or ")
+    )
 }
 
 fn fault(error: nix::Error) -> Failure {
@@ -138,8 +173,10 @@ mod tests {
     fn whom_certificates_name_is_counted_and_a_principal_like_a_user_is_told() {
         let root = [owner("root", &["oncall"]), owner("no-such-user-here", &["oncall"])];
         assert_eq!(said("[\"principal:oncall\"]", 1, Some(&root)), Vec::<String>::new());
-        assert!(said("[\"principal:oncall\", \"root\"]", 2, Some(&root))[0].contains("and 1 of them"));
-        assert!(said("[\"principal:on\"]", 1, Some(&root))[0].contains("and 0 of them"));
+        assert!(said("[\"principal:oncall\", \"root\"]", 2, Some(&root))[0].contains("only root can"));
+        let nobody = said("[\"principal:on\"]", 1, Some(&root)).remove(0);
+        assert!(nobody.starts_with("1 person has to approve, and nobody whom it names can"), "{nobody}");
+        assert!(nobody.contains("with a certificate for their name and on "), "{nobody}");
         assert!(said("[\"@oncall\"]", 1, Some(&root))[0].contains("no group"), "a principal is no group");
         assert!(said("[\"principal:root\"]", 1, None)[0].contains("\"principal:root\" is a user's name"));
     }
@@ -150,7 +187,8 @@ mod tests {
             "[[rule]]\nname = \"x\"\nwhen = { group = [\"root\", \"!no-such-group\"] }\nthen = \"skip\"\n";
         let config = read(&format!("server = \"https://push.example.com\"\n{rule}")).unwrap();
         let texts: Vec<String> = advice(&config, None).unwrap().into_iter().map(|one| one.text).collect();
-        assert_eq!(texts, ["this host has no group \"no-such-group\" of its \"when\""]);
+        assert_eq!(texts.len(), 1);
+        assert!(texts[0].ends_with("of its \"when\": mend the name, or make it: groupadd no-such-group"));
     }
 
     #[test]
@@ -161,6 +199,6 @@ mod tests {
         let texts = said("[\"@no-such-group\", \"no-such-user-here\"]", 1, None);
         assert_eq!(texts.len(), 2);
         assert!(texts[0].contains("no group for \"@no-such-group\"") && texts[1].contains("no user for"));
-        assert!(said("[\"@root\", \"root\"]", 2, Some(&root))[0].contains("and 1 of them have a device"));
+        assert!(said("[\"@root\", \"root\"]", 2, Some(&root))[0].ends_with("countersign pair USER"));
     }
 }
