@@ -110,11 +110,11 @@ Exit codes: 0 done, 1 there is no such lease, 2 usage, 3 daemon unreachable, 4 n
     #[command(after_help = "\
 Without arguments it lists what holds now. Everything is for root, and ending it is audited.
 
-Exit codes: 0 done, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
+Exit codes: 0 done, 1 there is no such user or source, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
     Unblock {
         /// Whose logins
         user: Option<String>,
-        /// Only from there: an address, or \"user NAME\" for a local one
+        /// Only from there, as the list shows it: an address, or "user NAME", "uid N" or "terminal T" for a local one
         #[arg(long, value_name = "ADDRESS")]
         source: Option<String>,
         /// Of everybody
@@ -221,6 +221,11 @@ fn seconds(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "write 30m or 1h; at most 24h".to_owned())
 }
 
+/// A number of days.
+fn days(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "write a number of days, such as 7".to_owned())
+}
+
 /// The administrator's policy.
 const DEFAULT_CONFIG: &str = "/etc/countersign/countersign.toml";
 
@@ -303,7 +308,7 @@ pub enum Audit {
     /// What a policy that observes would have done: who would have been refused, and why
     Observed {
         /// Only the last N days
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = days)]
         days: Option<u32>,
         /// The log
         #[arg(long, value_name = "FILE", default_value = DEFAULT_AUDIT)]

@@ -161,6 +161,16 @@ pub fn minutes(seconds: u64) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
+/// How long something lasts, in its two largest units.
+#[must_use]
+pub fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,5 +185,9 @@ mod tests {
     fn times_too_large_are_shown_as_numbers() {
         assert_eq!(date(u64::MAX), u64::MAX.to_string());
         assert_eq!(minutes(299), "4:59");
+        assert_eq!(
+            [59, 899, 86_399].map(duration),
+            ["59 s", "14 min 59 s", "23 h 59 min"].map(str::to_owned)
+        );
     }
 }

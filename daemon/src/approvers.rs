@@ -125,6 +125,13 @@ impl Approvers {
         }
     }
 
+    /// What is wrong with the administrator's files now, a line each.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let folder = self.certificates.path.parent().unwrap_or(Path::new("/"));
+        faults(folder, self.certificates.owner)
+    }
+
     /// Lets a key decide nothing for a user from now on: its end is about to be written down, and nothing that it
     /// decides may stand in the audit after that.
     pub(crate) fn hold(&self, user: &str, key: &PublicKey) -> Held<'_> {

@@ -131,13 +131,14 @@ impl Session {
     fn status(&self) -> Status {
         let app = &self.app;
         let connected = app.relay.is_up();
-        let faults = app.config.borrow().faults.clone();
-        let config_faults = match faults.len() {
+        let shown = |faults: Vec<String>| match faults.len() {
             0 => faults,
             _ if self.caller.root_socket => faults,
             // The lines quote the file, which only administrators may be able to read.
+            1 => vec!["1 fault; root sees it with: countersign status".to_owned()],
             number => vec![format!("{number} faults; root sees them with: countersign status")],
         };
+        let config_faults = shown(app.config.borrow().faults.clone());
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             host: app.host.name.clone(),
@@ -148,6 +149,7 @@ impl Session {
             waiting: app.logins.waiting(),
             devices: u32::try_from(app.devices.all().len()).unwrap_or(u32::MAX),
             config_faults,
+            approver_faults: shown(app.approvers.faults()),
         }
     }
 
@@ -236,7 +238,12 @@ impl Session {
 
     async fn codes_left(&self, user: &str) -> Answer<CodesLeft> {
         let person = self.permitted(user).await?;
-        Ok(CodesLeft { left: self.app.recovery.left(&person.name) })
+        let (app, name) = (&self.app, &person.name);
+        Ok(CodesLeft {
+            left: app.recovery.left(name),
+            totp: app.totp.has(name),
+            once_until: app.recovery.once_until(name),
+        })
     }
 
     async fn unblock(&self, user: Option<&str>, source: Option<&str>) -> Answer<Held> {
@@ -480,6 +487,39 @@ mod tests {
             let Err(Refusal(name, _)) = session.permitted(other).await else { panic!("{other:?}") };
             assert_eq!(name, error::NOT_PERMITTED);
         }
+    }
+
+    #[tokio::test]
+    async fn status_tells_root_of_a_line_that_is_not_taken() {
+        let lab = Lab::new();
+        for root_socket in [true, false] {
+            let caller = Caller { uid: 0, gid: 0, pid: None, root_socket };
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+            let session = Session { app, caller, connection, step: Step::None };
+            let file = lab.app.paths.administrator().join("approvers");
+            std::fs::write(&file, "").unwrap();
+            assert_eq!(session.status().approver_faults, [""; 0]);
+            std::fs::write(&file, "alice ssh-ed25519 what\n").unwrap();
+            let told = session.status().approver_faults;
+            let is_told = told.len() == 1 && told[0].contains("approvers: line 1: ") == root_socket;
+            assert!(is_told, "{told:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn codes_of_every_kind_are_told() {
+        let lab = Lab::new();
+        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
+        let session = Session { app, caller, connection, step: Step::None };
+        let nothing = CodesLeft { left: 0, totp: false, once_until: None };
+        assert_eq!(session.codes_left("root").await.ok(), Some(nothing));
+        lab.app.totp.new_secret("root").await.unwrap();
+        let (_, ends_at) = lab.app.recovery.new_once("root", Duration::from_secs(600), "test").await.unwrap();
+        let both = CodesLeft { left: 0, totp: true, once_until: Some(ends_at) };
+        assert_eq!(session.codes_left("root").await.ok(), Some(both));
     }
 
     #[test]

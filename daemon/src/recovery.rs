@@ -234,6 +234,13 @@ impl Recovery {
         self.state.borrow().users.get(user).map_or(0, Batch::left)
     }
 
+    /// Until when the code opens that root has made for a while.
+    #[must_use]
+    pub fn once_until(&self, user: &str) -> Option<u64> {
+        let now = self.budget.now();
+        self.state.borrow().once.get(user).map(|once| once.ends_at).filter(|ends_at| now < *ends_at)
+    }
+
     /// Finds the hash among the unused ones of that salt's batch and writes down that it is used.
     async fn use_up(&self, user: &str, salt: &str, hash: &[u8]) -> io::Result<Option<u32>> {
         // In memory first: of equal answers at once one wins, and if the disk fails the code is gone

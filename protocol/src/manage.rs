@@ -168,6 +168,9 @@ pub struct Status {
     /// Faults of the configuration that was read last; empty when it is in force.
     #[serde(default)]
     pub config_faults: Vec<String>,
+    /// Faults of the administrator's files of approvers, revoked keys and certificates: the file is not taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approver_faults: Vec<String>,
 }
 
 /// The host is known to the server.
@@ -370,6 +373,12 @@ pub struct Codes {
 pub struct CodesLeft {
     /// Unused codes.
     pub left: u32,
+    /// Whether there is an authenticator's secret.
+    #[serde(default)]
+    pub totp: bool,
+    /// Until when the code opens that root has made for a while, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once_until: Option<u64>,
 }
 
 /// A code that opens once. It is kept nowhere in this form.

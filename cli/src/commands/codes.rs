@@ -17,13 +17,24 @@ const HASHING: Duration = Duration::from_secs(60);
 /// How many are left.
 pub(super) fn left(daemon: &mut ManageClient, user: &str, out: Output) -> Outcome<ExitCode> {
     let found: CodesLeft = daemon.call(&Call::CodesLeft { user: user.to_owned() }, SHORT)?;
+    out.either(&found, || words(user, &found))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn words(user: &str, found: &CodesLeft) -> String {
     let user = escape(user);
-    out.either(&found, || match found.left {
+    let mut text = match found.left {
         0 => format!("{user} has no recovery code. Make some: countersign codes {user} --recovery"),
         1 => format!("{user} has one recovery code left. Make new ones: countersign codes {user} --recovery"),
         n => format!("{user} has {n} recovery codes left."),
-    })?;
-    Ok(ExitCode::SUCCESS)
+    };
+    if found.totp {
+        text.push_str("\nThere is an authenticator's secret.");
+    }
+    if let Some(until) = found.once_until {
+        text.push_str(&format!("\nA code that root has made opens once, until {}.", date(until)));
+    }
+    text
 }
 
 /// A new set, shown once.
@@ -83,4 +94,18 @@ pub(super) fn authenticator(daemon: &mut ManageClient, user: &str, out: Output) 
         )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_code_is_told() {
+        let all = words("alice", &CodesLeft { left: 2, totp: true, once_until: Some(1_800_000_000) });
+        assert!(all.contains("2 recovery codes") && all.contains("authenticator"), "{all}");
+        assert!(all.contains("opens once, until 2027-01-15"), "{all}");
+        let none = words("alice", &CodesLeft { left: 0, totp: false, once_until: None });
+        assert!(none.ends_with("countersign codes alice --recovery"), "{none}");
+    }
 }

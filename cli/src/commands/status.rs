@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub(super) fn run(daemon: &mut ManageClient, out: Output) -> Outcome<ExitCode> {
     let status: Status = daemon.call(&Call::Status {}, SHORT)?;
     out.either(&status, || words(&status))?;
-    Ok(if !status.config_faults.is_empty() {
+    Ok(if !status.config_faults.is_empty() || !status.approver_faults.is_empty() {
         ExitCode::from(Exit::Broken as u8)
     } else if !status.connected {
         ExitCode::from(Exit::Unreachable as u8)
@@ -37,7 +37,8 @@ fn words(s: &Status) -> String {
     if configured && !s.connected {
         let why = s.trouble.as_deref().unwrap_or("no reason is known yet");
         text.push_str(&format!("\nLogins get no push now: {}\n", escape(why)));
-        text.push_str("Until it is back, recovery codes work where the policy allows them.\n");
+        text.push_str("Until it is back, recovery codes, phone codes, authenticators and leases work where the policy takes them\n\
+             (countersign policy explain --user USER --service SERVICE says which).\n");
     }
     if !s.config_faults.is_empty() {
         text.push_str(if configured {
@@ -52,8 +53,14 @@ fn words(s: &Status) -> String {
             }
         }
         text.push_str("Correct it, then: systemctl reload countersignd\n");
-    } else if s.devices == 0 {
+    } else if s.devices == 0 && s.approver_faults.is_empty() {
         text.push_str("\nNobody can approve yet: countersign pair USER\n");
+    }
+    if !s.approver_faults.is_empty() {
+        text.push_str("\nNOT taken, with all that stands in the same file, until it is corrected:\n");
+        for fault in &s.approver_faults {
+            text.push_str(&format!("  {}\n", escape(fault)));
+        }
     }
     text
 }
@@ -73,6 +80,7 @@ mod tests {
             waiting: 1,
             devices: 0,
             config_faults: Vec::new(),
+            approver_faults: Vec::new(),
         }
     }
 
@@ -83,6 +91,13 @@ mod tests {
         for part in ["no route to host", "recovery codes", "countersign pair USER", "1 login\n"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_file_of_approvers_that_is_not_taken_is_told() {
+        let fault = "/etc/countersign/approvers: line 3: this is no key";
+        let text = words(&Status { approver_faults: vec![fault.into()], ..status() });
+        assert!(text.contains("NOT taken") && text.contains(fault) && !text.contains("pair USER"), "{text}");
     }
 
     #[test]

@@ -74,12 +74,16 @@ fn conclude(verdict: &Verdict, out: Output) -> Outcome<ExitCode> {
     use login::Outcome as Ended;
     let words = match verdict.outcome {
         Ended::Granted => "granted",
-        Ended::Ignored => "let through: the policy does not ask here",
+        Ended::Ignored => {
+            "let through, whatever a phone says: the policy observes or skips it, or lets pass who has no device"
+        }
         Ended::Denied => "denied",
         Ended::Expired => "expired: nobody decided in time",
         Ended::Withdrawn => "withdrawn",
         Ended::Unreachable => "refused: the push server cannot be reached",
-        Ended::Busy => "refused: too many logins wait or failed",
+        Ended::Busy => {
+            "refused for now: too many wait or failed, or one was reported (countersign unblock lists what holds)"
+        }
         Ended::Misconfigured => "refused: the configuration is unusable, see countersign status",
         Ended::Fault => "refused: something broke, see journalctl -u countersignd",
     };

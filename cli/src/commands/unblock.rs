@@ -1,7 +1,7 @@
 //! `countersign unblock [USER] [--source ADDRESS] [--all]`.
 
 use crate::manage_client::{ManageClient, SHORT};
-use crate::output::{Outcome, Output, minutes, table};
+use crate::output::{Outcome, Output, duration, table};
 use countersign_protocol::manage::{Block, BlockKind, Call, Held};
 use std::process::ExitCode;
 
@@ -44,10 +44,10 @@ fn listed(blocks: &[Block]) -> String {
                 BlockKind::Codes => "typed codes refused: too many wrong ones",
             };
             let (user, source) = (or(&block.user, "everybody"), or(&block.source, "everywhere"));
-            vec![user, source, what.to_owned(), minutes(block.seconds)]
+            vec![user, source, what.to_owned(), duration(block.seconds)]
         })
         .collect();
-    table(&["USER", "FROM", "WHAT", "LEFT (MIN:S)"], &rows)
+    table(&["USER", "FROM", "WHAT", "LEFT"], &rows)
 }
 
 #[cfg(test)]
@@ -67,7 +67,7 @@ mod tests {
             block(BlockKind::Quiet, None, Some("user mallory")),
         ]);
         assert!(!text.contains('\x1b'), "{text}");
-        for part in ["192.0.2.1", "reported: refused", "1439:59", "everybody", "user mallory"] {
+        for part in ["192.0.2.1", "reported: refused", "23 h 59 min", "everybody", "user mallory"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

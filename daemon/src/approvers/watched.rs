@@ -23,7 +23,7 @@ struct Said {
 /// A file that is read again whenever it has changed.
 pub(super) struct Watched<T> {
     pub(super) path: PathBuf,
-    owner: Owner,
+    pub(super) owner: Owner,
     parse: fn(&str) -> Result<T, Vec<LineFault>>,
     /// What a fault in it means.
     then: &'static str,

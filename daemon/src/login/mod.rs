@@ -58,7 +58,7 @@ use waits::Waits;
 pub(crate) use action::{Asked, Typed, ring};
 pub(crate) use lease::record_end as record_lease_end;
 pub use open::Open;
-pub(crate) use place::source;
+pub(crate) use place::{is_source, source};
 
 /// The error that a call ends in which is none.
 pub const BAD_CALL: &str = "org.countersign.Login.BadCall";

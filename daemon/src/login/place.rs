@@ -57,6 +57,18 @@ pub(crate) fn source(address: &str) -> String {
     }
 }
 
+/// Whether something could be held against a place of this name, as [`place`] gives it; names that only a program
+/// gives are never blocked.
+pub(crate) fn is_source(name: &str) -> bool {
+    let address =
+        name.strip_suffix("/64").map_or_else(|| name.parse().ok(), |v6| v6.parse().ok().map(IpAddr::V6));
+    let of = |kind: &str| name.strip_prefix(kind).filter(|rest| !rest.is_empty());
+    address.is_some()
+        || of("user ").is_some()
+        || of("terminal ").is_some()
+        || of("uid ").is_some_and(|uid| uid.parse::<u32>().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,6 +60,15 @@ pub(super) const CANNOT_ASK: &str =
 /// The same at the session stage, where a key was enough for sshd.
 pub(super) const KEY_ALONE: &str = "A key alone is not enough here: log in in a way that can ask for a code.";
 
+/// What the log says of an application that cannot ask.
+#[must_use]
+pub(super) fn cannot_prompt(service: &str) -> &'static str {
+    match service {
+        "sshd" => "the application cannot ask: for sshd set KbdInteractiveAuthentication yes",
+        _ => "the application cannot ask",
+    }
+}
+
 /// The first prompt when the server cannot be reached, or `None` when nothing is left to type.
 #[must_use]
 pub(super) fn offline(factors: &[Factor]) -> Option<String> {
@@ -128,6 +137,12 @@ fn name(factor: Factor) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_for_sshd_is_given_for_sshd() {
+        assert!(cannot_prompt("sshd").ends_with("KbdInteractiveAuthentication yes"));
+        assert!(!cannot_prompt("polkit-1").contains("sshd"));
+    }
     use countersign_protocol::login::MAX_TEXT;
 
     #[test]

@@ -381,7 +381,7 @@ impl Login {
     async fn without_prompt(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
         self.app.log.line(
             Level::Warning,
-            "the application cannot ask: for sshd set KbdInteractiveAuthentication yes",
+            prompts::cannot_prompt(&self.facts.service),
             &[("user", &self.facts.user), ("service", &self.facts.service)],
         );
         if rule.without_prompt == WithoutPrompt::Refuse {

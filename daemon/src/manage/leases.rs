@@ -27,11 +27,11 @@ pub(super) async fn end(app: &App, user: Option<&str>, id: Option<&str>, by: &st
     let meant = |lease: &Lease| is_of(lease, user) && id.is_none_or(|id| lease.id.starts_with(id));
     if let Some(id) = id {
         let found = app.leases.all().iter().filter(|lease| meant(lease)).count();
-        if id.len() < MIN_ID || found > 1 {
-            return Err(Refusal(error::BAD_CALL, "give more of the lease's id (countersign leases)".into()));
-        }
         if found == 0 {
             return Err(Refusal(error::NOT_FOUND, "there is no such lease; see: countersign leases".into()));
+        }
+        if id.len() < MIN_ID || found > 1 {
+            return Err(Refusal(error::REFUSED, "give more of the lease's id (countersign leases)".into()));
         }
     }
     let ended = app.leases.end(meant);
@@ -72,6 +72,17 @@ fn told(leases: &[Lease]) -> Leases {
 mod tests {
     use super::*;
     use countersign_protocol::frame;
+
+    #[tokio::test]
+    async fn what_is_not_there_is_not_asked_for_in_more_letters() {
+        let lab = crate::testing::Lab::new();
+        for id in ["zzz", "00112233"] {
+            let Err(Refusal(name, text)) = end(&lab.app, None, Some(id), "root").await else {
+                panic!("{id}")
+            };
+            assert_eq!(name, error::NOT_FOUND, "{text}");
+        }
+    }
 
     #[test]
     fn an_empty_list_is_one_and_a_long_one_fits_a_frame() {

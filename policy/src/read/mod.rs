@@ -64,6 +64,8 @@ pub(super) fn read_all(files: &[(&str, &str)]) -> Result<Config, Vec<(usize, Fau
 #[derive(Default)]
 struct Draft {
     server: Option<Placed<String>>,
+    /// Whether it has the key, be its value as it may.
+    names_server: bool,
     server_ca: Option<Placed<PathBuf>>,
     app: Option<Placed<String>>,
     geoip: Option<Placed<PathBuf>>,
@@ -79,8 +81,10 @@ type Placed<T> = (T, Range<usize>);
 impl Draft {
     fn read(document: &DeTable<'_>, faults: &mut Vec<Fault>) -> Self {
         let mut top = Table::new(document, "the configuration");
+        let server = top.get("server");
         let draft = Self {
-            server: placed(top.get("server"), values::origin, faults),
+            names_server: server.is_some(),
+            server: placed(server, values::origin, faults),
             server_ca: placed(top.get("server_ca"), values::path, faults),
             app: placed(top.get("app"), values::origin, faults),
             geoip: placed(top.get("geoip"), values::path, faults),
@@ -103,6 +107,7 @@ impl Draft {
     ) -> Option<Config> {
         let mut once = Once { files, faults };
         let (mut server, mut server_ca, mut app, mut host_name, mut default) = (None, None, None, None, None);
+        let names_server = drafts.iter().any(|(_, draft)| draft.names_server);
         let mut hook = None;
         let mut geoip = None;
         let mut rules = Vec::new();
@@ -116,7 +121,7 @@ impl Draft {
             once.take("[default]", number, &mut default, draft.default);
             rules.extend(draft.rules.into_iter().map(|rule| (number, rule)));
         }
-        if server.is_none() && whole {
+        if !names_server && whole {
             let text = "there is no \"server\"; add: server = \"https://push.example.com\"";
             faults.push((files.len().saturating_sub(1), Fault::whole(text)));
         }

@@ -96,6 +96,14 @@ fn the_example_is_valid_and_says_the_defaults() {
 }
 
 #[test]
+fn a_bad_server_is_not_a_missing_one() {
+    for bad in ["\"http://push.example.com\"", "\"https://push.example.com/path\"", "1"] {
+        let told = faults(&format!("server = {bad}\n"));
+        assert!(told.len() == 1 && told[0].starts_with("c:1:10: "), "{told:?}");
+    }
+}
+
+#[test]
 fn all_faults_of_a_file_are_told_each_with_its_place() {
     let source = "servr = \"https://x\"\n[default]\nthen = \"aprove\"\n  wait = \"never\"\ncodes = [\"recovery\", \
                   \"totq\", \"recovery\"]\nofline = []\nask = 1\n[[rule]]\nname = \"x\"\nwen = {}\n";

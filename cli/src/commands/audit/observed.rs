@@ -75,7 +75,8 @@ fn count<'r>(records: impl Iterator<Item = &'r Record>) -> Observed {
 
 fn words(observed: &Observed) -> String {
     if observed.logins == 0 {
-        return "No login was observed: that needs then = \"observe\" in the policy.".to_owned();
+        return "No login was observed. Those are that a rule with then = \"observe\" in the policy decides, once each is over."
+            .to_owned();
     }
     let rows: Vec<_> = observed
         .rows
@@ -85,11 +86,14 @@ fn words(observed: &Observed) -> String {
             vec![row.user.clone(), row.service.clone(), row.let_in.to_string(), row.refused.to_string(), why]
         })
         .collect();
-    let mut text = table(&["USER", "SERVICE", "LET IN", "REFUSED", "MOSTLY BECAUSE"], &rows);
+    let mut text = table(&["USER", "SERVICE", "WOULD PASS", "WOULD BE REFUSED", "MOSTLY BECAUSE"], &rows);
     let refused: usize = observed.rows.iter().map(|row| row.refused).sum();
+    let logins = match observed.logins {
+        1 => "1 login was".to_owned(),
+        n => format!("{n} logins were"),
+    };
     text.push_str(&format!(
-        "\n{} logins were let pass and observed; with then = \"approve\" {refused} of them would have been refused.\n",
-        observed.logins
+        "\n{logins} let pass and observed; with then = \"approve\" {refused} of them would have been refused.\n"
     ));
     if !observed.without_device.is_empty() {
         let users: Vec<_> = observed.without_device.iter().map(|user| escape(user)).collect();
@@ -134,6 +138,15 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("pair one first: bob\n"), "{text}");
+        // The policy's reference prints this one.
+        let printed: String = text
+            .lines()
+            .map(|line| if line.is_empty() { "\n".into() } else { format!("    {line}\n") })
+            .collect();
+        assert!(include_str!("../../../../docs/policy.md").contains(&printed), "{printed}");
+
+        let one = words(&count(records.iter().take(1)));
+        assert!(one.contains("\n1 login was let pass") && one.contains(" 0 of them would"), "{one}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Leases: one approval, and then nobody is asked.
 
 use super::*;
-use countersign_policy::{Approvals, Factor, Lease as Ceiling, Named, WithoutPrompt};
+use countersign_policy::{Approvals, Factor, Lease as Ceiling, Named, Then, WithoutPrompt};
 use countersign_protocol::audit::Record;
 use countersign_protocol::login::{Peer as Address, Session};
 use countersign_protocol::message::{Confirm, Decision, Lease, MessageType};
@@ -247,6 +247,28 @@ async fn a_rule_of_several_people_neither_offers_nor_takes_one() {
         let asked = granted(&mut scene, ssh(), Some(600)).await;
         assert_eq!(asked.request.lease_max, None);
         assert!(!is_let_in(&mut scene, ssh()).await);
+    })
+    .await;
+}
+
+/// The rule of the moment decides: a lease opens nothing that it denies or leaves out, and is there when it is meant again.
+#[tokio::test]
+async fn while_the_policy_wants_none_it_lets_nobody_in_and_it_is_not_ended_by_that() {
+    play(async {
+        let mut scene = scene(|_| {}).await;
+        granted(&mut scene, ssh(), Some(600)).await;
+        let before = scene.lab.app.config().unwrap();
+        let put = |scene: &Scene, change: &dyn Fn(&mut Rule)| {
+            let mut config = (*before).clone();
+            change(&mut config.default);
+            *scene.lab.app.config.borrow_mut() = Loaded { good: Some(Rc::new(config)), faults: Vec::new() };
+        };
+        put(&scene, &|rule| rule.then = Then::Deny);
+        assert_eq!(scene.login(ssh()).outcome().await, Outcome::Denied);
+        put(&scene, &|rule| rule.lease = None);
+        assert!(!is_let_in(&mut scene, ssh()).await);
+        put(&scene, &|_| {});
+        assert!(is_let_in(&mut scene, ssh()).await);
     })
     .await;
 }
