@@ -71,10 +71,12 @@ async fn one_that_hangs_is_ended_with_what_it_has_started() {
 }
 
 #[tokio::test]
-async fn one_that_others_may_write_is_not_started() {
+async fn one_that_others_may_write_or_nobody_may_run_is_not_started() {
     let script = Script::new("touch ran");
     std::fs::set_permissions(script.path(), PermissionsExt::from_mode(0o775)).unwrap();
     assert!(script.start(b"{}\n").await.unwrap_err().contains("mode 0775"));
+    std::fs::set_permissions(script.path(), PermissionsExt::from_mode(0o644)).unwrap();
+    assert!(trusted(&script.path(), Owner::own()).unwrap_err().contains("chmod a+x"));
     std::fs::remove_file(script.path()).unwrap();
     assert!(script.start(b"{}\n").await.unwrap_err().contains("does not exist"));
     std::os::unix::fs::symlink("/bin/true", script.path()).unwrap();

@@ -18,7 +18,8 @@ use crate::args::Policy;
 use crate::output::{Exit, Failure, Outcome, Output};
 
 /// What only the daemon can say, as whose user it runs.
-const ITS_FILES: &str = "Not looked at: the files of \"hook\" and \"server_ca\". A reload does, and countersignd --check.";
+const ITS_FILES: &str =
+    "Not looked at: the files of \"hook\" and \"server_ca\". A reload does, and countersignd --check.";
 
 /// Runs one of its commands.
 pub(super) fn run(command: &Policy, run: &Path, out: Output) -> Outcome<ExitCode> {
