@@ -88,7 +88,7 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(b"d", &reply(manage::Devices { devices: vec![device] })),
         seed(b"r", &reply(manage::Rung { answer: Some(manage::RingAnswer::Rang) })),
         seed(b"p", &reply(manage::PairingStep::Approve { tries: 3, expires_in: 60 })),
-        seed(b"x", &reply(manage::CodesLeft { left: 3 })),
+        seed(b"x", &reply(manage::CodesLeft { left: 3, totp: true, once_until: Some(1_800_000_000) })),
         seed(b"n", &reply(manage::Codes { codes: vec!["a-b".to_owned().into()] })),
         seed(b"m", &manage::Call::Revoke { user: user(), device: "phone".into() }),
         seed(b"m", &manage::Call::NewCodes { user: user(), count: 10 }),
