@@ -57,7 +57,7 @@ test-fast: deps-tests ## formatting and the unit tests (10 minutes from nothing 
 	@$(MAKE) test-unit
 
 # Unit tests run unoptimised; the end-to-end tests run what is shipped. Clippy shares the former's build.
-test: deps-tests ## everything: unit tests, release build, end-to-end tests (45 minutes from nothing)
+test: deps-tests ## everything: unit tests, release build, end-to-end tests (an hour from nothing)
 	@$(MAKE) test-unit
 	@$(MAKE) build
 	@$(MAKE) test-newer
