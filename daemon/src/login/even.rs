@@ -16,7 +16,7 @@ const KEPT: usize = 64;
 const ENOUGH: usize = 8;
 const AT_FIRST: Duration = time(100);
 /// Where the server is known to be away: the design's limit is 20 ms.
-const AWAY: Duration = time(5);
+const AWAY: Duration = time(3);
 /// Longest time that a server's slowness is made everybody's.
 const LONGEST: Duration = time(1_000);
 /// Until something wrong is answered: longer than the slowest comparison, with its records on the disk, usually takes.

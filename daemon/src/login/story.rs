@@ -205,8 +205,10 @@ impl Login {
         if open.state() == State::Posted && !open.devices.is_empty() && self.facts.by_root {
             even.note(began.map(|began| now.saturating_sub(began)), now.saturating_sub(posting));
         }
-        let until = match open.state() {
-            State::Unreachable => began.unwrap_or(posting) + even::away(),
+        let until = match (open.state(), began) {
+            (State::Unreachable, Some(began)) => began + even::away(),
+            // One that takes another's place must not double that.
+            (State::Unreachable, None) => return Ok(()),
             _ => even.until(began, posting),
         };
         let late = tokio::time::sleep(until.saturating_sub(now));
