@@ -98,8 +98,7 @@ def test_one_no_is_enough(two):
     program.send("")
     program.expect(r"Denied on the phone\. " + ACKNOWLEDGE)
     program.send("")
-    program.interrupt()
-    assert program.finish() != 0
+    assert program.give_up() != 0
 
 
 def test_who_was_taken_out_of_the_group_has_not_approved(two):
@@ -115,8 +114,7 @@ def test_who_was_taken_out_of_the_group_has_not_approved(two):
     program.expect(ACKNOWLEDGE)
     assert "no longer one of those who may approve" in last(stack)["reason"]
     program.send("")
-    program.interrupt()
-    assert program.finish() != 0
+    assert program.give_up() != 0
 
 
 def test_check_and_explain_say_who_is_there(two):
@@ -221,5 +219,4 @@ def test_a_certificate_that_ends_before_the_login_does_is_none(certified):
     program.expect(ACKNOWLEDGE)
     assert "bob is no longer one of those who may approve" in last(stack)["reason"]
     program.send("")
-    program.interrupt()
-    assert program.finish() != 0
+    assert program.give_up() != 0

@@ -51,6 +51,15 @@ class Terminal:
     def interrupt(self):
         self.child.sendintr()
 
+    def give_up(self, timeout=10):
+        """What a person does whom sudo refuses: Enter below the reason, Ctrl-C where the password is asked for anew. Only
+        there: between two prompts sudo takes no notice of Ctrl-C. Returns the exit status."""
+        while (seen := self.expect(PASSWORD, ACKNOWLEDGE, pexpect.EOF, timeout=timeout)) == 1:
+            self.send("")
+        if seen == 0:
+            self.interrupt()
+        return self.finish(timeout)
+
     def finish(self, timeout=10):
         """Waits for the end; returns the exit status. What was on the screen is in `text`."""
         self.expect(pexpect.EOF, timeout=timeout)
