@@ -248,3 +248,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod manual;
