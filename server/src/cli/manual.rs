@@ -1,12 +1,9 @@
 //! countersign-server(8) and `--help` say the same.
 
 use super::Cli;
+use crate::manual_page::{Page, Told};
 use clap::{CommandFactory, Parser};
-use page::{Page, Told};
 use std::collections::BTreeSet;
-
-#[path = "../../../tests/manual/page.rs"]
-mod page;
 
 /// What clap adds by itself.
 const HELP: [&str; 2] = ["help", "version"];

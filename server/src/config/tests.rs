@@ -1,6 +1,7 @@
 //! Files and command lines as a whole.
 
 use super::*;
+use crate::manual_page::Page;
 use countersign_protocol::text::is_active;
 
 fn load(toml: &str, over: Overrides) -> Result<Config, String> {
@@ -120,12 +121,9 @@ fn a_domain_brings_https() {
     assert_eq!(load("", Overrides::default()).unwrap().acme, None);
 }
 
-#[path = "../../../tests/manual/page.rs"]
-mod page;
-
 #[test]
 fn the_manual_has_every_setting_and_no_other() {
-    let page = page::Page::open("countersign-server.toml.5");
+    let page = Page::open("countersign-server.toml.5");
     // What serde says that it would have taken.
     let known = |table: &str| {
         let fault = load(&format!("{table}\nno_setting = 1\n"), Overrides::default()).unwrap_err();
@@ -145,7 +143,7 @@ fn the_manual_has_every_setting_and_no_other() {
 
 #[test]
 fn the_settings_of_the_manual_are_taken() {
-    let lines = page::Page::open("countersign-server.toml.5").examples();
+    let lines = Page::open("countersign-server.toml.5").examples();
     let (first, second) = lines.split_at(lines.iter().position(|line| line.starts_with("listen")).unwrap());
     for settings in [first, second] {
         let settings = settings.join("\n");
