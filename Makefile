@@ -70,8 +70,8 @@ test-unit: rust test-web
 test-web: deps-tests ## the web approver's unit tests, in node
 	node --test $$(find server/web/tests -name '*.test.*js' | sort)
 
-test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
-	tests/run $(PYTEST)
+test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments runs some of them)
+	$(if $(PYTEST),tests/run $(PYTEST),tests/all)
 
 properties: rust ## play CASES=100000 stories on the daemon against its model, and attack it, in an optimised build
 	COUNTERSIGN_CASES=$(or $(CASES),100000) $(CARGO) test --profile fuzz --locked -p countersignd --lib login::model -- --nocapture
