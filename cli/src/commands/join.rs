@@ -76,7 +76,7 @@ pub(super) fn use_server(
     let path = Path::new(DEFAULT_CONFIG);
     let named = config::name_server(path, url, ca)?;
     if named.written {
-        say(&format!("{DEFAULT_CONFIG} names {} from now on.", escape(&named.server)))?;
+        say(&format!("{DEFAULT_CONFIG}: server = \"{}\"", escape(&named.server)))?;
     }
     service::bring_up(run, &named.server, named.written, say)?;
     service::tried(run)

@@ -33,33 +33,29 @@ pub(crate) fn bring_up(
     changed: bool,
     say: &mut dyn FnMut(&str) -> Outcome,
 ) -> Outcome<Status> {
-    if Path::new(SYSTEMD).is_dir() {
-        if !UNITS
-            .iter()
-            .all(|unit| is(&["is-enabled", "--quiet", unit]) && is(&["is-active", "--quiet", unit]))
-        {
-            systemctl(&[&["enable", "--quiet", "--now"], UNITS.as_slice()].concat())?;
-            say("countersignd runs, and starts with this machine.")?;
-        }
-        if changed || status(run)?.server != server {
-            systemctl(&["reload", SERVICE])?;
-        }
-    } else if changed || status(run)?.server != server {
-        hang_up(run)?;
+    let managed = Path::new(SYSTEMD).is_dir();
+    if managed && !UNITS.iter().all(|unit| is("is-enabled", unit) && is("is-active", unit)) {
+        systemctl(&[&["enable", "--quiet", "--now"], UNITS.as_slice()].concat())?;
+        say("countersignd runs, and starts with this machine.")?;
+    }
+    let uses = |status: &Status| status.server == server && status.config_faults.is_empty();
+    if changed || !uses(&status(run)?) {
+        if managed { systemctl(&["reload", SERVICE])? } else { hang_up(run)? }
     }
     let end = Instant::now() + READ;
     loop {
         let status = status(run)?;
-        if status.server == server && status.config_faults.is_empty() {
+        if uses(&status) {
             return Ok(status);
         }
-        if let Some(fault) = status.config_faults.first() {
-            let text = format!("the daemon does not take its configuration: {}", escape(fault));
-            return Err(Failure::new(Exit::Broken, text));
-        }
         if Instant::now() > end {
-            let text = "the daemon does not use the new configuration: systemctl restart countersignd, then run this again";
-            return Err(Failure::new(Exit::Broken, text));
+            let why = match status.config_faults.first() {
+                Some(fault) => format!("the daemon does not take its configuration: {}", escape(fault)),
+                None => {
+                    "the daemon does not use the new configuration: systemctl restart countersignd".to_owned()
+                }
+            };
+            return Err(Failure::new(Exit::Broken, why));
         }
         std::thread::sleep(TICK);
     }
@@ -111,12 +107,11 @@ fn wait(run: &Path, is_over: impl Fn(&Status) -> bool, tick: &mut dyn FnMut(Dura
     }
 }
 
-/// Whether systemctl says yes.
-fn is(words: &[&str]) -> bool {
-    let silent = || Stdio::null();
-    let asked =
-        Command::new(SYSTEMCTL).args(words).stdin(silent()).stdout(silent()).stderr(silent()).status();
-    asked.is_ok_and(|status| status.success())
+/// Whether systemctl says so of a unit.
+fn is(what: &str, unit: &str) -> bool {
+    let mut asked = Command::new(SYSTEMCTL);
+    asked.args([what, "--quiet", unit]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    asked.status().is_ok_and(|status| status.success())
 }
 
 fn systemctl(words: &[&str]) -> Outcome {

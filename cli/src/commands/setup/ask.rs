@@ -29,7 +29,7 @@ impl Asker {
         }
         loop {
             let offered = default.map(|default| format!(" [{default}]")).unwrap_or_default();
-            prompt(&format!("{question}{offered}: "));
+            prompt(&format!("{question}{offered}: ").replace("\n: ", ":\n> "));
             let Some(line) = read_line()? else { return Err(stopped()) };
             match (line.trim(), default) {
                 ("", None) => {}

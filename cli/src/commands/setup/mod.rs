@@ -106,11 +106,9 @@ impl Session<'_> {
         let report = &self.report;
         let mut say = |text: &str| report.remark(text);
         let status = join::use_server(&url, self.setup.server_ca.as_deref(), self.run, &mut say)?;
+        self.report.remark(&format!("this host's key is {}", escape(&status.host_key)))?;
         if status.connected {
             return self.report.end("server", State::Already, known(&status));
-        }
-        if let Some(why) = refusal_of(&status) {
-            self.report.remark(&escape(why))?;
         }
         let status = self.join(token)?;
         self.report.end("server", State::Done, known(&status))
@@ -119,7 +117,8 @@ impl Session<'_> {
     /// The address alone, or the whole line that the server printed.
     fn ask_server(&self) -> Outcome<(String, Option<Zeroizing<String>>)> {
         loop {
-            let question = "The line that `countersign-server token` prints, or the server's address";
+            let question =
+                "Paste the line that `countersign-server token` prints, or type the server's address\n";
             let line = Zeroizing::new(self.asker.line(question, None, "--server URL")?);
             let (url, token) = read_line_of_server(&line);
             match join::config::address(url) {
@@ -132,12 +131,9 @@ impl Session<'_> {
     fn join(&self, given: Option<Zeroizing<String>>) -> Outcome<Status> {
         let mut given = given;
         for _ in 1..TRIES {
-            let asked = given.is_none();
-            let done = self.join_once(given.take());
-            match done {
+            match self.join_once(given.take()) {
                 Err(Failure { exit: Exit::NotPermitted, message }) if self.asker.is_person() => {
                     self.out.remark(&message);
-                    let _ = asked;
                 }
                 done => return done,
             }
@@ -249,12 +245,7 @@ impl Session<'_> {
 }
 
 fn known(status: &Status) -> String {
-    format!("connected to {}; this host's key is {}", escape(&status.server), escape(&status.host_key))
-}
-
-/// Why the daemon is not connected, where joining would not help.
-fn refusal_of(status: &Status) -> Option<&str> {
-    status.trouble.as_deref().filter(|why| !why.contains("join"))
+    format!("connected to {}", escape(&status.server))
 }
 
 /// Server and token of a line such as `countersign join URL --token TOKEN`; of anything else the whole.
