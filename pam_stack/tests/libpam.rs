@@ -186,7 +186,7 @@ fn compare(stacks: Vec<Vec<(&str, String)>>) {
         granted += usize::from(answer[0] == 0);
         let said = simulated(folder);
         if said != *answer {
-            write!(wrong, "libpam {answer:?}, here {said:?}:\n").unwrap();
+            writeln!(wrong, "libpam {answer:?}, here {said:?}:").unwrap();
             for (name, text) in files {
                 write!(wrong, "--- {name}\n{text}").unwrap();
             }
