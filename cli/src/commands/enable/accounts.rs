@@ -1,6 +1,6 @@
 //! Who logs in here and could not any more: seen within the last months, without a device, and let in by no rule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CString;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use countersign_policy::{Config, Membership, Rule, Situation, Then, Unenrolled};
 use countersign_protocol::login::Stage;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist, gethostname};
+use nix::unistd::{Gid, Group, User, getgrouplist, gethostname};
 use serde::{Deserialize, Serialize};
 
 use super::{program, wtmp};
@@ -79,10 +79,7 @@ pub(super) fn locked_out(
     config: &Config,
     services: &[String],
 ) -> Outcome<Vec<LockedOut>> {
-    let host = match &config.host_name {
-        Some(name) => name.clone(),
-        None => gethostname().map_err(|error| Failure::broken("this host's name", error))?.to_string_lossy().into_owned(),
-    };
+    let host = host(config)?;
     let mut found: BTreeMap<String, LockedOut> = BTreeMap::new();
     for name in seen {
         let Some(user) = User::from_name(name).map_err(fault)? else { continue };
@@ -91,30 +88,9 @@ pub(super) fn locked_out(
         if paired.contains(&user.name) || is_servant(&user) || is_in(BREAK_GLASS, &groups)? {
             continue;
         }
-        let mut named = std::collections::HashMap::new();
-        for group in config.groups() {
-            if let Some(known) = Group::from_name(&group).map_err(fault)? {
-                named.insert(group, known.gid.as_raw());
-            }
-        }
-        let membership = Membership { of_user: groups.iter().map(|gid| gid.as_raw()).collect(), named };
+        let membership = membership(config, &groups)?;
         let is_out = |service: &&String| {
-            let situation = Situation {
-                service,
-                stage: Stage::Auth,
-                user: &user.name,
-                groups: membership.clone(),
-                requester: None,
-                remote: None,
-                host: &host,
-                terminal: None,
-                ssh_key: None,
-                command: None,
-                new_source: false,
-                now: Timestamp::now(),
-                zone: TimeZone::system(),
-            };
-            !is_provided_for(config, &situation)
+            !is_provided_for(config, &situation(&host, &user.name, service, membership.clone()))
         };
         let services: Vec<String> = services.iter().filter(is_out).cloned().collect();
         if !services.is_empty() {
@@ -122,6 +98,53 @@ pub(super) fn locked_out(
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// The name of the rule that decides about a login of this account, as far as that is known beforehand.
+pub(super) fn rule_for(config: &Config, user: &str, service: &str) -> Outcome<String> {
+    let account = User::from_name(user).map_err(fault)?;
+    let groups = account.as_ref().map(groups).transpose()?.unwrap_or_default();
+    let (host, membership) = (host(config)?, membership(config, &groups)?);
+    Ok(config.rule_for(&situation(&host, user, service, membership)).name.clone())
+}
+
+fn host(config: &Config) -> Outcome<String> {
+    match &config.host_name {
+        Some(name) => Ok(name.clone()),
+        None => {
+            let name = gethostname().map_err(|error| Failure::broken("this host's name", error))?;
+            Ok(name.to_string_lossy().into_owned())
+        }
+    }
+}
+
+fn membership(config: &Config, groups: &[Gid]) -> Outcome<Membership> {
+    let mut named = HashMap::new();
+    for group in config.groups() {
+        if let Some(known) = Group::from_name(&group).map_err(fault)? {
+            named.insert(group, known.gid.as_raw());
+        }
+    }
+    Ok(Membership { of_user: groups.iter().map(|gid| gid.as_raw()).collect(), named })
+}
+
+/// A login of which no more is known.
+fn situation<'a>(host: &'a str, user: &'a str, service: &'a str, groups: Membership) -> Situation<'a> {
+    Situation {
+        service,
+        stage: Stage::Auth,
+        user,
+        groups,
+        requester: None,
+        remote: None,
+        host,
+        terminal: None,
+        ssh_key: None,
+        command: None,
+        new_source: false,
+        now: Timestamp::now(),
+        zone: TimeZone::system(),
+    }
 }
 
 /// Whether the policy says something else about this account than that its phone is asked.
@@ -141,18 +164,17 @@ fn needs_no_device(rule: &Rule, now: Timestamp) -> bool {
 /// Whether a rule that lets pass names the account. What else it asks for, an address or a key, is not known beforehand.
 fn names(rule: &Rule, situation: &Situation<'_>) -> bool {
     let when = &rule.when;
-    let fits = |names: &Option<countersign_policy::Patterns>, name: &str| {
-        names.as_ref().is_none_or(|names| names.match_name(name))
-    };
-    let is_named = when.user.as_ref().is_some_and(|users| users.match_name(situation.user));
-    is_named && fits(&when.service, situation.service) && fits(&when.host, situation.host) && needs_no_device(rule, situation.now)
+    let is_named = when.user.as_ref().is_some_and(|names| names.match_name(situation.user));
+    let is_here = when.service.as_ref().is_none_or(|names| names.match_name(situation.service))
+        && when.host.as_ref().is_none_or(|names| names.match_name(situation.host));
+    is_named && is_here && needs_no_device(rule, situation.now)
 }
 
 /// An account of a program, such as a greeter's: it has sessions, and nobody logs in to it.
 fn is_servant(user: &User) -> bool {
     let shell = user.shell.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let has_shell = !matches!(shell.as_str(), "nologin" | "false");
-    !has_shell && !user.uid.is_root() && user.uid < Uid::from_raw(FIRST_PERSON)
+    !has_shell && !user.uid.is_root() && user.uid.as_raw() < FIRST_PERSON
 }
 
 fn groups(user: &User) -> Outcome<Vec<Gid>> {
@@ -173,7 +195,8 @@ mod tests {
     use super::*;
 
     fn out(policy: &str, paired: &[&str]) -> Vec<LockedOut> {
-        let config = countersign_policy::read(&format!("server = \"https://push.example.com\"\n{policy}")).unwrap();
+        let config =
+            countersign_policy::read(&format!("server = \"https://push.example.com\"\n{policy}")).unwrap();
         let seen = ["root", "daemon", "no such user here"].map(str::to_owned).into();
         let paired = paired.iter().map(|name| (*name).to_owned()).collect();
         locked_out(&seen, &paired, &config, &["sshd".to_owned(), "sudo".to_owned()]).unwrap()
@@ -188,12 +211,17 @@ mod tests {
     fn whoever_has_neither_a_device_nor_a_rule_is_locked_out() {
         assert_eq!(out("", &[]), root(&["sshd", "sudo"]));
         assert_eq!(out("", &["root"]), []);
-        let rule = |when: &str, then: &str| format!("[[rule]]\nname = \"a\"\nwhen = {{ {when} }}\nthen = \"{then}\"\n");
+        let rule = |when: &str, then: &str| {
+            format!("[[rule]]\nname = \"a\"\nwhen = {{ {when} }}\nthen = \"{then}\"\n")
+        };
         assert_eq!(out(&rule("user = [\"root\"]", "skip"), &[]), []);
         assert_eq!(out(&rule("service = [\"sudo\"]", "observe"), &[]), root(&["sshd"]));
         // A rule that names somebody counts though the key is not known here; one for everybody with that key does not.
         let key = "ssh_key = [\"SHA256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]";
-        assert_eq!(out(&rule(&format!("user = [\"root\"], service = [\"sshd\"], {key}"), "skip"), &[]), root(&["sudo"]));
+        assert_eq!(
+            out(&rule(&format!("user = [\"root\"], service = [\"sshd\"], {key}"), "skip"), &[]),
+            root(&["sudo"])
+        );
         assert_eq!(out(&rule(key, "skip"), &[]), root(&["sshd", "sudo"]));
         // To be asked needs a device, whoever is named.
         assert_eq!(out(&rule("user = [\"root\"]", "approve"), &[]), root(&["sshd", "sudo"]));

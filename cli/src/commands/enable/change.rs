@@ -15,7 +15,9 @@ pub(super) fn carry_out(places: &Places, etc: &Path, plan: &Plan, within: u64) -
         return Err(refused("another countersign enable or disable is at work: try again".to_owned()));
     };
     if places.record().exists() {
-        return Err(refused("an earlier change waits: countersign confirm, or countersign rollback".to_owned()));
+        return Err(refused(
+            "an earlier change waits: countersign confirm, or countersign rollback".to_owned(),
+        ));
     }
     for edit in &plan.edits {
         if files::read(&edit.path)? != edit.old {
@@ -29,7 +31,10 @@ pub(super) fn carry_out(places: &Places, etc: &Path, plan: &Plan, within: u64) -
         Record::end(places).map_err(|error| Failure::broken(places.record().display(), error))?;
         return Err(failure);
     }
-    log::notice(&format!("{} is turned on, and off in {within} s unless it is confirmed", plan.services.join(", ")));
+    log::notice(&format!(
+        "{} is turned on, and off in {within} s unless it is confirmed",
+        plan.services.join(", ")
+    ));
     match write(places, plan, &mut record) {
         Ok(()) => Ok(record),
         Err(failure) => {

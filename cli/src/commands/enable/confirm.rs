@@ -28,7 +28,10 @@ pub(super) fn run(places: &Places, args: &Confirm, out: Output) -> Outcome<ExitC
     };
     let Some(record) = Record::read(places)? else {
         return Err(refused(match rollback::last(places) {
-            Some(note) => format!("nothing waits to be confirmed: {}", rollback::words(&note).lines().next().unwrap_or_default()),
+            Some(note) => format!(
+                "nothing waits to be confirmed: {}",
+                rollback::words(&note).lines().next().unwrap_or_default()
+            ),
             None => "nothing waits to be confirmed".to_owned(),
         }));
     };
@@ -55,7 +58,10 @@ pub(super) fn run(places: &Places, args: &Confirm, out: Output) -> Outcome<ExitC
         let mut text = format!("Confirmed: {} asks from now on.\n", record.services.join(", "));
         if !untested.is_empty() {
             let names: Vec<&str> = untested.iter().map(|name| name.as_str()).collect();
-            text.push_str(&format!("Nobody has come in by {} yet: try it while you have this shell.\n", names.join(", ")));
+            text.push_str(&format!(
+                "Nobody has come in by {} yet: try it while you have this shell.\n",
+                names.join(", ")
+            ));
         }
         text
     })?;
@@ -75,7 +81,11 @@ fn passed(log: &Path, record: &Record) -> BTreeSet<String> {
     let is_in = |one: &audit::Record| {
         one.at_ms >= since && matches!(one.outcome.as_deref(), Some("granted" | "ignored"))
     };
-    records.filter(is_in).filter_map(|one| one.service).filter(|name| record.services.contains(name)).collect()
+    records
+        .filter(is_in)
+        .filter_map(|one| one.service)
+        .filter(|name| record.services.contains(name))
+        .collect()
 }
 
 fn tail(path: &Path) -> Option<String> {

@@ -25,7 +25,10 @@ pub(super) fn run(places: &Places, args: &Disable, out: Output) -> Outcome<ExitC
     let mut done = Done::default();
     for name in &args.services {
         if !services::is_name(name) {
-            return Err(Failure::new(Exit::Usage, "a service has the name of a file in /etc/pam.d: sshd, sudo, su, login"));
+            return Err(Failure::new(
+                Exit::Usage,
+                "a service has the name of a file in /etc/pam.d: sshd, sudo, su, login",
+            ));
         }
     }
     // Whoever takes lines out goes on though another one does not end.
@@ -83,7 +86,11 @@ fn take_out(places: &Places, name: &str, is_dry: bool, done: &mut Done) -> Outco
         done.said.push(format!("{}: left as somebody else's: {line}", path.display()));
     }
     for line in marks::by_hand(&bytes) {
-        done.said.push(format!("{}:{line} calls {}, written by hand: it stays.", path.display(), marks::MODULE));
+        done.said.push(format!(
+            "{}:{line} calls {}, written by hand: it stays.",
+            path.display(),
+            marks::MODULE
+        ));
     }
     if stripped.taken == 0 {
         return Ok(());
@@ -110,14 +117,20 @@ fn settings(places: &Places, done: &mut Done) -> Outcome {
 }
 
 fn words(done: &Done, args: &Disable) -> String {
-    let mut text: String = done.said.iter().flat_map(|line| [countersign_protocol::text::escape(line).into_owned(), "\n".to_owned()]).collect();
+    let mut text: String = done
+        .said
+        .iter()
+        .flat_map(|line| [countersign_protocol::text::escape(line).into_owned(), "\n".to_owned()])
+        .collect();
     text.push_str(&match (done.changed.is_empty(), args.dry_run) {
         (true, _) => "No lines of countersign enable are there: nothing was changed.\n".to_owned(),
         (false, true) => format!("Would take the lines out of: {}\n", done.changed.join(", ")),
         (false, false) => format!("Off: {}\n", done.changed.join(", ")),
     });
     if !done.by_hand.is_empty() {
-        text.push_str("These lines were written by hand and remain. Without the module PAM lets nobody pass them:\n");
+        text.push_str(
+            "These lines were written by hand and remain. Without the module PAM lets nobody pass them:\n",
+        );
         done.by_hand.iter().for_each(|place| text.push_str(&format!("  {place}\n")));
     }
     text
@@ -138,7 +151,8 @@ fn by_hand(places: &Places) -> Vec<String> {
 }
 
 fn all(places: &Places) -> Vec<(String, Vec<u8>)> {
-    let entries = std::fs::read_dir(places.pam()).into_iter().flatten().take(MAX_SERVICES).filter_map(Result::ok);
+    let entries =
+        std::fs::read_dir(places.pam()).into_iter().flatten().take(MAX_SERVICES).filter_map(Result::ok);
     let mut found: Vec<(String, Vec<u8>)> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| services::is_name(name) && !name.contains(".dpkg-") && !name.ends_with(".rpmsave"))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use countersign_files::{FileFault, Links, Owner, create_new, open_regular, read_bytes, sync_directory};
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 
+use super::steps;
 use crate::output::{Exit, Failure, Outcome};
 
 /// Longest file that is edited.
@@ -33,6 +34,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    steps::passed();
     let mut file = create_new(&temporary)?;
     let written = (|| {
         match open_regular(path, Links::Refused, OpenOptions::new().read(true)) {
@@ -42,8 +44,10 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         }
         file.write_all(bytes)?;
         file.sync_all()?;
+        steps::passed();
         std::fs::rename(&temporary, path)
     })();
+    steps::passed();
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
@@ -51,8 +55,20 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// Moves a saved file into a file's place: for a full disk, on which no new one can be written.
+pub(super) fn put_back(saved: &Path, path: &Path) -> io::Result<()> {
+    let not = |fault: FileFault| io::Error::other(fault.to_string());
+    let mut reading = OpenOptions::new();
+    let old = open_regular(path, Links::Refused, reading.read(true)).map_err(not)?;
+    let new = open_regular(saved, Links::Refused, reading.read(true)).map_err(not)?;
+    keep(&old, &new)?;
+    std::fs::rename(saved, path)?;
+    sync_directory(path)
+}
+
 /// Takes a file away, for good.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
+    steps::passed();
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -78,7 +94,9 @@ fn keep(old: &File, new: &File) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     };
     let mut value = vec![0; MAX_ATTRIBUTE];
-    for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in
+        names.get(..length).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty())
+    {
         let length = fgetxattr(old.as_fd(), name, &mut value[..])?;
         let value = value.get(..length).unwrap_or_default();
         // What the new file has already by itself need not be set, and where that is not allowed may not.

@@ -51,7 +51,9 @@ pub(super) fn ready() -> Outcome {
     if !program::run("systemctl", &["is-enabled", "--quiet", SERVICE], SYSTEMCTL)?.is_success {
         let enabled = program::run("systemctl", &["enable", "--quiet", SERVICE], SYSTEMCTL)?;
         if !enabled.is_success {
-            let text = format!("{SERVICE} is not enabled, so that a reboot would keep the change: systemctl enable {SERVICE}");
+            let text = format!(
+                "{SERVICE} is not enabled, so that a reboot would keep the change: systemctl enable {SERVICE}"
+            );
             return Err(Failure::new(Exit::Broken, text));
         }
     }
@@ -74,7 +76,8 @@ pub(super) fn start(places: &Places, etc: &Path, record: &Record) -> Outcome {
 
 /// A copy of this program in a session of its own, which the end of this one does not end.
 fn process(places: &Places, etc: &Path, record: &Record) -> Outcome {
-    let broken = |error: &dyn std::fmt::Display| Failure::broken("the process that takes the change back", error);
+    let broken =
+        |error: &dyn std::fmt::Display| Failure::broken("the process that takes the change back", error);
     let program = std::env::current_exe().map_err(|error| broken(&error))?;
     let mut child = Command::new(program)
         .args(["rollback", "--guard"])
@@ -88,7 +91,10 @@ fn process(places: &Places, etc: &Path, record: &Record) -> Outcome {
         .map_err(|error| broken(&error))?;
     // It says a line once nothing here can end it, or ends without.
     let mut line = String::new();
-    let out = child.stdout.take().map(|out| std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line));
+    let out = child
+        .stdout
+        .take()
+        .map(|out| std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line));
     match out {
         Some(Ok(_)) if line.trim() == record.began.since_boot.to_string() => Ok(()),
         _ => {

@@ -10,7 +10,8 @@ pub(super) const END: &str = "# countersign: end";
 /// What stands before a line whose place ours took.
 const WAS: &str = "# countersign: was: ";
 /// Whoever is in this group is not asked, whatever becomes of the daemon and its settings.
-const BREAK_GLASS: &str = "[success=1 default=ignore] pam_succeed_if.so quiet user ingroup countersign-breakglass";
+const BREAK_GLASS: &str =
+    "[success=1 default=ignore] pam_succeed_if.so quiet user ingroup countersign-breakglass";
 /// Our module.
 pub(super) const MODULE: &str = "pam_countersign.so";
 /// Most lines between the first and the last one of a block.
@@ -153,7 +154,8 @@ pub(super) fn has(text: &[u8], stage: &str) -> bool {
 /// The numbers of the lines that call our module and stand outside of our marks: somebody wrote them by hand.
 pub(super) fn by_hand(text: &[u8]) -> Vec<usize> {
     let (mut found, mut open) = (Vec::new(), 0_usize);
-    for (number, line) in split(text).into_iter().map(bare).enumerate().map(|(index, line)| (index + 1, line)) {
+    for (number, line) in split(text).into_iter().map(bare).enumerate().map(|(index, line)| (index + 1, line))
+    {
         match line.as_str() {
             END => open = 0,
             line if is_begin(line) => open = MAX_BLOCK,
@@ -170,9 +172,9 @@ fn is_begin(said: &str) -> bool {
 
 fn is_ours(said: &str) -> bool {
     let words = words(said);
-    let is_glass = words.split_first().is_some_and(|(stage, rest)| {
-        matches!(*stage, "auth" | "session") && rest.join(" ") == BREAK_GLASS
-    });
+    let is_glass = words
+        .split_first()
+        .is_some_and(|(stage, rest)| matches!(*stage, "auth" | "session") && rest.join(" ") == BREAK_GLASS);
     is_glass || calls_us(said)
 }
 

@@ -13,7 +13,9 @@ fn stripped(text: &[u8]) -> String {
 #[test]
 fn what_was_put_in_goes_out_byte_for_byte() {
     let instead = Instead { was: "auth include system-auth".into(), now: "auth substack system-auth".into() };
-    for text in [FILE, "auth required pam_unix.so", "auth required pam_unix.so\r\n\r\n", "\n", "", "a\r\nb", "a\n\n"] {
+    for text in
+        [FILE, "auth required pam_unix.so", "auth required pam_unix.so\r\n\r\n", "\n", "", "a\r\nb", "a\n\n"]
+    {
         for after in 0..=5 {
             let put_in = put(text.as_bytes(), after, false, &auth(None));
             assert!(has(&put_in, "auth") && !has(&put_in, "session"), "{text:?} {after}");
@@ -40,7 +42,8 @@ fn two_blocks_in_one_file_do_not_disturb_each_other() {
 fn what_somebody_else_wrote_stays() {
     let put_in = String::from_utf8(put(FILE.as_bytes(), 2, false, &auth(None))).unwrap();
     // Between our marks, before, behind.
-    let edited = put_in.replace(END, &format!("auth optional pam_x.so\n{END}")) + "session required pam_y.so\n";
+    let edited =
+        put_in.replace(END, &format!("auth optional pam_x.so\n{END}")) + "session required pam_y.so\n";
     let out = strip(edited.as_bytes());
     assert_eq!(out.kept, ["auth optional pam_x.so"]);
     assert_eq!(
@@ -49,7 +52,8 @@ fn what_somebody_else_wrote_stays() {
          pam_y.so\n"
     );
     // Ours, changed: still ours.
-    let edited = put_in.replace("required pam_countersign.so", "requisite /x/pam_countersign.so daemon_down=ignore");
+    let edited =
+        put_in.replace("required pam_countersign.so", "requisite /x/pam_countersign.so daemon_down=ignore");
     assert_eq!(stripped(edited.as_bytes()), FILE);
 }
 

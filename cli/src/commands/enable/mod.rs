@@ -152,7 +152,9 @@ fn out_words(locked_out: &[LockedOut]) -> String {
     if locked_out.is_empty() {
         return String::new();
     }
-    let mut text = "These accounts logged in within the last 90 days, have no device, and no rule lets them pass:\n".to_owned();
+    let mut text =
+        "These accounts logged in within the last 90 days, have no device, and no rule lets them pass:\n"
+            .to_owned();
     for LockedOut { user, services } in locked_out {
         text.push_str(&format!("  {} ({})\n", escape(user), services.join(", ")));
     }
@@ -179,7 +181,9 @@ fn nothing_to_do(places: &Places, plan: &Plan, is_dry: bool, out: Output) -> Out
         on.extend(plan.services.iter().cloned());
         enabled::write(places, &on)?;
     }
-    out.either(&plan.object(&[], None), || format!("{} asks already: nothing was changed.", plan.services.join(", ")))?;
+    out.either(&plan.object(&[], None), || {
+        format!("{} asks already: nothing was changed.", plan.services.join(", "))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -228,9 +232,17 @@ fn test(args: &Enable, plan: &Plan, config: &Config, run: &Path, out: Output) ->
         match verdict.outcome {
             Ended::Granted | Ended::Ignored => out.remark(&format!("{text}Test: {words}.")),
             Ended::Unreachable => {
-                return Err(Failure::new(Exit::Unreachable, format!("{text}nothing was changed, the test was {words}")));
+                return Err(Failure::new(
+                    Exit::Unreachable,
+                    format!("{text}nothing was changed, the test was {words}"),
+                ));
             }
-            _ => return Err(Failure::new(Exit::Refused, format!("{text}nothing was changed, the test was {words}"))),
+            _ => {
+                return Err(Failure::new(
+                    Exit::Refused,
+                    format!("{text}nothing was changed, the test was {words}"),
+                ));
+            }
         }
     }
     Ok(())
@@ -251,7 +263,9 @@ fn done(record: &Record, plan: &Plan, locked_out: &[LockedOut], out: Output) -> 
     out.either(&plan.object(locked_out, Some(until)), || {
         let reboot = match guard::kind() {
             guard::Guard::Systemd => "",
-            guard::Guard::Process => "Without systemd a reboot does not take it back: then run countersign rollback.\n",
+            guard::Guard::Process => {
+                "Without systemd a reboot does not take it back: then run countersign rollback.\n"
+            }
         };
         format!(
             "Written. At {} all of it is taken back, unless it is confirmed. Keep this shell open, and\n\

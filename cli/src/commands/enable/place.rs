@@ -42,11 +42,20 @@ pub(super) struct Placed {
 ///
 /// # Errors
 /// Why there is no safe place.
-pub(super) fn place(folders: &Folders, service: &str, text: &[u8], module: &str, stages: &[Stage]) -> Outcome<Placed> {
+pub(super) fn place(
+    folders: &Folders,
+    service: &str,
+    text: &[u8],
+    module: &str,
+    stages: &[Stage],
+) -> Outcome<Placed> {
     let path = folders.first().join(service);
     let refused = |why: String| Failure::new(Exit::Refused, format!("{}: {why}", path.display()));
     if let Some(line) = marks::by_hand(text).first() {
-        let why = format!("line {line} calls {} already, written by hand: take it out first, and what belongs to it", marks::MODULE);
+        let why = format!(
+            "line {line} calls {} already, written by hand: take it out first, and what belongs to it",
+            marks::MODULE
+        );
         return Err(refused(why));
     }
     let mut placed = Placed { text: text.to_owned(), remarks: Vec::new() };
@@ -73,8 +82,12 @@ fn auth(folders: &Folders, service: &str, text: &[u8], module: &str) -> Result<V
         return Err(format!("{} asks already, and it belongs to this service", ours.place));
     }
     let is_password = |handler: &&Handler| named(handler, &PASSWORD);
-    let Some(last) = before.handlers.iter().filter(is_password).map(|handler| handler.in_service().line).max() else {
-        return Err("nothing in it checks a password, so that there is no place for our lines behind that".to_owned());
+    let Some(last) =
+        before.handlers.iter().filter(is_password).map(|handler| handler.in_service().line).max()
+    else {
+        return Err(
+            "nothing in it checks a password, so that there is no place for our lines behind that".to_owned()
+        );
     };
     let lines = file.lines.iter().filter(|line| line.last >= last && is_of(line, Stage::Auth));
     let mut why = None;
@@ -112,7 +125,8 @@ fn session(folders: &Folders, service: &str, text: &[u8], module: &str) -> Resul
     let includes = |line: &&&countersign_pam_stack::Line| match &line.what {
         What::Lines { .. } => true,
         What::File { name } => {
-            let alone = Stack::of(&folders.clone().with(PROBE, &format!("@include {name}\n")), PROBE, Stage::Session);
+            let alone =
+                Stack::of(&folders.clone().with(PROBE, &format!("@include {name}\n")), PROBE, Stage::Session);
             !alone.from_other && !alone.handlers.is_empty()
         }
         _ => false,
@@ -165,7 +179,6 @@ fn sound(stack: &Stack) -> Result<(), String> {
     }
     Ok(())
 }
-
 
 fn named(handler: &Handler, names: &[&str]) -> bool {
     handler.module().is_some_and(|module| names.contains(&module.name()))
@@ -230,8 +243,15 @@ fn go(stack: &Stack, way: &Way) -> Came {
                 "pam_rootok" => Code::AUTH_ERR,
                 "pam_faillock" if module.args.iter().any(|arg| arg == "authfail") => Code::AUTH_ERR,
                 // Another way in, such as a key or a finger: it is not taken here.
-                _ if stack.stage == Stage::Auth && leads_past(module.action(Code::SUCCESS)) && module.name() != "pam_permit" => {
-                    Code::AUTH_ERR
+                _ if stack.stage == Stage::Auth
+                    && leads_past(module.action(Code::SUCCESS))
+                    && module.name() != "pam_permit" =>
+                {
+                    if module.action(Code::AUTH_ERR) == Action::Ignore {
+                        Code::AUTH_ERR
+                    } else {
+                        Code::IGNORE
+                    }
                 }
                 _ => Code::SUCCESS,
             }
@@ -296,7 +316,10 @@ fn safe(folders: &Folders, service: &str, text: &[u8], before: &Stack, stage: St
         }
         comes_by = true;
         if go(&after, &way).result != Code::SUCCESS {
-            return Err("nobody comes in any more, even with an approval: some line there does not let it count".to_owned());
+            return Err(
+                "nobody comes in any more, even with an approval: some line there does not let it count"
+                    .to_owned(),
+            );
         }
         if go(&after, &Way { ours: refusal, glass: true, ..way }).result != Code::SUCCESS {
             return Err("the break-glass group does not come in".to_owned());
@@ -314,10 +337,16 @@ fn remarks(folders: &Folders, service: &str, text: &[u8], stage: Stage) -> Vec<S
     let mut remarks = Vec::new();
     for (at, handler) in stack.handlers.iter().enumerate() {
         let Some(module) = handler.module() else { continue };
-        let other = !named(handler, &PASSWORD) && !is_glass(handler) && !named(handler, &["pam_permit", "pam_deny", "pam_localuser", "pam_usertype"]);
+        let other = !named(handler, &PASSWORD)
+            && !is_glass(handler)
+            && !named(handler, &["pam_permit", "pam_deny", "pam_localuser", "pam_usertype"]);
         let is_before = stack.handlers.iter().skip(at).any(is_ours);
         if other && is_before && module.action(Code::SUCCESS) == Action::Done {
-            remarks.push(format!("{service}: whoever {} lets in ({}) is not asked", module.name(), handler.place));
+            remarks.push(format!(
+                "{service}: whoever {} lets in ({}) is not asked",
+                module.name(),
+                handler.place
+            ));
         }
     }
     let wrong = ways(&stack).into_iter().filter(|way| way.right.is_none()).any(|way| go(&stack, &way).asked);

@@ -43,7 +43,8 @@ impl Plan {
                 continue;
             }
             folders = plan.add(places, folders, name, module)?;
-            if let Some(other) = services::companion(name).filter(|other| !plan.services.iter().any(|name| name == other))
+            if let Some(other) =
+                services::companion(name).filter(|other| !plan.services.iter().any(|name| name == other))
                 && places.service(other).exists()
             {
                 if asks(&folders, other) {
@@ -112,7 +113,8 @@ pub(super) fn folders(places: &Places) -> Folders {
 pub(super) fn asks(folders: &Folders, name: &str) -> bool {
     let stack = Stack::of(folders, name, Stage::Auth);
     let is_ours = |name: &str| format!("{name}.so") == marks::MODULE;
-    !stack.from_other && stack.handlers.iter().any(|handler| handler.module().is_some_and(|module| is_ours(module.name())))
+    !stack.from_other
+        && stack.handlers.iter().any(|handler| handler.module().is_some_and(|module| is_ours(module.name())))
 }
 
 fn missing(places: &Places, name: &str) -> Failure {
@@ -141,7 +143,9 @@ fn is_installed(module: &str) -> Outcome {
     if found {
         return Ok(());
     }
-    let text = format!("{module} is not installed, and PAM lets nobody pass what is not there: install libpam-countersign");
+    let text = format!(
+        "{module} is not installed, and PAM lets nobody pass what is not there: install libpam-countersign"
+    );
     Err(Failure::new(Exit::Refused, text))
 }
 
@@ -155,5 +159,7 @@ fn diff(edit: &Edit) -> String {
 
 fn lines_escaped(text: &str) -> String {
     // Tabs and the like belong to such files.
-    text.lines().flat_map(|line| [escape(&line.replace('\t', "    ")).into_owned(), "\n".to_owned()]).collect()
+    text.lines()
+        .flat_map(|line| [escape(&line.replace('\t', "    ")).into_owned(), "\n".to_owned()])
+        .collect()
 }

@@ -45,14 +45,18 @@ pub(super) fn run(program: &str, arguments: &[&str], within: Duration) -> Outcom
         if Instant::now() >= end {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(Failure::new(Exit::Broken, format!("{program} did not end within {} s", within.as_secs())));
+            return Err(Failure::new(
+                Exit::Broken,
+                format!("{program} did not end within {} s", within.as_secs()),
+            ));
         }
         std::thread::sleep(LOOK);
     };
     let text = |reader: Option<std::thread::JoinHandle<String>>| {
         reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
     };
-    let said = text(said).lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let said =
+        text(said).lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     Ok(Ended { is_success: status.success(), out: text(out), said })
 }
 
@@ -74,7 +78,8 @@ mod tests {
 
     #[test]
     fn a_program_is_heard_and_bounded() {
-        let ended = run("sh", &["-c", "echo out; echo a >&2; echo b >&2; exit 3"], Duration::from_secs(5)).unwrap();
+        let ended =
+            run("sh", &["-c", "echo out; echo a >&2; echo b >&2; exit 3"], Duration::from_secs(5)).unwrap();
         assert_eq!((ended.is_success, ended.out.as_str(), ended.said.as_str()), (false, "out\n", "a; b"));
         assert!(run("sleep", &["60"], Duration::from_millis(50)).is_err());
         assert!(run("/no/such/program", &[], Duration::from_secs(1)).is_err());

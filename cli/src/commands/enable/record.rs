@@ -90,14 +90,18 @@ impl Changed {
 
     /// The file as it was; nothing when it was not there.
     pub(super) fn saved(&self, places: &Places) -> io::Result<Option<Vec<u8>>> {
-        let Some(name) = &self.saved else { return Ok(None) };
-        // The name is ours; one that leads elsewhere is not followed.
-        let name = Path::new(name).file_name().unwrap_or_default();
-        let bytes = std::fs::read(places.pending().join(name))?;
+        let Some(path) = self.saved_at(places) else { return Ok(None) };
+        let bytes = std::fs::read(path)?;
         if Some(sha256_hex(&bytes)) != self.was {
             return Err(io::Error::other("what was saved of it is damaged"));
         }
         Ok(Some(bytes))
+    }
+
+    /// Where that is.
+    pub(super) fn saved_at(&self, places: &Places) -> Option<PathBuf> {
+        // The name is ours; one that leads elsewhere is not followed.
+        Some(places.pending().join(Path::new(self.saved.as_ref()?).file_name()?))
     }
 }
 
@@ -118,6 +122,7 @@ impl Record {
         for (number, edit) in edits.iter().enumerate() {
             let saved = edit.old.as_ref().map(|_| format!("{number}.saved"));
             if let (Some(name), Some(old)) = (&saved, &edit.old) {
+                super::steps::passed();
                 let mut file = create_new(&folder.join(name)).map_err(broken)?;
                 io::Write::write_all(&mut file, old).and_then(|()| file.sync_all()).map_err(broken)?;
             }
@@ -145,7 +150,10 @@ impl Record {
         let path = places.record();
         let broken = |error: &dyn std::fmt::Display| Failure::broken(path.display(), error);
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| broken(&error))?;
-        replace(&path, &bytes).map_err(|error| broken(&error))
+        super::steps::passed();
+        replace(&path, &bytes).map_err(|error| broken(&error))?;
+        super::steps::passed();
+        Ok(())
     }
 
     /// The change that waits; `None` where none does.
@@ -180,6 +188,7 @@ fn clear(places: &Places) -> io::Result<()> {
     for entry in std::fs::read_dir(places.pending())?.take(4096) {
         let path = entry?.path();
         if path.extension().is_some_and(|end| end == "saved") {
+            super::steps::passed();
             std::fs::remove_file(path)?;
         }
     }

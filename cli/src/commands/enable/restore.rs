@@ -10,16 +10,22 @@ pub(super) fn run(places: &Places, module: &str) {
     let on = match enabled::read(places) {
         Ok(on) if on.is_empty() => return,
         Ok(on) => on,
-        Err(failure) => return log::warning(&format!("which services are on is not known: {}", failure.message)),
+        Err(failure) => {
+            return log::warning(&format!("which services are on is not known: {}", failure.message));
+        }
     };
     // A change that waits will be confirmed or taken back first; both know what to do with an edited file.
     match lock(places) {
         Ok(Some(_lock)) if !places.record().exists() => {
             for name in &on {
                 match service(places, name, module) {
-                    Ok(true) => log::notice(&format!("{name}: the lines of countersign enable are back after an upgrade")),
+                    Ok(true) => log::notice(&format!(
+                        "{name}: the lines of countersign enable are back after an upgrade"
+                    )),
                     Ok(false) => {}
-                    Err(failure) => log::warning(&format!("{name} DOES NOT ASK ANY MORE: {}", failure.message)),
+                    Err(failure) => {
+                        log::warning(&format!("{name} DOES NOT ASK ANY MORE: {}", failure.message))
+                    }
                 }
             }
             if on.contains("sshd")
@@ -36,7 +42,9 @@ pub(super) fn run(places: &Places, module: &str) {
 /// Whether the lines of all its stages are there, or come from another service's.
 pub(super) fn is_whole(places: &Places, name: &str, bytes: &[u8]) -> bool {
     plan::stages(name).iter().all(|stage| marks::has(bytes, stage.name()))
-        || marks::strip(bytes).taken == 0 && plan::asks(&plan::folders(places), name) && plan::stages(name).len() == 1
+        || marks::strip(bytes).taken == 0
+            && plan::asks(&plan::folders(places), name)
+            && plan::stages(name).len() == 1
 }
 
 fn service(places: &Places, name: &str, module: &str) -> Outcome<bool> {

@@ -59,7 +59,9 @@ pub(super) enum How {
 pub(in crate::commands) fn run(places: &Places, why: &str, out: Output) -> Outcome<ExitCode> {
     let lock = lock(places)?;
     if !places.record().exists() {
-        out.either(&serde_json::json!({ "rolled_back": null }), || "No change waits: nothing was done.".to_owned())?;
+        out.either(&serde_json::json!({ "rolled_back": null }), || {
+            "No change waits: nothing was done.".to_owned()
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let note = take_back(places, why)?;
@@ -87,7 +89,10 @@ pub(super) fn take_back(places: &Places, why: &str) -> Outcome<Note> {
         Ok(None) => return Ok(note),
         Err(failure) if failure.exit == Exit::NotPermitted => return Err(failure),
         Err(failure) => {
-            log::warning(&format!("the record of the change is unusable ({}): its lines are looked for", failure.message));
+            log::warning(&format!(
+                "the record of the change is unusable ({}): its lines are looked for",
+                failure.message
+            ));
             by_marks(places, &mut note);
         }
     }
@@ -121,7 +126,13 @@ fn undo(places: &Places, file: &Changed) -> Outcome<How> {
         Now::Gone => Ok(How::Gone),
         Now::Edited => without_ours(&file.path, &bytes.unwrap_or_default()),
         Now::Written => match file.saved(places) {
-            Ok(Some(old)) => files::replace(&file.path, &old).map(|()| How::Restored).map_err(broken),
+            Ok(Some(old)) => files::replace(&file.path, &old)
+                .or_else(|error| match file.saved_at(places) {
+                    Some(saved) => files::put_back(&saved, &file.path),
+                    None => Err(error),
+                })
+                .map(|()| How::Restored)
+                .map_err(broken),
             Ok(None) => files::remove(&file.path).map(|()| How::Restored).map_err(broken),
             // The saved file is damaged, and ours is what was written: our lines are known.
             Err(_) => without_ours(&file.path, &bytes.unwrap_or_default()),
@@ -196,7 +207,9 @@ pub(super) fn words(note: &Note) -> String {
             How::LinesTaken => {
                 format!("{path} was edited since: only the lines of countersign enable were taken out.\n")
             }
-            How::LeftAsEdited => format!("{path} was edited since, and nothing in it is of countersign enable.\n"),
+            How::LeftAsEdited => {
+                format!("{path} was edited since, and nothing in it is of countersign enable.\n")
+            }
             How::Gone => format!("{path} was taken away since, and stays away.\n"),
             How::Failed(why) => {
                 format!("NOT TAKEN BACK: {path}: {why}. Mend that, then: countersign rollback\n")

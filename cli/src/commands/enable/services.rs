@@ -57,7 +57,9 @@ pub(super) fn check(name: &str) -> Outcome {
         ));
     }
     if NOBODY.contains(&name) {
-        return no(format!("{name} is no service that people log in with, so that nobody would be there to approve"));
+        return no(format!(
+            "{name} is no service that people log in with, so that nobody would be there to approve"
+        ));
     }
     Ok(())
 }
@@ -76,7 +78,9 @@ mod tests {
         for name in ["sshd", "sudo", "sudo-i", "su", "login", "gdm-password", "lightdm", "polkit-1"] {
             assert!(check(name).is_ok(), "{name}");
         }
-        for name in ["cron", "common-auth", "other", "system-auth", "", "../shadow", "a/b", ".sshd", "-x", "Sshd"] {
+        for name in
+            ["cron", "common-auth", "other", "system-auth", "", "../shadow", "a/b", ".sshd", "-x", "Sshd"]
+        {
             assert!(check(name).is_err(), "{name}");
         }
         assert_eq!((companion("sudo"), companion("sshd")), (Some("sudo-i"), None));

@@ -92,9 +92,7 @@ fn came_in_since(chain: &[Process], finished: Moment) -> bool {
     // The start of a process is told in hundredths of a second, rounded down.
     let is_newer = |process: &Process| process.began >= finished.since_boot;
     let new = chain.iter().take_while(|process| is_newer(process)).count();
-    let is_login = |process: &Process| {
-        process.is_roots && LOGIN_PROGRAMS.contains(&process.program.as_str())
-    };
+    let is_login = |process: &Process| process.is_roots && LOGIN_PROGRAMS.contains(&process.program.as_str());
     let between = chain.iter().take(new).skip(1).any(is_login);
     let first_old = chain.get(new);
     between || new > 0 && first_old.is_some_and(|old| is_login(old) && old.program == LOGIN)
@@ -118,7 +116,8 @@ fn process(id: u32) -> Option<Process> {
     let status = fs::read_to_string(folder.join("status")).ok()?;
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     let program = fs::read_link(folder.join("exe")).ok();
-    let program = program.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let program =
+        program.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     Some(Process {
         parent,
         began,
@@ -193,7 +192,13 @@ mod tests {
             vec![("sshd", 4, true), systemd],
             vec![("login", -900, true), systemd],
             vec![("login", 4, true), systemd],
-            vec![("tmux: server", 4, false), ("bash", 3, false), ("sshd", 2, true), ("sshd", -1, true), systemd],
+            vec![
+                ("tmux: server", 4, false),
+                ("bash", 3, false),
+                ("sshd", 2, true),
+                ("sshd", -1, true),
+                systemd,
+            ],
         ] {
             assert!(is_new(&[&sudo[..], &login].concat()), "{login:?}");
         }
@@ -244,7 +249,9 @@ mod tests {
     fn logind_names_its_sessions_in_the_control_group() {
         let line = "0::/user.slice/user-1000.slice/session-12.scope";
         assert_eq!(session_in(line).as_deref(), Some("12"));
-        for other in ["0::/user.slice/user-1000.slice/user@1000.service/app.slice", "0::/session-.scope", "0::/"] {
+        for other in
+            ["0::/user.slice/user-1000.slice/user@1000.service/app.slice", "0::/session-.scope", "0::/"]
+        {
             assert_eq!(session_in(other), None);
         }
     }

@@ -30,7 +30,11 @@ pub(super) fn edit(places: &Places) -> Outcome<Option<Edit>> {
     let path = places.drop_in();
     let old = files::read(&path)?;
     if old.as_deref().is_some_and(|old| !is_ours(old)) {
-        let text = format!("{} is there and not by countersign enable: write {} there yourself", path.display(), listed(&missing));
+        let text = format!(
+            "{} is there and not by countersign enable: write {} there yourself",
+            path.display(),
+            listed(&missing)
+        );
         return Err(Failure::new(Exit::Refused, text));
     }
     if !path.parent().is_some_and(Path::is_dir) {
@@ -83,7 +87,11 @@ fn missing(places: &Places) -> Outcome<Option<Vec<&'static str>>> {
     let _ = fs::create_dir("/run/sshd");
     let shown = program::run(sshd, &["-T", "-f", &config.to_string_lossy()], WITHIN)?;
     if !shown.is_success {
-        let text = format!("sshd does not take its settings as they are ({}): mend {}", shown.said, config.display());
+        let text = format!(
+            "sshd does not take its settings as they are ({}): mend {}",
+            shown.said,
+            config.display()
+        );
         return Err(Failure::new(Exit::Broken, text));
     }
     let holds = |name: &str| {
@@ -140,9 +148,10 @@ fn hang_up(places: &Places) -> Outcome {
         return Ok(());
     };
     let program = fs::read_link(PathBuf::from(format!("/proc/{id}/exe"))).ok();
-    let is_sshd = program.as_deref().and_then(Path::file_name).is_some_and(|name| {
-        name.to_string_lossy().trim_end_matches(" (deleted)") == "sshd"
-    });
+    let is_sshd = program
+        .as_deref()
+        .and_then(Path::file_name)
+        .is_some_and(|name| name.to_string_lossy().trim_end_matches(" (deleted)") == "sshd");
     if is_sshd && id > 1 {
         kill(Pid::from_raw(id), Signal::SIGHUP).map_err(|error| Failure::broken("sshd", error))?;
     }
@@ -157,7 +166,9 @@ mod tests {
     fn only_a_file_that_is_as_it_was_written_is_ours() {
         let ours = format!("{HEAD}\nUsePAM yes\nKbdInteractiveAuthentication yes\n");
         assert!(is_ours(ours.as_bytes()));
-        for other in ["", "UsePAM yes\n", &format!("{ours}Port 2222\n"), &ours.replace("UsePAM yes", "UsePAM no")] {
+        for other in
+            ["", "UsePAM yes\n", &format!("{ours}Port 2222\n"), &ours.replace("UsePAM yes", "UsePAM no")]
+        {
             assert!(!is_ours(other.as_bytes()), "{other}");
         }
     }

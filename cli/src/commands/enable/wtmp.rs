@@ -65,9 +65,9 @@ pub(super) fn users(log: &Path, since: u64) -> (BTreeSet<String>, Vec<String>) {
 fn is_wtmp(name: &str) -> bool {
     name.strip_prefix("wtmp").is_some_and(|rest| {
         rest.is_empty()
-            || rest.strip_prefix(['.', '-']).is_some_and(|end| {
-                !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit())
-            })
+            || rest
+                .strip_prefix(['.', '-'])
+                .is_some_and(|end| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()))
     })
 }
 
@@ -117,7 +117,9 @@ fn wtmpdb(json: &str) -> BTreeSet<String> {
     let found = serde_json::from_str::<Database>(json).map(|all| all.entries).unwrap_or_default();
     let names = found.into_iter().map(|entry| entry.user);
     // What it has of boots.
-    names.filter(|name| !matches!(name.as_str(), "" | "reboot" | "shutdown" | "runlevel" | "soft-reboot")).collect()
+    names
+        .filter(|name| !matches!(name.as_str(), "" | "reboot" | "shutdown" | "runlevel" | "soft-reboot"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -129,14 +131,20 @@ mod tests {
         bytes[..2].copy_from_slice(&kind.to_ne_bytes());
         bytes[USER.start..USER.start + name.len()].copy_from_slice(name.as_bytes());
         let time = at.to_ne_bytes();
-        let time = if cfg!(target_endian = "big") { &time[8 - layout.time_size..] } else { &time[..layout.time_size] };
+        let time = if cfg!(target_endian = "big") {
+            &time[8 - layout.time_size..]
+        } else {
+            &time[..layout.time_size]
+        };
         bytes[layout.time..layout.time + layout.time_size].copy_from_slice(time);
         bytes
     }
 
     #[test]
     fn logins_since_then_are_found_in_both_layouts() {
-        for layout in [Layout { size: 384, time: 340, time_size: 4 }, Layout { size: 400, time: 344, time_size: 8 }] {
+        for layout in
+            [Layout { size: 384, time: 340, time_size: 4 }, Layout { size: 400, time: 344, time_size: 8 }]
+        {
             let mut bytes = [
                 record(USER_PROCESS, "alice", 2000, &layout),
                 record(USER_PROCESS, "old", 999, &layout),
