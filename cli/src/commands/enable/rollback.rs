@@ -120,6 +120,7 @@ fn undone(places: &Places, file: &Changed) -> Undone {
 
 fn undo(places: &Places, file: &Changed) -> Outcome<How> {
     let broken = |error| Failure::broken(file.path.display(), error);
+    files::clean(&file.path);
     let bytes = files::read(&file.path)?;
     match file.now(bytes.as_deref()) {
         Now::Before => Ok(How::Untouched),
