@@ -77,7 +77,7 @@ pub(super) fn is_new(record: &Record) -> Outcome {
         return refused("this is the login in which countersign enable was run, and it shows nothing");
     }
     if let Some(id) = logind_session()
-        && !logind_began(&id)?.is_none_or(|began| began >= finished.awake)
+        && logind_began(&id)?.is_some_and(|began| began < finished.awake)
     {
         return refused("this login began before the change, and shows nothing");
     }
