@@ -11,11 +11,11 @@ BUILD_DIR := .build
 # The fuzz targets' smoke run is one of the unit tests, and needs doors that nothing shipped has.
 WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
-SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/lab/boot tests/lab/install-test \
-  packaging/install-deps packaging/check-rust debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all tests/packages/rpm \
+  packaging/install-deps packaging/check-rust packaging/check-man packaging/rpm/build debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
 
-.PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts test-fast test test-unit test-web \
-  test-e2e test-newer test-deb properties fuzz bench screenshots demo deb clean
+.PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
+  test-e2e test-newer test-packages properties fuzz bench screenshots demo deb rpm clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ build: rust ## build the release binaries and the PAM module
 	@# By itself: what other crates want of those that it shares with them would only make it larger.
 	$(CARGO) build --release --locked --package pam_countersign
 
-lint: lint-rust lint-web lint-scripts lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
+lint: lint-rust lint-web lint-scripts lint-man lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
 
 lint-rust: deps
 	$(CARGO) fmt --all --check
@@ -43,6 +43,9 @@ lint-web: deps-tests
 
 lint-scripts: deps
 	shellcheck $(SCRIPTS)
+
+lint-man: deps
+	packaging/check-man
 
 # The database of advisories needs the network beyond the registry, so it is not part of this.
 lint-deny: $(BUILD_DIR)/cargo/bin/cargo-deny
@@ -61,7 +64,7 @@ test: deps-tests ## everything: unit tests, release build, end-to-end tests (an 
 	@$(MAKE) test-unit
 	@$(MAKE) build
 	@$(MAKE) test-newer
-	@$(MAKE) test-deb
+	@$(MAKE) test-packages
 	@$(MAKE) test-e2e
 
 test-unit: rust test-web
@@ -92,9 +95,8 @@ test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	  tests/run --suite trixie -m openssh $$(cd tests && grep -l 'mark\.openssh' test_*.py) $(PYTEST); \
 	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
 
-test-deb: deb ## install the packages in a throw-away Debian and start them there
-	@if tests/lab/rootfs trixie; then tests/lab/install-test; \
-	else echo "skipped: installing the packages (no Debian 13 root filesystem, see above)"; fi
+test-packages: deb rpm deps-tests ## the packages in throw-away machines that are booted for it: Debian 12 and 13 (PYTEST=arguments)
+	tests/packages/all $(BUILD_DIR)/deb $(PYTEST)
 
 demo: deps build ## a private lab to try it in; AUTO=1 plays the story alone
 	@demo/run
@@ -103,6 +105,9 @@ deb: deps build ## build the Debian packages into .build/deb/
 	rm -rf $(BUILD_DIR)/deb
 	mkdir -p $(BUILD_DIR)/deb
 	debian/build $(BUILD_DIR)/deb
+
+rpm: deps build ## build the Fedora and EL packages into .build/rpm/
+	@packaging/rpm/build $(BUILD_DIR)/rpm
 
 clean: ## remove what was built
 	$(CARGO) clean
