@@ -155,7 +155,7 @@ def test_what_the_drill_says_is_what_happens(good):
     assert drill("sudo", "with a phone")["daemon_gone"] == "refused"
     sudo = on_terminal_of("alice", "sudo", "-k", "id", "-u")
     sudo.answer_password(PASSWORD)
-    sudo.finish()
+    assert sudo.give_up() != 0
     assert "0" not in sudo.lines()
     su = on_terminal_of("alice", "su", "rescue", "-c", "id -un")
     su.answer_password("rescue-password")

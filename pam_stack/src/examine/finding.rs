@@ -86,7 +86,9 @@ pub(super) fn merge(found: Vec<Finding>) -> Vec<Finding> {
     let mut merged: Vec<Finding> = Vec::new();
     for one in found {
         let same = merged.iter_mut().find(|other| {
-            (other.kind, &other.at, &other.text) == (one.kind, &one.at, &one.text) && one.at.is_some()
+            // A module is missing once, however many lines call it.
+            let same_place = other.at == one.at && one.at.is_some() || one.kind == "module-missing";
+            (other.kind, &other.text) == (one.kind, &one.text) && same_place
         });
         match same {
             Some(other) => other.services.extend(one.services),

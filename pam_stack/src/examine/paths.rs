@@ -19,6 +19,18 @@ pub struct Search<'a> {
 /// A way that ends with success.
 #[must_use]
 pub fn search(stack: &Stack, with: &Search<'_>) -> Option<Run> {
+    tried(stack, with).ok().flatten()
+}
+
+/// A stack has more ways than are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+/// The same, for whoever has to know whether all ways were tried.
+///
+/// # Errors
+/// When there are too many, and none of those that were tried ends well.
+pub(super) fn tried(stack: &Stack, with: &Search<'_>) -> Result<Option<Run>, TooMany> {
     let resets = stack.handlers.iter().filter_map(|handler| handler.module());
     let resets = resets
         .flat_map(|module| Code::all().map(|code| module.action(code)))
@@ -45,7 +57,7 @@ pub fn search(stack: &Stack, with: &Search<'_>) -> Option<Run> {
             codes.get(pick).copied().unwrap_or(Code::AUTH_ERR)
         });
         if run.result == Code::SUCCESS {
-            return Some(run);
+            return Ok(Some(run));
         }
         // The next way: the last choice that has another answer takes it.
         chosen.truncate(step);
@@ -56,10 +68,10 @@ pub fn search(stack: &Stack, with: &Search<'_>) -> Option<Run> {
             }
         }
         if chosen.is_empty() {
-            return None;
+            return Ok(None);
         }
     }
-    None
+    Err(TooMany)
 }
 
 /// What it may return, without what comes to the same, and without what ends badly in any case.

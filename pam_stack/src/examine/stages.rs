@@ -3,7 +3,7 @@
 use super::finding::{Finding, Severity};
 use super::lines;
 use super::model::{Class, Who, class, is_break_glass, is_ours};
-use super::paths::{Search, search};
+use super::paths::{Search, search, tried};
 use super::{Host, NOBODY, SHARED};
 use crate::{Action, Code, Folders, Kind, Run, Stack, Stage};
 
@@ -162,8 +162,15 @@ fn ways_around(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec<Find
         let has_module = |module: &crate::Module| class(module) == Class::Ours || (host.has_module)(module);
         while known.len() < MAX_WAYS {
             let who = Who { ours: *code, ..NOBODY_ELSE };
-            let Some(run) = search(stack, &Search { who, has_module: &has_module, known: &known }) else {
-                break;
+            let run = match tried(stack, &Search { who, has_module: &has_module, known: &known }) {
+                Ok(Some(run)) => run,
+                Ok(None) => break,
+                Err(_) => {
+                    let text =
+                        format!("all ways through the {} stack: there are too many", stack.stage.name());
+                    found.push(Finding::new(Severity::NotSeen, "too-many-ways", text, "shorten the stack"));
+                    return;
+                }
             };
             let Some((culprit, finding)) = way(stack, ours, &run, *code, when) else { break };
             found.push(finding);

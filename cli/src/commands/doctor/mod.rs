@@ -35,11 +35,7 @@ const DAEMON: Duration = Duration::from_secs(5);
 /// Looks at PAM stacks alone: those of a folder, or those that would be if a text were written
 /// ([`Folders::with`]). Without names at all services. `keys_alone`: whether sshd lets in by key alone; yes, where that is
 /// not known.
-pub(in crate::commands) fn examine(
-    folders: &Folders,
-    services: &[String],
-    keys_alone: bool,
-) -> Vec<Finding> {
+pub(in crate::commands) fn examine(folders: &Folders, services: &[String], keys_alone: bool) -> Vec<Finding> {
     let meant = meant();
     examine::examine(folders, services, &Host { has_module: &is_on_disk, meant: &meant, keys_alone })
 }

@@ -196,6 +196,69 @@ fn connection(line: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    const GOOD: &str = "usepam yes\nkbdinteractiveauthentication yes\npasswordauthentication no\npubkeyauthentication yes\n\
+                        authenticationmethods any\nlogingracetime 120\nmaxauthtries 6\npermitrootlogin prohibit-password\nusedns no\n";
+
+    fn judged(changes: &[(&str, &str)]) -> (bool, Vec<&'static str>) {
+        let args = crate::args::Doctor {
+            services: Vec::new(),
+            drill: false,
+            config: PathBuf::from("/nowhere"),
+            pam: None,
+        };
+        let config =
+            "server = \"https://push.example.com\"\n[default]\nwait = \"60s\"\nwithout_prompt = \"refuse\"\n";
+        let known = Known {
+            args: &args,
+            folders: countersign_pam_stack::Folders::default(),
+            asking: [Stage::Auth, Stage::Session].map(|stage| ("sshd".to_owned(), stage)).into(),
+            config: Some(countersign_policy::read(config).unwrap()),
+            status: None,
+            devices: None,
+        };
+        let mut settings = read(GOOD);
+        for (name, value) in changes {
+            settings.insert((*name).to_owned(), vec![(*value).to_owned()]);
+        }
+        let mut found = Vec::new();
+        let keys_alone = judge(&known, &settings, None, &mut found);
+        (keys_alone, found.iter().map(|one| one.kind).collect())
+    }
+
+    #[test]
+    fn what_each_setting_means() {
+        assert_eq!(judged(&[]), (true, vec![]));
+        for (name, value, kind) in [
+            ("usepam", "no", "use-pam"),
+            ("logingracetime", "60", "login-grace"),
+            ("maxauthtries", "1", "max-auth-tries"),
+            ("permitrootlogin", "yes", "root-login"),
+            ("usedns", "yes", "use-dns"),
+            ("authenticationmethods", "password,keyboard-interactive", "asked-twice"),
+            ("authenticationmethods", "none", "none"),
+        ] {
+            assert_eq!(judged(&[(name, value)]).1, [kind], "{name} {value}");
+        }
+        assert_eq!(judged(&[("logingracetime", "0")]).1, Vec::<&str>::new());
+        let prompt = [("passwordauthentication", "yes"), ("kbdinteractiveauthentication", "no")];
+        assert_eq!(judged(&prompt).1, ["no-prompt"]);
+        assert_eq!(judged(&prompt[1..]).1, Vec::<&str>::new(), "keys alone: no prompt is needed");
+    }
+
+    #[test]
+    fn when_a_key_alone_lets_in() {
+        for (methods, alone) in [
+            ("publickey,keyboard-interactive", false),
+            ("publickey,password keyboard-interactive:pam", false),
+            ("publickey publickey,keyboard-interactive", true),
+            ("gssapi-with-mic", true),
+        ] {
+            assert_eq!(judged(&[("authenticationmethods", methods)]).0, alone, "{methods}");
+        }
+        assert!(!judged(&[("pubkeyauthentication", "no")]).0);
+        assert!(judged(&[("pubkeyauthentication", "no"), ("hostbasedauthentication", "yes")]).0);
+    }
+
     #[test]
     fn a_match_is_met_where_it_names_users_and_addresses() {
         let of = |user: &str, address: &str| {
