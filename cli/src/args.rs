@@ -1,5 +1,9 @@
 //! The command line.
 
+mod enable;
+
+pub use enable::{Confirm, Disable, Enable, Lab, Rollback};
+
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -136,6 +140,14 @@ break-glass group, and changes nothing. It needs neither the daemon nor a networ
 
 Exit codes: 0 nothing found, 1 something found, 2 usage")]
     Doctor(Doctor),
+    /// Let services ask for approvals; taken back by itself unless a new login confirms it
+    Enable(Enable),
+    /// Let services ask no longer
+    Disable(Disable),
+    /// Keep what `enable` has changed, from a login that began since
+    Confirm(Confirm),
+    /// Take back what `enable` has changed and nobody has confirmed
+    Rollback(Rollback),
     /// Go through a login as the PAM module would, without logging in
     #[command(after_help = "\
 Prompts come on the terminal; Ctrl-C withdraws the login.
