@@ -55,6 +55,14 @@ def site(machine, tmp_path_factory):
     site.close()
 
 
+@pytest.fixture(scope="module")
+def protected(site):
+    """The README followed to its end: sshd and sudo ask alice's phone on the laptop; rescue is the break-glass account."""
+    site.follow_readme()
+    site.protect("sshd", "sudo")
+    return site
+
+
 @pytest.fixture(autouse=True)
 def clean():
     """No terminal outlives its test."""

@@ -5,10 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from authority import LetsEncrypt
 from device import LINK, Device
+from documents import blocks, typed_on
 from shell import Shell
+
+from lab.process import wait_until
 
 
 NAME = "push.example.com"
+# The README's part that is typed.
+INSTALL = "Install it"
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
 ROOT_PASSWORD = "root-password"
 PASSWORDS = {"alice": "alice-password", "bob": "bob-password", "rescue": "rescue-password"}
@@ -56,6 +61,39 @@ class Site:
             f"openssl s_client -connect {NAME}:443 -CAfile {TRUSTED} -verify_return_error </dev/null 2>/dev/null || true"
         ).stdout
 
+    def follow_readme(self):
+        """Types what the README has below "Install it", in its order; `phone` is alice's device from then on."""
+        self.laptop.shell("apt install -y /debs/countersign_*.deb")
+        self.phone = self.device("alice")
+        shells = {NAME: self.root_shell(self.server), "host": self.root_shell(self.host)}
+        for shell in shells.values():
+            shell.type("cd /debs")
+            shell.answers = self.answers_to_commands(self.phone)
+        token = None
+        for block in typed_on("README.md", INSTALL):
+            for command in block.commands:
+                if "TOKEN" in command:
+                    command = command.replace("TOKEN", token)
+                said = shells[block.marks["on"]].type(command)
+                if command.endswith("server token"):
+                    token = said.split()[-1]
+                if command.startswith("systemctl enable") and "server" in command:
+                    wait_until(self.has_certificate, 30, f"{NAME} has its certificate")
+        for shell in shells.values():
+            shell.close()
+
+    def protect(self, *services):
+        """The services ask from now on."""
+        lines = [block.text for block in blocks("README.md", INSTALL) if block.text.startswith(("auth", "session"))]
+        for service in services:
+            auth, session = lines
+            text = self.host.read(f"/etc/pam.d/{service}")
+            text = text.replace("@include common-auth\n", f"@include common-auth\n{auth}")
+            self.host.write(f"/etc/pam.d/{service}", text + (session if service == "sshd" else ""))
+        self.host.write("/etc/ssh/sshd_config.d/countersign.conf", "KbdInteractiveAuthentication yes\nUsePAM yes\n")
+        self.host.run("systemctl", "reload", "ssh")
+        self.host.run("gpasswd", "--add", "rescue", "countersign-breakglass")
+
     # What people do.
 
     def device(self, user):
@@ -80,10 +118,3 @@ class Site:
         for device in self._devices:
             device.stop()
         self.authority.stop()
-
-
-def packages(directory, *names):
-    """The files of these packages in a directory of the machine's, as words for apt."""
-    return [f"{directory}/{name}_*.deb" for name in names]
-
-
