@@ -4,7 +4,7 @@ import time
 
 import pexpect
 import pytest
-from setting import PASSWORDS, ROOT_PASSWORD
+from setting import NO_OTHER, PASSWORDS, ROOT_PASSWORD
 
 from lab.process import wait_until
 from lab.terminal import ACKNOWLEDGE, CODE, PASSWORD
@@ -92,10 +92,10 @@ def test_who_gets_in(night, fault):
     rescue.send("exit")
 
     # Nobody else: neither by password nor by key, and who is in gets no further.
-    by_password = night.ssh("alice", options=("-o", "PubkeyAuthentication=no"))
+    by_password = night.ssh("alice", options=("-o", "PubkeyAuthentication=no", *NO_OTHER))
     by_password.answer_password(PASSWORDS["alice"])
     refused(by_password)
-    refused(night.ssh("alice", "-t", "echo", "in", "'$'", ";", "cat"))
+    refused(night.ssh("alice", options=NO_OTHER))
     night.inside.send("sudo -k; sudo id -un")
     night.inside.answer_password(PASSWORDS["alice"])
     while (seen := night.inside.expect("root\r\n", CODE, ACKNOWLEDGE, PASSWORD, r"\$ $")) in (1, 2):

@@ -4,9 +4,7 @@ import re
 
 import pytest
 from documents import blocks
-from setting import INSTALL, PASSWORDS
-
-JUST_INSTALLED = ("it does not exist", "is faulty: every login is refused")
+from setting import ASKED, INSTALL, NO_OTHER, PASSWORDS
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +25,7 @@ def test_nobody_passes_ssh_without_the_phone(installed):
     shell.answer_code(installed.phone.yes())
     assert shell.finish() == 0 and "in as alice" in shell.text
 
-    shell = installed.ssh("alice", "echo", "in", "as", "alice")
+    shell = installed.ssh("alice", "echo", "in", "as", "alice", options=NO_OTHER)
     shell.answer_password(PASSWORDS["alice"])
     shell.answer_code(installed.phone.no())
     assert shell.finish() != 0 and "in as alice" not in shell.text
@@ -50,7 +48,7 @@ def test_a_key_alone_does_not_open_either(installed):
 
 def test_all_is_well(installed):
     installed.server.assert_well()
-    installed.host.assert_well(*JUST_INSTALLED)
+    installed.host.assert_well(*ASKED)
 
 
 def test_what_is_typed_says_where():

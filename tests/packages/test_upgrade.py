@@ -1,12 +1,7 @@
 """A newer build over a running one, with people at the door; then all of it is taken off again."""
 
-import re
-import subprocess
-
 import pexpect
-import pytest
-from machine import DEBS, SCRATCH
-from setting import PASSWORDS
+from setting import ASKED, PASSWORDS, pam_and_ssh
 
 from lab.process import wait_until
 from lab.terminal import CODE
@@ -15,41 +10,16 @@ PACKAGES = ("countersign", "libpam-countersign")
 WAITING = 10
 
 
-@pytest.fixture(scope="module")
-def newer(protected):
-    """The same packages once more, as a newer version."""
-    directory = protected.host.root / "root/newer"
-    directory.mkdir()
-    for name in PACKAGES:
-        (deb,) = DEBS.glob(f"{name}_*.deb")
-        tree = SCRATCH / f"newer-{name}"
-        subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
-        control = tree / "DEBIAN/control"
-        text = re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.MULTILINE)
-        control.write_text(text)
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, directory / f"{name}_newer.deb"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-    return "/root/newer"
-
-
-def pam_and_ssh(host):
-    """What logins are decided by, byte for byte."""
-    files = [*host.root.glob("etc/pam.d/*"), host.root / "etc/ssh/sshd_config", *host.root.glob("etc/ssh/sshd_config.d/*")]
-    return {file.name: file.read_bytes() for file in files}
-
-
 def test_logins_that_wait_end_as_their_phone_says(protected, newer):
     host, phone = protected.host, protected.phone
     devices = host.run("countersign", "devices").stdout
     before = pam_and_ssh(host)
-    waiting = []
+    waiting, before_all = [], len(phone.requests())
     for _ in range(WAITING):
         terminal = protected.ssh("alice", "echo", "in as", "alice")
         terminal.answer_password(PASSWORDS["alice"])
         terminal.expect(CODE)
-        waiting.append((terminal, phone.next_request(after=len(waiting))))
+        waiting.append((terminal, phone.next_request(after=before_all + len(waiting))))
     protected.host.run("apt", "install", "-y", *[f"{newer}/{name}_newer.deb" for name in PACKAGES], timeout=120)
     wait_until(lambda: host.run("countersign", "status", check=False).returncode == 0, 20, "the host is connected")
     half = WAITING // 2
@@ -81,4 +51,4 @@ def test_the_newer_daemon_runs_and_asks(protected):
 
 
 def test_all_is_well(protected):
-    protected.host.assert_well("it does not exist", "is faulty: every login is refused")
+    protected.host.assert_well(*ASKED)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from setting import PASSWORDS
+from setting import NO_OTHER, PASSWORDS
 
 from lab.process import wait_until
 from lab.terminal import CODE
@@ -72,7 +72,7 @@ def test_versions_that_follow_each_other_work_together(protected, parts, older):
         approved.answer_code(phone.yes())
         assert approved.finish() == 0 and "in as alice" in approved.text
 
-        denied = protected.ssh("alice", "echo", "in as", "alice")
+        denied = protected.ssh("alice", "echo", "in as", "alice", options=NO_OTHER)
         denied.answer_password(PASSWORDS["alice"])
         denied.expect(CODE)
         phone.no()
