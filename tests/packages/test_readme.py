@@ -19,7 +19,9 @@ def test_everything_that_is_typed_works(installed):
 
 
 def test_nobody_passes_ssh_without_the_phone(installed):
-    installed.protect("sshd", "sudo")
+    """What `countersign enable` wrote was confirmed, and asks."""
+    assert "sshd" in installed.host.read("/etc/countersign/enabled").split()
+
     shell = installed.ssh("alice", "echo", "in", "as", "alice")
     shell.answer_password(PASSWORDS["alice"])
     shell.answer_code(installed.phone.yes())
