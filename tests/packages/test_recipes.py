@@ -34,10 +34,10 @@ class Recipes:
         """Types it; `words` stand in place of their capital letters."""
         self.phone.skip()
         said = ""
+        assert all(any(word in block.text for block in blocks(GUIDE, title)) for word in words), f"{title}: no {words}"
         for block in blocks(GUIDE, title):
             text = block.text
             for word, value in words.items():
-                assert word in text, f"{block} has no {word}"
                 text = text.replace(word, value)
             if "append" in block.marks:
                 self.above_default(block.marks["append"], text)
@@ -216,8 +216,8 @@ def test_a_lost_phone(recipes):
     site = recipes.site
     lost, site.phone = site.phone, site.device("alice")
     recipes.phone = site.phone
-    said = recipes.follow("A lost phone")
-    assert "revoked" in said
+    recipes.follow("A lost phone")
+    assert len(recipes.host.run("countersign", "devices", "alice").stdout.splitlines()) == 2
     rung = len(lost.requests())
     asked, _ = recipes.ssh(*BY_PASSWORD)
     assert asked == ["password", "code"] and len(lost.requests()) == rung
@@ -231,6 +231,8 @@ def test_moving_the_server(recipes, machine):
     old_shell, new_shell = site.root_shell(site.server), site.root_shell(new)
     for command in first.commands:
         old_shell.type(command)
+    # A shell that is left open would hold the machine back from going down.
+    old_shell.close()
     new.path("/root/countersign-server.tar.gz").write_bytes(site.server.path("/root/countersign-server.tar.gz").read_bytes())
     site.server.power_off()
     new_shell.type("cd /debs")
