@@ -125,7 +125,8 @@ class Site:
 
     def answers_to_commands(self, device):
         """What somebody types at the countersign command's questions, with that device in the other hand."""
-        return [(LINK, device.pairs), (APPROVE, device.yes), (r"\[y/N\] $", "y")]
+        asked = [(r"\[Y/n\]: $", "y"), (r"Enter, once they are on paper: $", ""), (r"\[y/N\] $", "y")]
+        return [(LINK, device.pairs), (APPROVE, device.yes), *asked]
 
     def let_in(self, terminal, until=r"\$ $", password=PASSWORDS["alice"]):
         """Gives what is asked, on the terminal or on alice's phone, until that is seen; returns what was asked, in its order."""
