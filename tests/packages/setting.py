@@ -125,7 +125,7 @@ class Site:
 
     def answers_to_commands(self, device):
         """What somebody types at the countersign command's questions, with that device in the other hand."""
-        asked = [(r"\[Y/n\]: $", "y"), (r"Enter, once they are on paper: $", ""), (r"\[y/N\] $", "y")]
+        asked = [(r"\[Y/n\]: $", "y"), (r"Enter, once they are on paper: $", ""), (r"\[y/N\] $", "y"), (r"\[Y/n\]: $", "y"), (r"paper: $", "")]
         return [(LINK, device.pairs), (APPROVE, device.yes), *asked]
 
     def let_in(self, terminal, until=r"\$ $", password=PASSWORDS["alice"]):
