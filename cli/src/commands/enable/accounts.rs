@@ -100,6 +100,18 @@ pub(super) fn locked_out(
     Ok(found.into_values().collect())
 }
 
+/// Why nobody comes in past us in an emergency, where that is so.
+pub(super) fn break_glass() -> Outcome<Option<String>> {
+    let known = Group::from_name(BREAK_GLASS).map_err(fault)?;
+    Ok(match known {
+        None => Some(format!("there is no group {BREAK_GLASS} yet: groupadd --system {BREAK_GLASS}, and put an account into it")),
+        Some(group) if group.mem.is_empty() => {
+            Some(format!("nobody is in the group {BREAK_GLASS}, for the night without server and phone: gpasswd --add USER {BREAK_GLASS}"))
+        }
+        Some(_) => None,
+    })
+}
+
 /// The name of the rule that decides about a login of this account, as far as that is known beforehand.
 pub(super) fn rule_for(config: &Config, user: &str, service: &str) -> Outcome<String> {
     let account = User::from_name(user).map_err(fault)?;

@@ -1,7 +1,7 @@
 //! Replacing the system's files: as a whole or not at all, with owner, mode, label and access list as they were.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,22 @@ pub(super) fn read(path: &Path) -> Outcome<Option<Vec<u8>>> {
         Err(FileFault::Missing) => Ok(None),
         Err(fault) => Err(Failure::new(Exit::Broken, format!("{}: {fault}", path.display()))),
     }
+}
+
+/// The bytes of a file whosever it is, for taking our lines out and for telling of them; `None` where there is none.
+pub(super) fn look(path: &Path) -> Outcome<Option<Vec<u8>>> {
+    let broken = |why: &dyn std::fmt::Display| Failure::broken(path.display(), why);
+    let file = match open_regular(path, Links::Refused, OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(FileFault::Missing) => return Ok(None),
+        Err(fault) => return Err(broken(&fault)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+    if bytes.len() > MAX_FILE {
+        return Err(broken(&FileFault::TooLong(MAX_FILE)));
+    }
+    Ok(Some(bytes))
 }
 
 /// Puts these bytes in a file's place; the disk holds them when it comes back. A file that is not there yet is made, for root

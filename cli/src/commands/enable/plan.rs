@@ -58,6 +58,7 @@ impl Plan {
         if plan.services.iter().any(|name| name == "sshd") {
             plan.edits.extend(sshd::edit(places)?);
         }
+        plan.remarks.extend(super::accounts::break_glass()?);
         let on = enabled::read(places)?;
         plan.new = plan.services.iter().filter(|name| !on.contains(*name)).cloned().collect();
         Ok(plan)
@@ -86,7 +87,7 @@ impl Plan {
     }
 
     /// For programs.
-    pub(super) fn object(&self, locked_out: &[LockedOut], until: Option<u64>) -> Value {
+    pub(super) fn object(&self, locked_out: Option<&[LockedOut]>, until: Option<u64>) -> Value {
         let file = |edit: &Edit| json!({ "path": edit.path, "diff": diff(edit) });
         json!({
             "services": self.services,

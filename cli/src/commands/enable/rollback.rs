@@ -106,7 +106,10 @@ pub(super) fn take_back(places: &Places, why: &str) -> Outcome<Note> {
         log::warning(line);
     }
     if !note.failed() {
-        keep_note(places, &note);
+        // Who does it by hand knows.
+        if why == UNCONFIRMED {
+            keep_note(places, &note);
+        }
         Record::end(places).map_err(|error| Failure::broken(places.record().display(), error))?;
         guard::stop();
     }
@@ -121,7 +124,7 @@ fn undone(places: &Places, file: &Changed) -> Undone {
 fn undo(places: &Places, file: &Changed) -> Outcome<How> {
     let broken = |error| Failure::broken(file.path.display(), error);
     files::clean(&file.path);
-    let bytes = files::read(&file.path)?;
+    let bytes = files::look(&file.path)?;
     match file.now(bytes.as_deref()) {
         Now::Before => Ok(How::Untouched),
         Now::Gone => Ok(How::Gone),
@@ -155,7 +158,7 @@ fn by_marks(places: &Places, note: &mut Note) {
     let on = enabled::read(places).unwrap_or_default();
     for name in super::disable::marked(places).difference(&on) {
         let path = places.service(name);
-        let how = files::read(&path)
+        let how = files::look(&path)
             .and_then(|bytes| without_ours(&path, &bytes.unwrap_or_default()))
             .unwrap_or_else(|failure| How::Failed(failure.message));
         note.services.push(name.clone());

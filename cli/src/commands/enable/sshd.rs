@@ -1,6 +1,7 @@
 //! sshd's own settings: what Countersign needs of them, as a file of its own beside the others.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ fn missing(places: &Places) -> Outcome<Option<Vec<&'static str>>> {
         return Ok(None);
     }
     // It wants its folder, which a boot makes, and refuses to say anything without.
-    let _ = fs::create_dir("/run/sshd");
+    let _ = fs::DirBuilder::new().mode(0o755).create("/run/sshd");
     let shown = program::run(sshd, &["-T", "-f", &config.to_string_lossy()], WITHIN)?;
     if !shown.is_success {
         let text = format!(
