@@ -70,7 +70,8 @@ class Site:
 
     def answers_to_commands(self, device):
         """What somebody types at the countersign command's questions, with that device in the other hand."""
-        return [(LINK, device.pairs), (APPROVE, device.yes), (r"\[y/N\] $", "y")]
+        asked = [(r"\[Y/n\]: $", "y"), (r"Enter, once they are on paper: $", ""), (r"\[y/N\] $", "y")]
+        return [(LINK, device.pairs), (APPROVE, device.yes), *asked]
 
     def root_shell(self, machine):
         """A root's shell that is there already: of whoever sits at the machine."""

@@ -12,6 +12,7 @@ mod leases;
 mod pair;
 mod policy;
 mod revoke;
+mod setup;
 mod status;
 mod test_login;
 mod unblock;
@@ -28,7 +29,8 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
     let daemon = || ManageClient::connect(&cli.run);
     match &cli.command {
         Command::Pair { user, no_ring } => pair::run(daemon()?, user, !no_ring, out),
-        Command::Join { token } => join::run(daemon, token, out),
+        Command::Join(join) => join::run(join, &cli.run, out),
+        Command::Setup(setup) => setup::run(setup, &cli.run, out),
         Command::Approve(args) => approve::run(args, out),
         Command::Devices { user } => devices::run(&mut daemon()?, user.as_deref(), out),
         Command::Revoke { user, device } => revoke::run(&mut daemon()?, user, device, out),
