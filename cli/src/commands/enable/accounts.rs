@@ -104,10 +104,12 @@ pub(super) fn locked_out(
 pub(super) fn break_glass() -> Outcome<Option<String>> {
     let known = Group::from_name(BREAK_GLASS).map_err(fault)?;
     Ok(match known {
-        None => Some(format!("there is no group {BREAK_GLASS} yet: groupadd --system {BREAK_GLASS}, and put an account into it")),
-        Some(group) if group.mem.is_empty() => {
-            Some(format!("nobody is in the group {BREAK_GLASS}, for the night without server and phone: gpasswd --add USER {BREAK_GLASS}"))
-        }
+        None => Some(format!(
+            "there is no group {BREAK_GLASS} yet: groupadd --system {BREAK_GLASS}, and put an account into it"
+        )),
+        Some(group) if group.mem.is_empty() => Some(format!(
+            "nobody is in the group {BREAK_GLASS}, for the night without server and phone: gpasswd --add USER {BREAK_GLASS}"
+        )),
         Some(_) => None,
     })
 }

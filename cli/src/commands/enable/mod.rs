@@ -74,7 +74,10 @@ pub(super) fn run(args: &Enable, run: &Path, out: Output) -> Outcome<ExitCode> {
     if !args.dry_run {
         guard::ready()?;
         if args.within.is_some() && guard::kind() == guard::Guard::Systemd {
-            return Err(Failure::new(Exit::Usage, "--within is for machines without systemd: here the timer says it"));
+            return Err(Failure::new(
+                Exit::Usage,
+                "--within is for machines without systemd: here the timer says it",
+            ));
         }
     }
     let seen = accounts::seen();

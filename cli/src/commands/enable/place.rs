@@ -199,6 +199,8 @@ struct Way {
     right: Option<usize>,
     /// A bit for each question.
     answers: u32,
+    /// The place of another line whose module says yes, such as a key's or a finger's.
+    other: Option<usize>,
     /// What our module says.
     ours: Code,
     /// Whether the person is in the break-glass group.
@@ -210,6 +212,8 @@ struct Came {
     result: Code,
     by_password: bool,
     asked: bool,
+    /// Whether the other way in was come to, and led on.
+    others: bool,
 }
 
 fn go(stack: &Stack, way: &Way) -> Came {
@@ -232,6 +236,8 @@ fn go(stack: &Stack, way: &Way) -> Came {
             way.ours
         } else if is_glass(handler) {
             yes(way.glass)
+        } else if way.other == Some(at) {
+            Code::SUCCESS
         } else if let Some(number) = password {
             yes(stack.stage != Stage::Auth || way.right == Some(number))
         } else if let Some(number) = question {
@@ -266,6 +272,11 @@ fn go(stack: &Stack, way: &Way) -> Came {
         result: run.result,
         by_password: found(&|handler| named(handler, &PASSWORD), Some(Code::SUCCESS)),
         asked: found(&is_ours, None),
+        others: way.other.is_some_and(|at| {
+            let action =
+                stack.handlers.get(at).and_then(Handler::module).map(|module| module.action(Code::SUCCESS));
+            run.returned.get(at).copied().flatten().is_some() && action.is_some_and(leads_past)
+        }),
     }
 }
 
@@ -292,7 +303,7 @@ fn ways(stack: &Stack) -> Vec<Way> {
     let rights = (0..passwords).map(Some).chain([None]);
     rights
         .flat_map(|right| (0..1 << questions).map(move |answers| (right, answers)))
-        .map(|(right, answers)| Way { right, answers, ours: Code::SUCCESS, glass: false })
+        .map(|(right, answers)| Way { right, answers, other: None, ours: Code::SUCCESS, glass: false })
         .collect()
 }
 
@@ -337,16 +348,13 @@ fn remarks(folders: &Folders, service: &str, text: &[u8], stage: Stage) -> Vec<S
     let mut remarks = Vec::new();
     for (at, handler) in stack.handlers.iter().enumerate() {
         let Some(module) = handler.module() else { continue };
-        let other = !named(handler, &PASSWORD)
-            && !is_glass(handler)
-            && !named(handler, &["pam_permit", "pam_deny", "pam_localuser", "pam_usertype"]);
-        let is_before = stack.handlers.iter().skip(at).any(is_ours);
-        if other && is_before && module.action(Code::SUCCESS) == Action::Done {
-            remarks.push(format!(
-                "{service}: whoever {} lets in ({}) is not asked",
-                module.name(),
-                handler.place
-            ));
+        let by_it = |way: &Way| {
+            let came = go(&stack, &Way { other: Some(at), ..way.clone() });
+            came.result == Code::SUCCESS && !came.asked && came.others
+        };
+        if ways(&stack).iter().filter(|way| way.right.is_none()).any(by_it) {
+            let name = module.name();
+            remarks.push(format!("{service}: whoever {name} lets in ({}) is not asked", handler.place));
         }
     }
     let wrong = ways(&stack).into_iter().filter(|way| way.right.is_none()).any(|way| go(&stack, &way).asked);

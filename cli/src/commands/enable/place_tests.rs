@@ -152,4 +152,9 @@ fn another_way_in_is_told_of() {
     let text = "auth sufficient pam_u2f.so\nauth required pam_unix.so\n";
     let placed = own(text).unwrap();
     assert!(placed.remarks.iter().any(|remark| remark.contains("pam_u2f")), "{:?}", placed.remarks);
+    // In a substack it ends that one alone, and we are asked behind it.
+    let fedora = put("fedora42", "sudo").unwrap();
+    assert!(!fedora.remarks.iter().any(|remark| remark.contains("pam_fprintd")), "{:?}", fedora.remarks);
+    let lightdm = put("ubuntu2404", "lightdm").unwrap();
+    assert!(lightdm.remarks.iter().any(|remark| remark.contains("pam_succeed_if")), "{:?}", lightdm.remarks);
 }

@@ -35,10 +35,10 @@ impl Plan {
     /// Why one of the services cannot be turned on.
     pub(super) fn of(places: &Places, named: &[String], module: &str) -> Outcome<Self> {
         let mut plan = Self { services: Vec::new(), new: Vec::new(), edits: Vec::new(), remarks: Vec::new() };
+        named.iter().try_for_each(|name| services::check(name))?;
         is_installed(module)?;
         let mut folders = folders(places);
         for name in named {
-            services::check(name)?;
             if plan.services.contains(name) {
                 continue;
             }
