@@ -131,6 +131,13 @@ Exit codes: 0 done, 1 there is no such user or source, 2 usage, 3 daemon unreach
     },
     /// How the daemon is, and what to do if something is wrong
     Status,
+    /// Find what would open on this host, what would lock somebody out, and what to change
+    #[command(after_help = "\
+Reads the PAM stacks as libpam does, sshd's settings (sshd -T), sudo's rules, the policy, units, files and the
+break-glass group, and changes nothing. It needs neither the daemon nor a network; it sees most as root.
+
+Exit codes: 0 nothing found, 1 something found, 2 usage")]
+    Doctor(Doctor),
     /// Let services ask for approvals; taken back by itself unless a new login confirms it
     Enable(Enable),
     /// Let services ask no longer
@@ -240,6 +247,23 @@ pub enum Shell {
     Zsh,
     /// As vendor_completions.d/countersign.fish.
     Fish,
+}
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only these services [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Also say what each service would do now if the server, the daemon or the phone were gone
+    #[arg(long)]
+    pub drill: bool,
+    /// The policy; what is in FILE.d/ belongs to it
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Where the PAM services are
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub pam: Option<PathBuf>,
 }
 
 /// What to do with the policy.

@@ -6,6 +6,7 @@ mod challenge;
 mod codes;
 mod completions;
 mod devices;
+pub(crate) mod doctor;
 mod enable;
 mod join;
 mod leases;
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
             audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
         Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
+        Command::Doctor(args) => doctor::run(args, &cli.run, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }

@@ -132,7 +132,7 @@ fn host(login: &Explain, config: &Config) -> Outcome<String> {
 }
 
 /// What the name service says of a user and of the groups that rules name.
-fn membership(account: Option<&User>, groups: Vec<String>) -> Outcome<Membership> {
+pub(in crate::commands) fn membership(account: Option<&User>, groups: Vec<String>) -> Outcome<Membership> {
     let mut named = HashMap::new();
     for group in groups {
         if let Some(known) = Group::from_name(&group).map_err(fault)? {
