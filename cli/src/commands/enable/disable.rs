@@ -44,7 +44,9 @@ pub(super) fn run(places: &Places, args: &Disable, out: Output) -> Outcome<ExitC
         // First the list: what is no longer on it is not put back.
         let mut on = enabled::read(places).unwrap_or_default();
         on.retain(|name| !names.contains(name));
-        enabled::write(places, &on)?;
+        if let Err(failure) = enabled::write(places, &on, &[]) {
+            done.failed.push(failure.message);
+        }
     }
     for name in &names {
         // One that cannot be changed keeps nobody from the others.
@@ -106,7 +108,7 @@ fn take_out(places: &Places, name: &str, is_dry: bool, done: &mut Done) -> Outco
         return Ok(());
     }
     if !is_dry {
-        files::replace(&path, &stripped.text).map_err(|error| Failure::broken(path.display(), error))?;
+        files::shorten(&path, &stripped.text).map_err(|error| Failure::broken(path.display(), error))?;
     }
     done.changed.push(name.to_owned());
     Ok(())

@@ -185,7 +185,7 @@ fn nothing_to_do(places: &Places, plan: &Plan, is_dry: bool, out: Output) -> Out
     if !is_dry {
         let mut on = enabled::read(places)?;
         on.extend(plan.services.iter().cloned());
-        enabled::write(places, &on)?;
+        enabled::write(places, &on, &plan.services)?;
     }
     out.either(&plan.object(Some(&[]), None), || {
         format!("{} asks already: nothing was changed.", plan.services.join(", "))

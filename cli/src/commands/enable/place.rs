@@ -307,11 +307,38 @@ fn ways(stack: &Stack) -> Vec<Way> {
         .collect()
 }
 
+/// Whether every jump leads to the line that it led to before. Ours are a break-glass line and the one behind it; a jump to what
+/// stands behind them may lead to the first of them.
+fn jumps_stay(before: &Stack, after: &Stack) -> bool {
+    let Some(ours) = after.handlers.iter().position(is_ours).and_then(|at| at.checked_sub(1)) else {
+        return false;
+    };
+    let now = |old: usize| if old < ours { old } else { old + 2 };
+    let is_replaced = after.handlers.len() != before.handlers.len() + 2;
+    before.handlers.iter().enumerate().take(ours).all(|(at, handler)| {
+        let jumps = Code::all().filter_map(|code| match handler.module()?.action(code) {
+            Action::Jump(number) => Some(number),
+            _ => None,
+        });
+        jumps.into_iter().all(|number| {
+            if is_replaced {
+                // The lines of an include are one for a jump once they are a substack: none may lead over them.
+                return !handler.through.is_empty();
+            }
+            let (old, new) = (before.jump(at, number), after.jump(now(at), number));
+            new == old.map(now) || old == Some(ours) && new == Some(ours)
+        })
+    })
+}
+
 /// # Errors
 /// What would open, or whom it would lock out.
 fn safe(folders: &Folders, service: &str, text: &[u8], before: &Stack, stage: Stage) -> Result<(), String> {
     let after = Stack::of(&with(folders, service, text), service, stage);
     sound(&after)?;
+    if !jumps_stay(before, &after) {
+        return Err("a jump above the place for our lines would lead elsewhere with them".to_owned());
+    }
     let refusal = if stage == Stage::Auth { Code::AUTH_ERR } else { Code::SESSION_ERR };
     let mut comes_by = false;
     for way in ways(before) {

@@ -71,7 +71,7 @@ pub(in crate::commands) fn run(places: &Places, why: &str, out: Output) -> Outco
 }
 
 impl Note {
-    fn failed(&self) -> bool {
+    pub(super) fn failed(&self) -> bool {
         self.files.iter().any(|file| matches!(file.how, How::Failed(_)))
     }
 }
@@ -150,7 +150,7 @@ fn without_ours(path: &std::path::Path, bytes: &[u8]) -> Outcome<How> {
         return Ok(How::LeftAsEdited);
     }
     let broken = |error| Failure::broken(path.display(), error);
-    files::replace(path, &stripped.text).map(|()| How::LinesTaken).map_err(broken)
+    files::shorten(path, &stripped.text).map(|()| How::LinesTaken).map_err(broken)
 }
 
 /// Without a usable record: our lines go out of every service that is not known to have been on before.
@@ -180,7 +180,7 @@ fn forget(places: &Places, new: &[String], note: &mut Note) {
     let written = enabled::read(places).and_then(|mut on| {
         let new: BTreeSet<&String> = new.iter().collect();
         on.retain(|name| !new.contains(name));
-        enabled::write(places, &on)
+        enabled::write(places, &on, &[])
     });
     if let Err(failure) = written {
         note.files.push(Undone { path: places.enabled(), how: How::Failed(failure.message) });
