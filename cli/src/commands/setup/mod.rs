@@ -5,6 +5,7 @@
 
 mod ask;
 mod report;
+mod turn_on;
 
 use super::{codes, join, pair};
 use crate::args::{DEFAULT_CONFIG, Setup};
@@ -20,6 +21,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
+/// How many there are.
+const STEPS: usize = 4;
 /// Recovery codes of a person.
 const CODES: u8 = 10;
 /// How often a token may be mistyped.
@@ -30,7 +33,7 @@ const BREAK_GLASS: &str = "countersign-breakglass";
 pub(super) fn run(setup: &Setup, run: &Path, out: Output) -> Outcome<ExitCode> {
     join::root_only("setup changes this host")?;
     let mut this =
-        Session { setup, run, out, asker: Asker::new(setup.yes, out), report: Report::new(3, out) };
+        Session { setup, run, out, asker: Asker::new(setup.yes, out), report: Report::new(STEPS, out) };
     this.answers()?;
     let next = this.steps().map_err(go_on)?;
     this.report.finish(&next)?;
@@ -70,6 +73,7 @@ impl Session<'_> {
         if !(*recovery || *no_recovery || *yes || *no_user) {
             missing.push("--recovery or --no-recovery");
         }
+        missing.extend(turn_on::missing(self.setup));
         if self.asker.is_person() || missing.is_empty() {
             return Ok(());
         }
@@ -83,9 +87,9 @@ impl Session<'_> {
         let user = self.person()?;
         self.recovery(user.as_deref())?;
         self.break_glass(&mut next)?;
-        match &user {
-            Some(user) => next.push(format!("countersign test-login {user} --service sshd")),
-            None => next.push("countersign pair USER, for each person".to_owned()),
+        self.turn_on(user.as_deref(), &mut next)?;
+        if user.is_none() {
+            next.push("countersign pair USER, for each person".to_owned());
         }
         Ok(next)
     }
