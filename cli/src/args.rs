@@ -58,7 +58,7 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
     },
     /// Make this host known to its push server
     Join(Join),
-    /// Set this host up, step by step: server, first person, recovery codes, and turn it on
+    /// Set this host up, step by step: server, first person, recovery codes, doctor, and turn it on
     Setup(Setup),
     /// Approve logins from this terminal instead of a phone
     Approve(Approve),
@@ -204,8 +204,8 @@ option. Steps that are done are left as they are, so it can be broken off (Ctrl-
 Pairing shows what `countersign pair` shows, and reads the pairing code as that does.
 
 With --json every line is an object, its `event` one of step (its `state` one of begun, done, already, skipped),
-those of `countersign pair`, recovery-codes, remark and finished. Turning it on prints the object of
-`countersign enable --json`, which has none.
+those of `countersign pair`, recovery-codes, remark and finished. The objects of `countersign doctor --json` and
+`countersign enable --json` stand between, and have none.
 
 Exit codes: 0 set up, 1 refused (also: another server is named, no phone came, somebody would be locked out), 2 usage or an answer is missing,
 3 daemon or server unreachable, 4 not permitted (also: not root, or the token is not taken), 5 broken")]

@@ -7,11 +7,12 @@ mod ask;
 mod report;
 mod turn_on;
 
-use super::{codes, join, pair};
-use crate::args::{DEFAULT_CONFIG, Setup};
+use super::{codes, doctor, join, pair};
+use crate::args::{Cli, Command, DEFAULT_CONFIG, Setup};
 use crate::manage_client::{ManageClient, SHORT};
 use crate::output::{Exit, Failure, Outcome, Output};
 use ask::Asker;
+use clap::Parser;
 use countersign_protocol::manage::{Call, CodesLeft, Devices, Status};
 use countersign_protocol::text::escape;
 use nix::unistd::{Group, User};
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 /// How many there are.
-const STEPS: usize = 4;
+const STEPS: usize = 5;
 /// Recovery codes of a person.
 const CODES: u8 = 10;
 /// How often a token may be mistyped.
@@ -87,6 +88,7 @@ impl Session<'_> {
         let user = self.person()?;
         self.recovery(user.as_deref())?;
         self.break_glass(&mut next)?;
+        self.doctor()?;
         self.turn_on(user.as_deref(), &mut next)?;
         if user.is_none() {
             next.push("countersign pair USER, for each person".to_owned());
@@ -230,6 +232,21 @@ impl Session<'_> {
         }
         self.asker.pause("Enter, once they are on paper: ")?;
         self.report.end("recovery", State::Done, format!("{user} has {CODES} recovery codes"))
+    }
+
+    /// What `countersign doctor` finds. Nothing of it ends the set-up: it is told with what to do.
+    fn doctor(&mut self) -> Outcome {
+        self.report.begin("doctor", "What the doctor says")?;
+        let Ok(Command::Doctor(args)) = Cli::try_parse_from(["countersign", "doctor"]).map(|cli| cli.command)
+        else {
+            return Err(Failure::new(Exit::Broken, "countersign doctor is not there"));
+        };
+        let code = doctor::run(&args, self.run, self.out)?;
+        let text = match code == ExitCode::SUCCESS {
+            true => "nothing was found",
+            false => "something was found; when it is mended: countersign doctor",
+        };
+        self.report.end("doctor", State::Done, text.to_owned())
     }
 
     /// Says whether there is a way in that never needs us.

@@ -6,6 +6,7 @@ use crate::args::{Cli, Command, Enable, Setup};
 use crate::commands::enable;
 use crate::output::{Exit, Failure, Outcome};
 use clap::Parser;
+use countersign_protocol::text::escape;
 use std::path::Path;
 
 /// What is offered.
@@ -23,13 +24,16 @@ pub(super) fn missing(setup: &Setup) -> Option<&'static str> {
 impl Session<'_> {
     pub(super) fn turn_on(&mut self, user: Option<&str>, next: &mut Vec<String>) -> Outcome {
         self.report.begin("enable", "Turning it on")?;
+        for line in enable::troubles(Path::new("/etc")) {
+            self.report.remark(&escape(&line))?;
+        }
         let on = enable::on()?;
         let asked = self.services()?;
         let services: Vec<&str> =
             asked.iter().map(String::as_str).filter(|name| !on.contains(*name)).collect();
         if services.is_empty() {
             let (state, text) = match on.is_empty() {
-                true => (State::Skipped, "no service asks yet".to_owned()),
+                true => (State::Skipped, "no service is on yet".to_owned()),
                 false => (State::Already, format!("{} asks", on.into_iter().collect::<Vec<_>>().join(", "))),
             };
             if state == State::Skipped {
