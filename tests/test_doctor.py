@@ -83,6 +83,10 @@ def test_sshd_is_asked_for_its_settings(good):
     code, report = doctor("sshd")
     [finding] = [one for one in report["findings"] if one["kind"] == "root-login"]
     assert finding["at"] == f"{SSHD_CONFIG}:{len(SETTINGS) + 1}"
+    sshd_config("Match Group staff\n  PermitRootLogin yes\n")
+    code, report = doctor("sshd")
+    assert (code, kinds(report)) == (0, [])
+    assert any(f"{SSHD_CONFIG}:" in one["text"] for one in report["findings"]), report
     # A key alone lets in: without the session line that is a door, and not where the password follows in any case.
     pam.write("sshd", pam.lines(auth=True, session=False))
     sshd_config()
@@ -160,3 +164,12 @@ def test_what_the_drill_says_is_what_happens(good):
     su = on_terminal_of("alice", "su", "rescue", "-c", "id -un")
     su.answer_password("rescue-password")
     assert su.finish() == 0 and su.lines()[-1] == "rescue"
+    # By a key alone, in the session stage.
+    sshd = good.sshd()
+    client = good.client(sshd, "alice")
+    accounts.authorize_key("rescue", client.public_key)
+    assert drill("sshd, by key", "with a phone")["daemon_gone"] == "refused"
+    refused = client.batch("alice", "echo", "ran")
+    assert refused.returncode != 0 and "ran" not in refused.stdout.splitlines()
+    assert drill("sshd, by key", "break-glass")["daemon_gone"] == "in: key"
+    assert client.batch("rescue", "echo", "ran").stdout == "ran\n"

@@ -214,6 +214,8 @@ def test_a_person_sets_a_host_up(server, bare, phone):
     screen.expect("Enter, once they are on paper: ")
     assert len(re.findall(r"^    \S+-\S+", screen.text, re.M)) == 10, screen.text
     screen.send(ENTER)
+    screen.expect(r"Turn it on for \w+( and sudo)? now\? It is shown first \[y/N\]: ")
+    screen.send(ENTER)
     screen.expect("This host is set up:")
     assert screen.finish() == 0
     assert "countersign test-login alice" in screen.text
@@ -228,12 +230,14 @@ def test_a_person_sets_a_host_up(server, bare, phone):
     again.send("alice")
     again.expect("already: alice approves with alice's phone")
     again.expect("already: alice has 10 recovery codes")
+    again.expect(r"\[y/N\]: ")
+    again.send("n")
     assert again.finish() == 0
     assert CONFIG.read_text() == before and len(bare.audit()) == records
 
 
 def test_a_mistyped_token_is_asked_for_again_and_ctrl_c_leaves_what_is_done(server, bare, phone):
-    screen = Terminal([str(paths.COMMAND), "setup", "--no-ring", "--user", "alice", "--yes", "--server", server.origin])
+    screen = Terminal([str(paths.COMMAND), "setup", "--no-ring", "--user", "alice", "--yes", "--no-enable", "--server", server.origin])
     screen.expect("A token of that server.*: ")
     screen.send("join-wrong")
     screen.expect("make a new one")
@@ -243,7 +247,7 @@ def test_a_mistyped_token_is_asked_for_again_and_ctrl_c_leaves_what_is_done(serv
     screen.interrupt()
     assert screen.finish() in (130, -2)
     assert bare.status()["connected"] and bare.status()["devices"] == 0
-    on = Terminal([str(paths.COMMAND), "setup", "--no-ring", "--user", "alice", "--yes"])
+    on = Terminal([str(paths.COMMAND), "setup", "--no-ring", "--user", "alice", "--yes", "--no-enable"])
     on.expect("already: connected to")
     pair_on(on, phone)
     on.expect("Enter, once they are on paper: ")
@@ -255,10 +259,13 @@ def test_a_mistyped_token_is_asked_for_again_and_ctrl_c_leaves_what_is_done(serv
 
 
 def test_without_a_terminal_what_is_missing_is_named_and_nothing_is_changed(server, bare):
-    told(run("setup"), 2, "--server URL", "--user NAME or --no-user", "--recovery or --no-recovery")
-    told(run("setup", "--server", server.origin, "--no-user"), 2, "--token TOKEN")
+    told(run("setup"), 2, "--server URL, --token TOKEN", "--user NAME or --no-user", "--recovery or --no-recovery", "--no-enable")
+    told(run("setup", "--no-user", "--enable", "sudo", "--server", server.origin), 2, "--yes beside --enable")
+    assert not CONFIG.exists()
+    CONFIG.write_text(f'server = "{server.origin}"\n')
+    told(run("setup", "--no-user", "--no-enable"), 2, "--token TOKEN")
     told(run("setup", "--user", "nobody-here"), 1, 'no user "nobody-here"')
-    done = run("setup", "--no-user", stdin=server.token() + "\n", *["--token", "-"])
+    done = run("setup", "--no-user", "--no-enable", stdin=server.token() + "\n", *["--token", "-"])
     assert done.returncode == 0 and "left out: nobody was paired" in done.stdout, done
     assert bare.status()["connected"]
 
@@ -266,12 +273,12 @@ def test_without_a_terminal_what_is_missing_is_named_and_nothing_is_changed(serv
 def test_a_program_sets_a_host_up_and_reads_every_event(server, bare, phone):
     argv = [paths.COMMAND, "setup", "--json", "--server", server.origin, "--token", server.token(), "--user", "alice"]
     setup = subprocess.Popen(
-        [str(word) for word in [*argv, "--no-ring", "--recovery"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [str(word) for word in [*argv, "--no-ring", "--recovery", "--no-enable"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     events = []
     try:
         for line in setup.stdout:
-            events.append(json.loads(line))
+            events.append({"event": "of another command", **json.loads(line)})
             if events[-1]["event"] == "opened":
                 phone.start("--pair", events[-1]["link"], "--name", phone.name)
                 setup.stdin.write(phone.wait_for("pairing-code")["code"] + "\n")
@@ -286,15 +293,48 @@ def test_a_program_sets_a_host_up_and_reads_every_event(server, bare, phone):
     codes = next(event["codes"] for event in events if event["event"] == "recovery-codes")
     assert len(codes) == 10 and bare.command("codes", "alice")["left"] == 10
 
-    again = run("setup", "--json", "--user", "alice", "--recovery")
+    again = run("setup", "--json", "--user", "alice", "--recovery", "--no-enable")
     assert again.returncode == 0, again
-    events = [json.loads(line) for line in again.stdout.splitlines()]
+    events = [{"event": "of another command", **json.loads(line)} for line in again.stdout.splitlines()]
     assert [step["state"] for step in events[-1]["steps"]][:3] == ["already"] * 3
     assert not [event for event in events if event["event"] == "recovery-codes"]
 
 
+@pytest.fixture
+def sudo_as_shipped():
+    """Its PAM service as Debian has it, and all of it as it was afterwards."""
+    saved = Path("/run/lab/pam.d-saved")
+    shutil.rmtree(saved, ignore_errors=True)
+    shutil.copytree("/etc/pam.d", saved)
+    for file in (paths.REPOSITORY / "cli/tests/pam.d/debian12").iterdir():
+        Path("/etc/pam.d", file.name).write_bytes(file.read_bytes())
+    yield Path("/etc/pam.d/sudo")
+    run("disable", "--all")
+    shutil.rmtree("/etc/pam.d")
+    shutil.copytree(saved, "/etc/pam.d")
+
+
+def test_setup_turns_a_service_on_after_a_test_that_is_approved(stack, sudo_as_shipped):
+    phone = stack.approver()
+    shipped = sudo_as_shipped.read_text()
+    words = ["setup", "--user", "alice", "--no-recovery", "--module", paths.MODULE]
+    screen = Terminal([str(word) for word in [paths.COMMAND, *words, "--enable", "sudo"]])
+    screen.expect("Write this, and take it back in two minutes unless it is confirmed")
+    screen.send("y")
+    code = phone.approve(phone.next_request())
+    screen.answer_code(code)
+    screen.expect("log in anew from a second terminal, and there: sudo countersign confirm")
+    assert screen.finish() == 0 and "pam_countersign" in sudo_as_shipped.read_text()
+    told(run(*words, "--enable", "su", "--yes"), 1, "an earlier change waits")
+    assert run("rollback").returncode == 0 and sudo_as_shipped.read_text() == shipped
+    # As it is once a new login has confirmed it.
+    CONFIG.with_name("enabled").write_text("sudo\n")
+    again = run(*words, "--enable", "sudo", "--yes")
+    assert again.returncode == 0 and "already: sudo asks" in again.stdout and sudo_as_shipped.read_text() == shipped, again
+
+
 def test_each_fault_is_one_line_with_the_next_step(server, bare):
-    words = ["setup", "--server", server.origin, "--no-user", "--token"]
+    words = ["setup", "--server", server.origin, "--no-user", "--no-enable", "--token"]
     told(run(*words, "x", user="alice"), 4, "run it as root, with sudo")
     told(run("join", server.origin, "--token", "x", user="alice"), 4, "run it as root, with sudo")
     told(run(*words, "join-wrong"), 4, "make a new one", "countersign setup, which goes on")
@@ -315,5 +355,5 @@ def test_a_clock_that_is_off_is_named(tmp_path):
     certificate, key, ca = tls.make(tmp_path / "tls")
     server = Server(tmp_path / "server", certificate, key)
     bare_daemon(tmp_path, clock="+10d")
-    done = run("setup", "--server", server.origin, "--server-ca", ca, "--no-user", "--token", server.token())
+    done = run("setup", "--server", server.origin, "--server-ca", ca, "--no-user", "--no-enable", "--token", server.token())
     told(done, 3, "no trusted connection", "and the clock", "countersign setup, which goes on")

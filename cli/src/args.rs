@@ -58,7 +58,7 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
     },
     /// Make this host known to its push server
     Join(Join),
-    /// Set this host up, step by step: server, first person, recovery codes
+    /// Set this host up, step by step: server, first person, recovery codes, doctor, and turn it on
     Setup(Setup),
     /// Approve logins from this terminal instead of a phone
     Approve(Approve),
@@ -203,10 +203,11 @@ Asks for what is missing on a terminal; without one it asks nothing, and what is
 option. Steps that are done are left as they are, so it can be broken off (Ctrl-C) and run again at any time.
 Pairing shows what `countersign pair` shows, and reads the pairing code as that does.
 
-With --json every event is an object: step (its `state` one of begun, done, already, skipped), those of
-`countersign pair`, recovery-codes, remark and finished.
+With --json every line is an object, its `event` one of step (its `state` one of begun, done, already, skipped),
+those of `countersign pair`, recovery-codes, remark and finished. The objects of `countersign doctor --json` and
+`countersign enable --json` stand between, and have none.
 
-Exit codes: 0 set up, 1 refused (also: another server is named, no phone came), 2 usage or an answer is missing,
+Exit codes: 0 set up, 1 refused (also: another server is named, no phone came, somebody would be locked out), 2 usage or an answer is missing,
 3 daemon or server unreachable, 4 not permitted (also: not root, or the token is not taken), 5 broken")]
 pub struct Setup {
     /// The push server, for example https://push.example.com
@@ -233,9 +234,18 @@ pub struct Setup {
     /// Make no recovery codes
     #[arg(long, conflicts_with = "recovery")]
     pub no_recovery: bool,
-    /// Answer every yes-or-no question with yes
+    /// Turn it on for these services, as `countersign enable` does: two minutes later it is taken back unless confirmed
+    #[arg(long, value_name = "SERVICE,…", value_delimiter = ',')]
+    pub enable: Vec<String>,
+    /// Turn it on for nothing now
+    #[arg(long, conflicts_with = "enable")]
+    pub no_enable: bool,
+    /// Make recovery codes; with --enable also as `countersign enable --yes`. Turns on nothing that is not named
     #[arg(long, short)]
     pub yes: bool,
+    /// How the module is called in the lines
+    #[arg(long, hide = true, value_name = "FILE", default_value = "pam_countersign.so")]
+    pub module: String,
 }
 
 /// A shell that completions are made for.

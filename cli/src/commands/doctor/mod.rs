@@ -165,6 +165,9 @@ fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>)
     let call = |call: &Call| ManageClient::connect(run).and_then(|mut daemon| daemon.call(call, DAEMON));
     match call(&Call::Status {}) {
         Ok(status) => known.status = Some(status),
+        Err(failure) if failure.exit == Exit::NotPermitted => {
+            found.push(not_seen("how the daemon is", "run it as root"));
+        }
         Err(failure) => {
             let text = format!(
                 "countersignd does not answer, and everybody who is asked is refused: {}",

@@ -58,6 +58,16 @@ impl Asker {
         }
     }
 
+    /// Yes or no, where it has to be meant: Enter is no.
+    pub(super) fn wants(self, question: &str) -> Outcome<bool> {
+        if !self.person {
+            return Ok(false);
+        }
+        prompt(&format!("{question} [y/N]: "));
+        let Some(line) = read_line()? else { return Err(stopped()) };
+        Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Waits for Enter, where there is somebody.
     pub(super) fn pause(self, text: &str) -> Outcome {
         if self.person {

@@ -5,12 +5,14 @@
 
 mod ask;
 mod report;
+mod turn_on;
 
-use super::{codes, join, pair};
-use crate::args::{DEFAULT_CONFIG, Setup};
+use super::{codes, doctor, join, pair};
+use crate::args::{Cli, Command, DEFAULT_CONFIG, Setup};
 use crate::manage_client::{ManageClient, SHORT};
 use crate::output::{Exit, Failure, Outcome, Output};
 use ask::Asker;
+use clap::Parser;
 use countersign_protocol::manage::{Call, CodesLeft, Devices, Status};
 use countersign_protocol::text::escape;
 use nix::unistd::{Group, User};
@@ -20,6 +22,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
+/// How many there are.
+const STEPS: usize = 5;
 /// Recovery codes of a person.
 const CODES: u8 = 10;
 /// How often a token may be mistyped.
@@ -30,7 +34,7 @@ const BREAK_GLASS: &str = "countersign-breakglass";
 pub(super) fn run(setup: &Setup, run: &Path, out: Output) -> Outcome<ExitCode> {
     join::root_only("setup changes this host")?;
     let mut this =
-        Session { setup, run, out, asker: Asker::new(setup.yes, out), report: Report::new(3, out) };
+        Session { setup, run, out, asker: Asker::new(setup.yes, out), report: Report::new(STEPS, out) };
     this.answers()?;
     let next = this.steps().map_err(go_on)?;
     this.report.finish(&next)?;
@@ -63,6 +67,10 @@ impl Session<'_> {
         let mut missing = Vec::new();
         if self.setup.server.is_none() && join::config::present(Path::new(DEFAULT_CONFIG))?.is_none() {
             missing.push("--server URL");
+            // Whether a host that has a server needs one is seen when the daemon runs.
+            if self.setup.token.is_none() {
+                missing.push("--token TOKEN");
+            }
         }
         if user.is_none() && !no_user {
             missing.push("--user NAME or --no-user");
@@ -70,6 +78,7 @@ impl Session<'_> {
         if !(*recovery || *no_recovery || *yes || *no_user) {
             missing.push("--recovery or --no-recovery");
         }
+        missing.extend(turn_on::missing(self.setup));
         if self.asker.is_person() || missing.is_empty() {
             return Ok(());
         }
@@ -83,9 +92,10 @@ impl Session<'_> {
         let user = self.person()?;
         self.recovery(user.as_deref())?;
         self.break_glass(&mut next)?;
-        match &user {
-            Some(user) => next.push(format!("countersign test-login {user} --service sshd")),
-            None => next.push("countersign pair USER, for each person".to_owned()),
+        self.doctor()?;
+        self.turn_on(user.as_deref(), &mut next)?;
+        if user.is_none() {
+            next.push("countersign pair USER, for each person".to_owned());
         }
         Ok(next)
     }
@@ -165,12 +175,12 @@ impl Session<'_> {
         let devices: Devices = daemon.call(&Call::Devices { user: Some(user.clone()) }, SHORT)?;
         let names: Vec<_> = devices.devices.iter().map(|device| escape(&device.name).into_owned()).collect();
         if !names.is_empty() {
-            let text = format!("{user} approves with {}", names.join(", "));
+            let text = format!("{} approves with {}", escape(&user), names.join(", "));
             self.report.end("person", State::Already, text)?;
             return Ok(Some(user));
         }
         let device = pair::pair(&mut daemon, &user, !self.setup.no_ring, self.out)?;
-        let text = format!("{user} approves with {}", escape(&device.name));
+        let text = format!("{} approves with {}", escape(&user), escape(&device.name));
         self.report.end("person", State::Done, text)?;
         Ok(Some(user))
     }
@@ -202,10 +212,11 @@ impl Session<'_> {
         let Some(user) = user else {
             return self.report.end("recovery", State::Skipped, "nobody was paired".to_owned());
         };
+        let shown = escape(user);
         let mut daemon = ManageClient::connect(self.run)?;
         let found: CodesLeft = daemon.call(&Call::CodesLeft { user: user.to_owned() }, SHORT)?;
         if found.left > 0 {
-            let text = format!("{user} has {} recovery codes", found.left);
+            let text = format!("{shown} has {} recovery codes", found.left);
             return self.report.end("recovery", State::Already, text);
         }
         let option = "--recovery or --no-recovery";
@@ -213,9 +224,9 @@ impl Session<'_> {
             || (!self.setup.no_recovery
                 && self
                     .asker
-                    .agrees(&format!("Show {CODES} codes now, for {user} to keep on paper?"), option)?);
+                    .agrees(&format!("Show {CODES} codes now, for {shown} to keep on paper?"), option)?);
         if !wanted {
-            let text = format!("{user} has none; make some: countersign codes {user} --recovery");
+            let text = format!("{shown} has none; make some: countersign codes {shown} --recovery");
             return self.report.end("recovery", State::Skipped, text);
         }
         let made = codes::make(&mut daemon, user, CODES)?;
@@ -225,7 +236,22 @@ impl Session<'_> {
             self.out.lines(&codes::shown(user, &made))?;
         }
         self.asker.pause("Enter, once they are on paper: ")?;
-        self.report.end("recovery", State::Done, format!("{user} has {CODES} recovery codes"))
+        self.report.end("recovery", State::Done, format!("{shown} has {CODES} recovery codes"))
+    }
+
+    /// What `countersign doctor` finds. Nothing of it ends the set-up: it is told with what to do.
+    fn doctor(&mut self) -> Outcome {
+        self.report.begin("doctor", "What the doctor says")?;
+        let Ok(Command::Doctor(args)) = Cli::try_parse_from(["countersign", "doctor"]).map(|cli| cli.command)
+        else {
+            return Err(Failure::new(Exit::Broken, "countersign doctor is not there"));
+        };
+        let code = doctor::run(&args, self.run, self.out)?;
+        let text = match code == ExitCode::SUCCESS {
+            true => "nothing was found",
+            false => "something was found; when it is mended: countersign doctor",
+        };
+        self.report.end("doctor", State::Done, text.to_owned())
     }
 
     /// Says whether there is a way in that never needs us.
