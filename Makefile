@@ -12,9 +12,9 @@ BUILD_DIR := .build
 WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
 SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/lab/boot tests/lab/install-test \
-  packaging/install-deps packaging/check-rust debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
+  packaging/install-deps packaging/check-rust packaging/check-man debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
 
-.PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts test-fast test test-unit test-web \
+.PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
   test-e2e test-newer test-deb properties fuzz bench screenshots demo deb clean
 
 help: ## show this list
@@ -31,7 +31,7 @@ build: rust ## build the release binaries and the PAM module
 	@# By itself: what other crates want of those that it shares with them would only make it larger.
 	$(CARGO) build --release --locked --package pam_countersign
 
-lint: lint-rust lint-web lint-scripts lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
+lint: lint-rust lint-web lint-scripts lint-man lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
 
 lint-rust: deps
 	$(CARGO) fmt --all --check
@@ -43,6 +43,9 @@ lint-web: deps-tests
 
 lint-scripts: deps
 	shellcheck $(SCRIPTS)
+
+lint-man: deps
+	packaging/check-man
 
 # The database of advisories needs the network beyond the registry, so it is not part of this.
 lint-deny: $(BUILD_DIR)/cargo/bin/cargo-deny

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -46,6 +46,7 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
 3 daemon or server unreachable, 4 not permitted, 5 broken")]
     Pair {
         /// The user whose logins the phone shall approve
+        #[arg(value_hint = ValueHint::Username)]
         user: String,
         /// Do not ring the phone once it is paired
         #[arg(long)]
@@ -62,11 +63,13 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
     /// List the paired devices
     Devices {
         /// Only this user's
+        #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
     },
     /// Take a device's right to approve away
     Revoke {
         /// Whose device
+        #[arg(value_hint = ValueHint::Username)]
         user: String,
         /// Its name or its SHA256:… fingerprint
         device: String,
@@ -80,6 +83,7 @@ that they have granted, and those that open their account. It ends at once.
 Exit codes: 0 done, 1 there is no such lease, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
     Leases {
         /// Only those that this user has granted, or that open this user's account
+        #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
         /// End the one whose ID begins so, or `all` of them
         #[arg(long, value_name = "ID|all")]
@@ -89,6 +93,7 @@ Exit codes: 0 done, 1 there is no such lease, 2 usage, 3 daemon unreachable, 4 n
     #[command(group(clap::ArgGroup::new("kind").args(["recovery", "totp", "once"])))]
     Codes {
         /// Whose codes
+        #[arg(value_hint = ValueHint::Username)]
         user: String,
         /// Make new codes and print them once; the old ones end
         #[arg(long)]
@@ -113,6 +118,7 @@ Without arguments it lists what holds now. Everything is for root, and ending it
 Exit codes: 0 done, 1 there is no such user or source, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
     Unblock {
         /// Whose logins
+        #[arg(value_hint = ValueHint::Username)]
         user: Option<String>,
         /// Only from there, as the list shows it: an address, or "user NAME", "uid N" or "terminal T" for a local one
         #[arg(long, value_name = "ADDRESS")]
@@ -131,6 +137,7 @@ Exit codes: 0 granted (or the policy does not ask), 1 denied, expired or busy, 2
 3 daemon or server unreachable, 4 not permitted, 5 misconfigured or broken")]
     TestLogin {
         /// Who logs in
+        #[arg(value_hint = ValueHint::Username)]
         user: String,
         /// The PAM service to play
         #[arg(long)]
@@ -142,6 +149,23 @@ Exit codes: 0 granted (or the policy does not ask), 1 denied, expired or busy, 2
     /// What the policy means, without a daemon and without a login
     #[command(subcommand)]
     Policy(Policy),
+    /// Print the completions for a shell, as the packages install them
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// A shell that completions are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// As /usr/share/bash-completion/completions/countersign.
+    Bash,
+    /// As site-functions/_countersign.
+    Zsh,
+    /// As vendor_completions.d/countersign.fish.
+    Fish,
 }
 
 /// What to do with the policy.

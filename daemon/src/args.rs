@@ -78,7 +78,11 @@ fn absolute(parser: &mut Parser) -> Result<PathBuf, lexopt::Error> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/manual/page.rs"]
+mod page;
+#[cfg(test)]
 mod tests {
+    use super::page::Page;
     use super::*;
 
     fn read(words: &[&str]) -> Result<Command, lexopt::Error> {
@@ -104,5 +108,19 @@ mod tests {
         }
         assert_eq!(read(&["--help"]).unwrap(), Command::Help);
         assert!(matches!(read(&["--check"]).unwrap(), Command::Check(_)));
+    }
+
+    #[test]
+    fn the_manual_has_every_option_and_no_other() {
+        let told: std::collections::BTreeSet<String> =
+            Page::open("countersignd.8").options().into_iter().map(|option| option.long).collect();
+        let words = HELP.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let help = words.map(|word| word.trim_end_matches(',').to_owned()).collect();
+        assert_eq!(told, help);
+        for long in &told {
+            // Each is known; what follows an option without a value does not belong to it.
+            let value = ["config", "state", "run", "user"].contains(&long.as_str());
+            assert!(read(&[&format!("--{long}{}", if value { "=/x" } else { "" })]).is_ok(), "--{long}");
+        }
     }
 }

@@ -53,7 +53,11 @@ impl Arguments {
 }
 
 #[cfg(test)]
+#[path = "../../tests/manual/page.rs"]
+mod page;
+#[cfg(test)]
 mod tests {
+    use super::page::Page;
     use super::*;
 
     #[test]
@@ -84,5 +88,20 @@ mod tests {
         for bad in [c"socket=", c"socket=run/pam.sock", long.as_c_str()] {
             assert!(matches!(Arguments::parse(&[bad]), Err(BadArgument::Socket(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_manual_has_every_argument_and_no_other() {
+        let told = Page::open("pam_countersign.8").keys("ARGUMENTS", "Cm");
+        for argument in &told {
+            let value = if argument.ends_with('=') { "/run/x.sock" } else { "" };
+            let argument = std::ffi::CString::new(format!("{argument}{value}")).unwrap();
+            assert!(Arguments::parse(&[&argument]).is_ok(), "{argument:?}");
+        }
+        // What a wrong one is told names them all.
+        let advice = Arguments::parse(&[c"x"]).unwrap_err().to_string();
+        let (_, words) = advice.split_once("write ").unwrap();
+        let words = words.split(", ").flat_map(|word| word.split(" or "));
+        assert_eq!(told, words.map(|word| word.trim_end_matches("PATH").to_owned()).collect());
     }
 }

@@ -6,7 +6,7 @@ use crate::serve::{self, ServeError};
 use crate::store::{self, StoreError, tables};
 use crate::web::export::{self, ExportError};
 use base64ct::{Base64UrlUnpadded, Encoding};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use countersign_protocol::random;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -48,6 +48,20 @@ enum Command {
     /// Whoever serves the app's code could make a phone approve. On another origin it is not this
     /// server. headers.txt in DIR says how to serve it; an earlier export in DIR is replaced.
     WebExport(WebExport),
+    /// Print the completions for a shell, as the packages install them
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// A shell that completions are made for.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +153,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Serve(options) => serve(cli.config.as_deref(), options),
         Command::Token(options) => token(cli.config.as_deref(), options),
         Command::WebExport(options) => web_export(&options),
+        Command::Completions { shell } => completions(shell),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -190,6 +205,24 @@ fn web_export(options: &WebExport) -> Result<(), Failure> {
     Ok(())
 }
 
+fn completions(shell: Shell) -> Result<(), Failure> {
+    use clap_complete::Shell as Generator;
+    let shell = match shell {
+        Shell::Bash => Generator::Bash,
+        Shell::Zsh => Generator::Zsh,
+        Shell::Fish => Generator::Fish,
+    };
+    let mut text = Vec::new();
+    // The generators offer what is hidden as well.
+    let all = Cli::command();
+    let mut shown = clap::Command::new("countersign-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(all.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
+    clap_complete::generate(shell, &mut shown, "countersign-server", &mut text);
+    Ok(io::stdout().write_all(&text)?)
+}
+
 fn log_to_stderr(level: LogLevel) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -234,7 +267,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -248,3 +280,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod manual;

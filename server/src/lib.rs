@@ -33,6 +33,10 @@ mod tls;
 mod tokens;
 mod web;
 
+#[cfg(test)]
+#[path = "../../tests/manual/page.rs"]
+mod manual_page;
+
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 

@@ -4,6 +4,7 @@ mod approve;
 pub(crate) mod audit;
 mod challenge;
 mod codes;
+mod completions;
 mod devices;
 mod join;
 mod leases;
@@ -51,6 +52,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         }
         Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
+        Command::Completions { shell } => completions::run(*shell, out),
     }
 }
 

@@ -299,3 +299,33 @@ fn every_key_is_in_the_documents() {
         assert!(example.contains(key), "countersign.example.toml does not name {key}");
     }
 }
+
+#[path = "../../../tests/manual/page.rs"]
+mod page;
+
+#[test]
+fn the_manual_has_every_key_and_no_other() {
+    let page = page::Page::open("countersign.toml.5");
+    let keys = |section| page.keys(section, "Ic").into_iter().collect::<Vec<_>>();
+    let sorted = |keys: &[&str]| {
+        let mut keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys("OUTSIDE OF RULES"), sorted(super::KEYS));
+    assert_eq!(keys("RULES"), sorted(&[&["name", "when"], super::rule::KEYS].concat()));
+    assert_eq!(keys("CONDITIONS"), sorted(super::when::KEYS));
+}
+
+#[test]
+fn the_policies_of_the_manual_are_taken() {
+    let lines = page::Page::open("countersign.toml.5").examples().join("\n");
+    let policies: Vec<&str> = lines.split("server = ").skip(1).collect();
+    assert!(policies.len() >= 2);
+    for policy in policies {
+        // What follows the last one are commands.
+        let policy = policy.split("\ncountersign ").next().unwrap();
+        let policy = format!("server = {policy}");
+        assert!(read(&policy).is_ok(), "{policy}: {:?}", read(&policy));
+    }
+}

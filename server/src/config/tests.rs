@@ -1,6 +1,7 @@
 //! Files and command lines as a whole.
 
 use super::*;
+use crate::manual_page::Page;
 use countersign_protocol::text::is_active;
 
 fn load(toml: &str, over: Overrides) -> Result<Config, String> {
@@ -118,4 +119,34 @@ fn a_domain_brings_https() {
         assert!(fault.contains(why), "{fault}");
     }
     assert_eq!(load("", Overrides::default()).unwrap().acme, None);
+}
+
+#[test]
+fn the_manual_has_every_setting_and_no_other() {
+    let page = Page::open("countersign-server.toml.5");
+    // What serde says that it would have taken.
+    let known = |table: &str| {
+        let fault = load(&format!("{table}\nno_setting = 1\n"), Overrides::default()).unwrap_err();
+        let (_, names) = fault.split_once("expected one of ").unwrap();
+        let names = names.lines().next().unwrap().split(", ");
+        names.map(|name| name.trim_matches('`').to_owned()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let mut settings = known("");
+    for table in ["tls", "limits", "push"] {
+        assert!(settings.remove(table));
+    }
+    assert_eq!(page.keys("SETTINGS", "Ic"), settings);
+    assert_eq!(page.keys("Under [limits]", "Ic"), known("[limits]"));
+    assert_eq!(page.keys("Under [push]", "Ic"), known("[push]"));
+    assert_eq!(page.keys("Under [tls]", "Ic"), ["certificate", "key"].map(str::to_owned).into());
+}
+
+#[test]
+fn the_settings_of_the_manual_are_taken() {
+    let lines = Page::open("countersign-server.toml.5").examples();
+    let (first, second) = lines.split_at(lines.iter().position(|line| line.starts_with("listen")).unwrap());
+    for settings in [first, second] {
+        let settings = settings.join("\n");
+        assert!(load(&settings, Overrides::default()).is_ok(), "{settings}");
+    }
 }
