@@ -12,7 +12,8 @@ BUILD_DIR := .build
 WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
 SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/lab/boot tests/lab/install-test \
-  packaging/install-deps packaging/check-rust packaging/check-man debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
+  packaging/install-deps packaging/check-rust packaging/check-man packaging/build tests/packages/check-deb \
+  debian/build debian/libpam-countersign.prerm debian/countersign.postinst debian/countersign.prerm debian/countersign.postrm debian/countersign-server.postrm fuzz/build fuzz/run demo/run demo/inside demo/pairing
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
   test-e2e test-newer test-deb properties fuzz bench screenshots demo deb clean
@@ -27,9 +28,7 @@ deps-tests: ## install what the tests need beside that: browsers, their drivers,
 	@packaging/install-deps --tests
 
 build: rust ## build the release binaries and the PAM module
-	$(CARGO) build --release --locked --workspace --exclude pam_countersign
-	@# By itself: what other crates want of those that it shares with them would only make it larger.
-	$(CARGO) build --release --locked --package pam_countersign
+	@CARGO="$(CARGO)" packaging/build
 
 lint: lint-rust lint-web lint-scripts lint-man lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
 
@@ -96,6 +95,7 @@ test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
 
 test-deb: deb ## install the packages in a throw-away Debian and start them there
+	@tests/packages/check-deb
 	@if tests/lab/rootfs trixie; then tests/lab/install-test; \
 	else echo "skipped: installing the packages (no Debian 13 root filesystem, see above)"; fi
 

@@ -180,7 +180,12 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
     let config = reload(&mut loaded, &paths, administrator, &log);
 
     let name = host_name(config.as_deref());
-    let key = Arc::new(host_key::load_or_create(&paths.own("host_key"), own, &name)?);
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let key = match host_key::credential(credentials.as_deref().map(Path::new), own)? {
+        Some(key) => key,
+        None => host_key::load_or_create(&paths.own("host_key"), own, &name)?,
+    };
+    let key = Arc::new(key);
     let public = key.public_key().clone();
     log.notice(&format!("this host is {name}, its key {}", public.fingerprint()));
 
