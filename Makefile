@@ -11,12 +11,13 @@ BUILD_DIR := .build
 # The fuzz targets' smoke run is one of the unit tests, and needs doors that nothing shipped has.
 WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
-SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/lab/boot tests/lab/install-test \
-  packaging/install-deps packaging/check-rust packaging/check-man packaging/build tests/packages/check-deb \
-  debian/build debian/libpam-countersign.prerm debian/countersign.postinst debian/countersign.prerm debian/countersign.postrm debian/countersign-server.postrm fuzz/build fuzz/run demo/run demo/inside demo/pairing
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all \
+  tests/packages/check-deb packaging/install-deps packaging/check-rust packaging/check-man packaging/build debian/build debian/libpam-countersign.prerm \
+  debian/countersign.postinst debian/countersign.prerm debian/countersign.postrm debian/countersign-server.postrm debian/tests/installed \
+  fuzz/build fuzz/run demo/run demo/inside demo/pairing
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
-  test-e2e test-newer test-deb properties fuzz bench screenshots demo deb clean
+  test-e2e test-newer test-packages properties fuzz bench screenshots demo deb clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +64,7 @@ test: deps-tests ## everything: unit tests, release build, end-to-end tests (an 
 	@$(MAKE) test-unit
 	@$(MAKE) build
 	@$(MAKE) test-newer
-	@$(MAKE) test-deb
+	@$(MAKE) test-packages
 	@$(MAKE) test-e2e
 
 test-unit: rust test-web
@@ -94,10 +95,9 @@ test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	  tests/run --suite trixie -m openssh $$(cd tests && grep -l 'mark\.openssh' test_*.py) $(PYTEST); \
 	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
 
-test-deb: deb ## install the packages in a throw-away Debian and start them there
-	@tests/packages/check-deb
-	@if tests/lab/rootfs trixie; then tests/lab/install-test; \
-	else echo "skipped: installing the packages (no Debian 13 root filesystem, see above)"; fi
+test-packages: deb deps-tests ## the packages, and throw-away machines booted with them: Debian 12 and 13 (PYTEST=arguments)
+	tests/packages/check-deb $(BUILD_DIR)/deb
+	tests/packages/all $(BUILD_DIR)/deb $(PYTEST)
 
 demo: deps build ## a private lab to try it in; AUTO=1 plays the story alone
 	@demo/run

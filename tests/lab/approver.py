@@ -21,6 +21,7 @@ class Approver:
         self.name = name
         self.server_ca = server_ca
         self.events = []
+        self.command = [paths.COMMAND, "approve", "--home", self.home]
         # What it finds in its environment beside the usual: a desktop, for example.
         self.environment = {}
         self._popen = None
@@ -52,7 +53,7 @@ class Approver:
 
     def start(self, *arguments):
         """Watches for requests."""
-        argv = [paths.COMMAND, "approve", "--home", self.home, "--plain", "--json", *arguments]
+        argv = [*self.command, "--plain", "--json", *arguments]
         with open(self._errors, "ab") as errors:
             self._popen = subprocess.Popen(
                 [str(word) for word in argv],

@@ -1,67 +1,41 @@
 //! Which PAM services of this host ask us.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use countersign_files::{Links, Owner, read_bytes};
-use countersign_policy::{Asking, stage_name};
-use countersign_protocol::login::Stage;
+use countersign_pam_stack::{Folders, Handler, Stack, Stage};
+use countersign_policy::Asking;
+use countersign_protocol::login;
 
-/// Longest file of a PAM service that is read.
-const MAX_SERVICE: usize = 256 * 1024;
-/// Deepest chain of includes.
-const DEEPEST: usize = 8;
-/// How our module is called in such a file.
+/// How our module is called.
 const MODULE: &str = "pam_countersign";
+
+/// Whether a line of a stack is ours.
+pub(crate) fn is_ours(handler: &Handler) -> bool {
+    handler.module().is_some_and(|module| module.name().ends_with(MODULE))
+}
 
 /// The services whose stack has our module, itself or by an include, and for which stages; `None` when the folder
 /// cannot be read.
 pub(super) fn asking(folder: &Path) -> Option<Vec<Asking>> {
-    let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).ok()? {
-        let Some(name) = entry.ok().and_then(|entry| entry.file_name().into_string().ok()) else { continue };
-        if let Ok(bytes) = read_bytes(&folder.join(&name), Owner::own(), Links::Followed, MAX_SERVICE) {
-            files.insert(name, String::from_utf8_lossy(&bytes).into_owned());
-        }
-    }
-    Some(among(&files))
-}
-
-fn among(files: &BTreeMap<String, String>) -> Vec<Asking> {
-    let asking = files.keys().map(|name| Asking {
-        service: name.clone(),
-        stages: [Stage::Auth, Stage::Session]
-            .into_iter()
-            .filter(|stage| asks(files, name, stage_name(*stage), 0))
-            .collect(),
+    let folders = Folders::of([folder]);
+    let asks = |name: &str, stage| Stack::of(&folders, name, stage).handlers.iter().any(is_ours);
+    let asking = folders.names().ok()?.into_iter().map(|service| {
+        let stages = [(login::Stage::Auth, Stage::Auth), (login::Stage::Session, Stage::Session)];
+        let stages = stages.into_iter().filter(|(_, stage)| asks(&service, *stage)).map(|(stage, _)| stage);
+        Asking { stages: stages.collect(), service }
     });
-    asking.filter(|one| !one.stages.is_empty()).collect()
-}
-
-/// `kind` is the first word of a line; a dash before it says that the module may be missing.
-fn asks(files: &BTreeMap<String, String>, name: &str, kind: &str, depth: usize) -> bool {
-    let Some(text) = files.get(name).filter(|_| depth < DEEPEST) else { return false };
-    lines(text).any(|words| match words.as_slice() {
-        ["@include", other, ..] => asks(files, other, kind, depth + 1),
-        [first, ..] if !first.trim_start_matches('-').eq_ignore_ascii_case(kind) => false,
-        [_, "include" | "substack", other, ..] => asks(files, other, kind, depth + 1),
-        [_, rest @ ..] => rest.iter().any(|word| word.contains(MODULE)),
-        [] => false,
-    })
-}
-
-/// The words of each line that is none of comment; a line may go on on the next one.
-fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    text.split("\n").map(|line| line.split('#').next().unwrap_or_default().split_ascii_whitespace().collect())
+    Some(asking.filter(|one| !one.stages.is_empty()).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_protocol::login::Stage;
 
     #[test]
     fn a_service_asks_by_itself_or_by_what_it_includes() {
-        let files: BTreeMap<String, String> = [
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [
             ("sudo", "auth required pam_countersign.so"),
             ("common", "-auth [success=1 default=ignore] /lib/security/pam_countersign.so # last"),
             ("gate", "session required pam_countersign.so"),
@@ -69,12 +43,12 @@ mod tests {
             ("su", "auth substack common\nauth include gate"),
             ("sshd", "# auth required pam_countersign.so\nauth required pam_unix.so"),
             ("round", "@include round"),
-        ]
-        .map(|(name, text)| (name.to_owned(), text.to_owned()))
-        .into();
+        ] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
         let (auth, session) = (Stage::Auth, Stage::Session);
         let asking: Vec<(String, Vec<Stage>)> =
-            among(&files).into_iter().map(|one| (one.service, one.stages)).collect();
+            asking(folder.path()).unwrap().into_iter().map(|one| (one.service, one.stages)).collect();
         let expected: [(&str, &[Stage]); 5] = [
             ("common", &[auth]),
             ("gate", &[session]),

@@ -1,0 +1,64 @@
+"""Fixtures: machines for each file of tests, thrown away after it."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+if not os.environ.get("COUNTERSIGN_MACHINES"):
+    pytest.exit("these tests boot machines: start them with tests/packages/run", returncode=2)
+
+from machine import Machine  # noqa: E402
+from setting import Site  # noqa: E402
+
+from lab import process, terminal  # noqa: E402
+
+BOOTED = []
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows what the machines said meanwhile."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for machine in BOOTED:
+            said = machine.journal("-n", "80") if machine.running() else machine.console()
+            report.sections.append((f"journal of {machine.name}", said))
+        for running in process.RUNNING:
+            report.sections.append((f"output of {running.name}", running.log()[-4000:]))
+
+
+@pytest.fixture(scope="module")
+def machine():
+    """Boots a machine of that name: machine("host")."""
+
+    def start(name, **options):
+        BOOTED.append(Machine(name, **options))
+        return BOOTED[-1].boot()
+
+    yield start
+    for booted in BOOTED:
+        booted.close()
+    BOOTED.clear()
+
+
+@pytest.fixture(scope="module")
+def site(machine, tmp_path_factory):
+    """A host, a server and a laptop, as their owners have them before they know of Countersign."""
+    site = Site(machine, tmp_path_factory.mktemp("site"))
+    yield site
+    site.close()
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    """No terminal outlives its test."""
+    yield
+    for screen in terminal.OPEN:
+        screen.kill()
+    terminal.OPEN.clear()
