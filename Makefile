@@ -11,13 +11,13 @@ BUILD_DIR := .build
 # The fuzz targets' smoke run is one of the unit tests, and needs doors that nothing shipped has.
 WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
-SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all \
-  tests/packages/check-deb packaging/install-deps packaging/check-rust packaging/check-man packaging/build debian/build debian/libpam-countersign.prerm \
-  debian/countersign.postinst debian/countersign.prerm debian/countersign.postrm debian/countersign-server.postrm debian/tests/installed \
-  fuzz/build fuzz/run demo/run demo/inside demo/pairing
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all tests/packages/rpm \
+  packaging/install-deps packaging/check-rust packaging/check-man packaging/rpm/build debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
+SCRIPTS += packaging/build tests/packages/check-deb $(addprefix debian/,libpam-countersign.prerm countersign.postinst countersign.prerm \
+  countersign.postrm countersign-server.postrm tests/installed)
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
-  test-e2e test-newer test-packages properties fuzz bench screenshots demo deb clean
+  test-e2e test-newer test-packages properties fuzz bench screenshots demo deb rpm clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,7 +95,7 @@ test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	  tests/run --suite trixie -m openssh $$(cd tests && grep -l 'mark\.openssh' test_*.py) $(PYTEST); \
 	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
 
-test-packages: deb deps-tests ## the packages, and throw-away machines booted with them: Debian 12 and 13 (PYTEST=arguments)
+test-packages: deb rpm deps-tests ## the packages, and throw-away machines booted with them: Debian 12 and 13 (PYTEST=arguments)
 	tests/packages/check-deb $(BUILD_DIR)/deb
 	tests/packages/all $(BUILD_DIR)/deb $(PYTEST)
 
@@ -106,6 +106,9 @@ deb: deps build ## build the Debian packages into .build/deb/
 	rm -rf $(BUILD_DIR)/deb
 	mkdir -p $(BUILD_DIR)/deb
 	debian/build $(BUILD_DIR)/deb
+
+rpm: deps build ## build the Fedora and EL packages into .build/rpm/
+	@packaging/rpm/build $(BUILD_DIR)/rpm
 
 clean: ## remove what was built
 	$(CARGO) clean
