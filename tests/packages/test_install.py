@@ -169,7 +169,6 @@ def test_the_module_does_not_go_while_a_line_needs_it(host):
     assert said.returncode != 0
     assert "/etc/pam.d/lab:1:auth required pam_countersign.so" in said.stderr
     assert host.run("pamtester", "lab", "alice", "authenticate", check=False, stdin="").returncode != 0
-    assert "Configured" not in host.run("dpkg", "--audit", check=False).stdout
     host.run("rm", "/etc/pam.d/lab")
 
 
