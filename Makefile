@@ -11,13 +11,13 @@ BUILD_DIR := .build
 # The fuzz targets' smoke run is one of the unit tests, and needs doors that nothing shipped has.
 WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
-SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all tests/packages/rpm \
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all tests/packages/rpm tests/packages/dist packaging/dist \
   packaging/install-deps packaging/check-rust packaging/check-man packaging/rpm/build debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
 SCRIPTS += packaging/build tests/packages/check-deb $(addprefix debian/,libpam-countersign.prerm countersign.postinst countersign.prerm \
   countersign.postrm countersign-server.postrm tests/installed)
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
-  test-e2e test-newer test-packages properties fuzz bench screenshots demo deb rpm clean
+  test-e2e test-newer test-packages properties fuzz bench screenshots demo deb rpm dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,8 +73,8 @@ test-unit: rust test-web
 test-web: deps-tests ## the web approver's unit tests, in node
 	node --test $$(find server/web/tests -name '*.test.*js' | sort)
 
-test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments)
-	tests/run $(PYTEST)
+test-e2e: ## the end-to-end tests alone, on the release build (PYTEST=arguments runs some of them)
+	$(if $(PYTEST),tests/run $(PYTEST),tests/all)
 
 properties: rust ## play CASES=100000 stories on the daemon against its model, and attack it, in an optimised build
 	COUNTERSIGN_CASES=$(or $(CASES),100000) $(CARGO) test --profile fuzz --locked -p countersignd --lib login::model -- --nocapture
@@ -96,6 +96,7 @@ test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
 
 test-packages: deb rpm deps-tests ## the packages, and throw-away machines booted with them: Debian 12 and 13 (PYTEST=arguments)
+	tests/packages/dist
 	tests/packages/check-deb $(BUILD_DIR)/deb
 	tests/packages/all $(BUILD_DIR)/deb $(PYTEST)
 
@@ -109,6 +110,9 @@ deb: deps build ## build the Debian packages into .build/deb/
 
 rpm: deps build ## build the Fedora and EL packages into .build/rpm/
 	@packaging/rpm/build $(BUILD_DIR)/rpm
+
+dist: rust ## a release's source with all crates, its list of components and checksums into .build/dist/
+	@packaging/dist
 
 clean: ## remove what was built
 	$(CARGO) clean

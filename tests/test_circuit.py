@@ -123,6 +123,7 @@ def way(up, tmp_path):
     opened.end()
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("cause", CAUSES)
 def test_before_the_request_is_posted(way, cause):
     """The first login to meet it, those that find it known, and a daemon that starts into it."""

@@ -82,11 +82,8 @@ def one_approval(stack, phone):
 
 
 def run_ansible(client, directory):
-    ansible = paths.VENV / "bin" / "ansible"
-    if not ansible.exists():
-        pytest.skip("no ansible-core in .build/venv: make deps could not install it; scp, rsync and git passed")
     out = run(
-        [ansible, "all", "-i", "127.0.0.1,", "-u", "alice", "-m", "ping",
+        ["ansible", "all", "-i", "127.0.0.1,", "-u", "alice", "-m", "ping",
          "-e", "ansible_python_interpreter=/usr/bin/python3"],
         ANSIBLE_SSH_ARGS=f"-F {client.config} -o ControlMaster=no", ANSIBLE_HOME=str(directory / "ansible"),
         ANSIBLE_NOCOLOR="1",

@@ -189,6 +189,7 @@ def test_what_is_pushed_opens_with_another_implementation(played, push):
     assert push_["http"] == "2.0"
 
 
+@pytest.mark.quiet
 def test_faults_of_the_push_service_delay_a_ring_and_lose_none(played, push):
     faults = {
         "erin": [{"status": 503}],

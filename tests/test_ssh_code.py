@@ -172,6 +172,7 @@ def test_two_logins_of_one_person_do_not_share_a_code(parts):
     assert "first" not in first.text
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_killing_ssh_withdraws_the_prompt_within_a_second(parts, how):
     _, phone, client = parts

@@ -170,6 +170,7 @@ def test_refused_where_the_policy_wants_no_tap(up):
     assert (out + err).strip(), "the person is told why"
 
 
+@pytest.mark.quiet
 def test_killing_ssh_withdraws_the_prompt_within_a_second(parts):
     _, phone, client, _ = parts
     running = client.start("alice", "true")

@@ -43,6 +43,7 @@ def test_denied_sudo_runs_nothing(stack):
     assert "ran" not in sudo.lines()
 
 
+@pytest.mark.quiet
 def test_ctrl_c_in_sudo_withdraws_the_prompt_within_a_second(stack):
     phone = stack.approver("alice")
     sudo = on_terminal_of("alice", "sudo", "-k", "echo", "ran")
@@ -58,6 +59,7 @@ def test_ctrl_c_in_sudo_withdraws_the_prompt_within_a_second(stack):
     assert "ran" not in sudo.lines()
 
 
+@pytest.mark.quiet
 def test_ctrl_c_while_sudo_waits_for_a_tap(up):
     """Here the module itself waits, with sudo's SIGINT blocked."""
     stack = up(confirm="tap")

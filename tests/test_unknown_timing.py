@@ -7,6 +7,7 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from lab.peer import Peer, login
 
 ROUNDS = 500
@@ -58,6 +59,7 @@ def timings(order):
     return times, shown
 
 
+@pytest.mark.quiet
 def test_who_there_is_cannot_be_told_from_the_time(stack):
     stack.approver("alice")
     order = random.Random(2)

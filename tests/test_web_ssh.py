@@ -102,6 +102,7 @@ def test_nobody_answers_and_the_card_says_that_time_is_up(up):
     run.kill()
 
 
+@pytest.mark.quiet
 def test_a_killed_ssh_takes_its_card_away_within_a_second(parts):
     _, phone, client = parts
     login = ssh(client)

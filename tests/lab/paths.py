@@ -11,7 +11,5 @@ MODULE = BUILT / "pam_countersign.so"
 DAEMON = BUILT / "countersignd"
 SERVER = BUILT / "countersign-server"
 COMMAND = BUILT / "countersign"
-# Python packages that are no Debian packages: ansible.
-VENV = REPOSITORY / ".build" / "venv"
 # Debian's libfaketime, for processes of several threads.
 FAKETIME = f"/usr/lib/{os.uname().machine}-linux-gnu/faketime/libfaketimeMT.so.1"
