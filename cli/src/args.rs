@@ -1,5 +1,9 @@
 //! The command line.
 
+mod enable;
+
+pub use enable::{Confirm, Disable, Enable, Lab, Rollback};
+
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -129,6 +133,14 @@ Exit codes: 0 done, 1 there is no such user or source, 2 usage, 3 daemon unreach
     },
     /// How the daemon is, and what to do if something is wrong
     Status,
+    /// Let services ask for approvals; taken back by itself unless a new login confirms it
+    Enable(Enable),
+    /// Let services ask no longer
+    Disable(Disable),
+    /// Keep what `enable` has changed, from a login that began since
+    Confirm(Confirm),
+    /// Take back what `enable` has changed and nobody has confirmed
+    Rollback(Rollback),
     /// Go through a login as the PAM module would, without logging in
     #[command(after_help = "\
 Prompts come on the terminal; Ctrl-C withdraws the login.

@@ -70,7 +70,7 @@ class Site:
 
     def answers_to_commands(self, device):
         """What somebody types at the countersign command's questions, with that device in the other hand."""
-        return [(LINK, device.pairs), (APPROVE, device.yes)]
+        return [(LINK, device.pairs), (APPROVE, device.yes), (r"\[y/N\] $", "y")]
 
     def root_shell(self, machine):
         """A root's shell that is there already: of whoever sits at the machine."""

@@ -5,6 +5,7 @@ import re
 import pytest
 from documents import blocks, typed_on
 from setting import NAME, PASSWORDS
+from shell import Shell
 
 from lab.process import wait_until
 
@@ -22,6 +23,8 @@ def installed(site):
         shell.type("cd /debs")
         shell.answers = site.answers_to_commands(site.phone)
     for block in typed_on("README.md", HEADING):
+        if block.marks["on"] == "login":
+            shells["login"] = new_login(site)
         for command in block.commands:
             shell = shells[block.marks["on"]]
             if "TOKEN" in command:
@@ -34,18 +37,23 @@ def installed(site):
     return site
 
 
+def new_login(site):
+    """alice's, from the laptop, with sudo's questions answered as well."""
+    terminal = site.ssh("alice")
+    terminal.answer_password(PASSWORDS["alice"])
+    terminal.answer_code(site.phone.yes())
+    shell = Shell(terminal)
+    shell.answers = [(r"password for[^:]*: ?$", PASSWORDS["alice"]), *site.answers_to_commands(site.phone)]
+    return shell
+
+
 def test_everything_that_is_typed_works(installed):
     assert installed.phone.alive()
 
 
 def test_nobody_passes_ssh_without_the_phone(installed):
-    """With the lines that the README has for sshd."""
-    auth, session = (block.text for block in blocks("README.md", HEADING) if block.text.startswith(("auth", "session")))
-    sshd = installed.host.read("/etc/pam.d/sshd")
-    sshd = sshd.replace("@include common-auth\n", f"@include common-auth\n{auth}") + session
-    installed.host.write("/etc/pam.d/sshd", sshd)
-    installed.host.write("/etc/ssh/sshd_config.d/countersign.conf", "KbdInteractiveAuthentication yes\nUsePAM yes\n")
-    installed.host.run("systemctl", "reload", "ssh")
+    """What `countersign enable` wrote was confirmed, and asks."""
+    assert "sshd" in installed.host.read("/etc/countersign/enabled").split()
 
     shell = installed.ssh("alice", "echo", "in", "as", "alice")
     shell.answer_password(PASSWORDS["alice"])

@@ -6,6 +6,7 @@ mod challenge;
 mod codes;
 mod completions;
 mod devices;
+mod enable;
 mod join;
 mod leases;
 mod pair;
@@ -41,7 +42,11 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Unblock { user, source, all } => {
             unblock::run(&mut daemon()?, user.as_deref(), source.as_deref(), *all, out)
         }
-        Command::Status => status::run(&mut daemon()?, out),
+        Command::Status => status::run(daemon, out),
+        Command::Enable(args) => enable::run(args, &cli.run, out),
+        Command::Disable(args) => enable::disable(args, out),
+        Command::Confirm(args) => enable::confirm(args, out),
+        Command::Rollback(args) => enable::rollback(args, out),
         Command::TestLogin { user, service } => test_login::run(&mut daemon()?, user, service, out),
         Command::Audit(Audit::Show { seq, extract, last, user, file, approvers }) => {
             let wanted = audit::Wanted { seq: *seq, last: *last, user: user.as_deref() };

@@ -4,10 +4,15 @@ use crate::manage_client::{ManageClient, SHORT};
 use crate::output::{Exit, Outcome, Output};
 use countersign_protocol::manage::{Call, Status};
 use countersign_protocol::text::escape;
+use std::path::Path;
 use std::process::ExitCode;
 
-pub(super) fn run(daemon: &mut ManageClient, out: Output) -> Outcome<ExitCode> {
-    let status: Status = daemon.call(&Call::Status {}, SHORT)?;
+pub(super) fn run(daemon: impl FnOnce() -> Outcome<ManageClient>, out: Output) -> Outcome<ExitCode> {
+    // Without a daemon, too: it may be what somebody looks for that night.
+    for line in super::enable::troubles(Path::new("/etc")) {
+        out.remark(&format!("countersign: {}", escape(&line)));
+    }
+    let status: Status = daemon()?.call(&Call::Status {}, SHORT)?;
     out.either(&status, || words(&status))?;
     Ok(if !status.config_faults.is_empty() || !status.approver_faults.is_empty() {
         ExitCode::from(Exit::Broken as u8)

@@ -12,6 +12,11 @@ use std::time::Duration;
 
 pub(super) fn run(daemon: &mut ManageClient, user: &str, service: &str, out: Output) -> Outcome<ExitCode> {
     say_when_interrupted(out)?;
+    conclude(&play(daemon, user, service, out)?, out)
+}
+
+/// Goes through a login to its end.
+pub(super) fn play(daemon: &mut ManageClient, user: &str, service: &str, out: Output) -> Outcome<Verdict> {
     let begin = Begin {
         version: login::VERSION,
         stage: Stage::Auth,
@@ -30,7 +35,7 @@ pub(super) fn run(daemon: &mut ManageClient, user: &str, service: &str, out: Out
     let mut step: Step = daemon.call(&Call::Begin(Box::new(begin)), Duration::from_millis(FIRST_REPLY_MS))?;
     loop {
         let (carried_out, deadline_ms) = match step {
-            Step::Verdict(verdict) => return conclude(&verdict, out),
+            Step::Verdict(verdict) => return Ok(verdict),
             Step::Wait { deadline_ms } => (Continue::default(), deadline_ms),
             Step::Say { text, deadline_ms, .. } => {
                 out.remark(&escape(&text));
@@ -70,9 +75,10 @@ fn ask(text: &str) -> Outcome<Continue> {
     Ok(Continue { cannot_ask: answer.is_none(), answer })
 }
 
-fn conclude(verdict: &Verdict, out: Output) -> Outcome<ExitCode> {
+/// How a login ended, in words that follow "Login".
+pub(super) fn words(outcome: login::Outcome) -> &'static str {
     use login::Outcome as Ended;
-    let words = match verdict.outcome {
+    match outcome {
         Ended::Granted => "granted",
         Ended::Ignored => {
             "let through, whatever a phone says: the policy observes or skips it, or lets pass who has no device"
@@ -86,7 +92,12 @@ fn conclude(verdict: &Verdict, out: Output) -> Outcome<ExitCode> {
         }
         Ended::Misconfigured => "refused: the configuration is unusable, see countersign status",
         Ended::Fault => "refused: something broke, see journalctl -u countersignd",
-    };
+    }
+}
+
+fn conclude(verdict: &Verdict, out: Output) -> Outcome<ExitCode> {
+    use login::Outcome as Ended;
+    let words = words(verdict.outcome);
     // The grant's token is the session stage's alone.
     let object = serde_json::json!({ "outcome": verdict.outcome, "text": verdict.text });
     out.either(&object, || {

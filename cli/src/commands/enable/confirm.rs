@@ -1,0 +1,98 @@
+//! Keeping a change, from a login that began since.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::process::ExitCode;
+
+use countersign_files::{Links, open_regular};
+use countersign_protocol::audit;
+use serde_json::json;
+
+use super::places::Places;
+use super::record::{Record, lock};
+use super::{enabled, guard, log, moment, rollback, session};
+use crate::args::Confirm;
+use crate::output::{Exit, Failure, Outcome, Output};
+
+/// How much of the audit's end is looked at.
+const MAX_TAIL: u64 = 8 << 20;
+/// So many seconds too late it is taken back here, as nobody else has done it.
+const OVERDUE: u64 = 10;
+
+pub(super) fn run(places: &Places, args: &Confirm, out: Output) -> Outcome<ExitCode> {
+    let refused = |text: String| Failure::new(Exit::Refused, text);
+    let Some(_lock) = lock(places)? else {
+        return Err(refused("another countersign enable or disable is at work: try again".to_owned()));
+    };
+    let Some(record) = Record::read(places)? else {
+        return Err(refused(match rollback::last(places) {
+            Some(note) => format!(
+                "nothing waits to be confirmed: {}",
+                rollback::words(&note).lines().next().unwrap_or_default()
+            ),
+            None => "nothing waits to be confirmed".to_owned(),
+        }));
+    };
+    if is_overdue(&record)? {
+        let note = rollback::take_back(places, rollback::UNCONFIRMED)?;
+        return Err(refused(format!("it is too late. {}", rollback::words(&note).trim_end())));
+    }
+    session::is_new(&record)?;
+    let passed = passed(&args.audit, &record);
+    if passed.is_empty() && !args.untested {
+        return Err(refused(format!(
+            "nobody was let in by {} since the change: log in that way first. --untested keeps it all the same",
+            record.services.join(" or ")
+        )));
+    }
+    let mut on = enabled::read(places)?;
+    on.extend(record.services.iter().cloned());
+    enabled::write(places, &on)?;
+    Record::end(places).map_err(|error| Failure::broken(places.record().display(), error))?;
+    guard::stop();
+    log::notice(&format!("{} is on: confirmed", record.services.join(", ")));
+    let untested: Vec<&String> = record.services.iter().filter(|name| !passed.contains(*name)).collect();
+    out.either(&json!({ "confirmed": record.services, "untested": untested }), || {
+        let mut text = format!("Confirmed: {} asks from now on.\n", record.services.join(", "));
+        if !untested.is_empty() {
+            let names: Vec<&str> = untested.iter().map(|name| name.as_str()).collect();
+            text.push_str(&format!(
+                "Nobody has come in by {} yet: try it while you have this shell.\n",
+                names.join(", ")
+            ));
+        }
+        text
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_overdue(record: &Record) -> Outcome<bool> {
+    let end = record.began.since_boot.saturating_add((record.within + OVERDUE).saturating_mul(1000));
+    Ok(record.boot != moment::boot()? || moment::Moment::now()?.since_boot > end)
+}
+
+/// Those of the services by which somebody was let in since the change, as the audit has it.
+fn passed(log: &Path, record: &Record) -> BTreeSet<String> {
+    let since = record.finished.map_or(u64::MAX, |at| at.unix.saturating_mul(1000));
+    let text = tail(log).unwrap_or_default();
+    let records = text.lines().filter_map(|line| serde_json::from_str::<audit::Record>(line).ok());
+    let is_in = |one: &audit::Record| {
+        one.at_ms >= since && matches!(one.outcome.as_deref(), Some("granted" | "ignored"))
+    };
+    records
+        .filter(is_in)
+        .filter_map(|one| one.service)
+        .filter(|name| record.services.contains(name))
+        .collect()
+}
+
+fn tail(path: &Path) -> Option<String> {
+    let mut file = open_regular(path, Links::Refused, OpenOptions::new().read(true)).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_TAIL).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}

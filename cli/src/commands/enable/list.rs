@@ -1,0 +1,73 @@
+//! What is on, what waits, and what went wrong: `countersign enable` by itself, and what `countersign status` says of it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use countersign_protocol::text::escape;
+use serde_json::json;
+
+use super::places::Places;
+use super::record::Record;
+use super::{enabled, files, restore, rollback};
+use crate::output::{Exit, Outcome, Output, date, time};
+
+/// `countersign enable` without services.
+pub(super) fn run(places: &Places, out: Output) -> Outcome<ExitCode> {
+    let on = enabled::read(places)?;
+    let pending = Record::read(places).ok().flatten();
+    let troubles = troubles_at(places);
+    let object = json!({
+        "on": on,
+        "pending": pending.as_ref().map(|one| json!({ "services": one.services, "rolls_back_at": one.began.unix + one.within })),
+        "troubles": troubles,
+    });
+    out.either(&object, || {
+        let mut text = match on.is_empty() {
+            true => "Nothing is on: countersign enable SERVICE\n".to_owned(),
+            false => format!("On: {}\n", on.iter().cloned().collect::<Vec<_>>().join(", ")),
+        };
+        troubles.iter().for_each(|line| text.push_str(&format!("{}\n", escape(line))));
+        text
+    })?;
+    Ok(if troubles.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Refused as u8) })
+}
+
+/// What somebody should know: a line each. Only what the caller may read is in it.
+pub(in crate::commands) fn troubles(etc: &Path) -> Vec<String> {
+    troubles_at(&Places::of(etc))
+}
+
+fn troubles_at(places: &Places) -> Vec<String> {
+    let mut lines = Vec::new();
+    match Record::read(places) {
+        Ok(Some(record)) => lines.push(format!(
+            "{} waits to be confirmed from a new login (sudo countersign confirm); at {} it is taken back.",
+            record.services.join(", "),
+            time(record.began.unix + record.within)
+        )),
+        // Who is not root is not told.
+        Err(failure) if failure.exit != Exit::NotPermitted => {
+            lines.push(format!("{}. countersign rollback puts things right.", failure.message));
+        }
+        _ => {}
+    }
+    if let Some(note) = rollback::last(places) {
+        lines.push(format!("{}: {}", date(note.at), rollback::words(&note).trim_end().replace('\n', " ")));
+    }
+    for name in enabled::read(places).unwrap_or_default() {
+        let path = places.service(&name);
+        let is_whole = match files::read(&path) {
+            Ok(Some(bytes)) => restore::is_whole(places, &name, &bytes),
+            Ok(None) => false,
+            // Not for everybody to read.
+            Err(_) => true,
+        };
+        if !is_whole {
+            lines.push(format!(
+                "{name} DOES NOT ASK: the lines of countersign enable are not in {}: countersign enable {name}",
+                path.display()
+            ));
+        }
+    }
+    lines
+}

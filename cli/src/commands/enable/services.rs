@@ -1,0 +1,88 @@
+//! Which services can be turned on, and which go together.
+
+use crate::output::{Exit, Failure, Outcome};
+
+/// Longest name.
+const MAX_NAME: usize = 64;
+/// Other services include these files, so that a line in one of them would ask in all: cron jobs and locked screens too.
+const SHARED: [&str; 10] = [
+    "common-account",
+    "common-auth",
+    "common-password",
+    "common-session",
+    "common-session-noninteractive",
+    "fingerprint-auth",
+    "password-auth",
+    "postlogin",
+    "smartcard-auth",
+    "system-auth",
+];
+/// Nobody stands in front of these who could approve.
+const NOBODY: [&str; 14] = [
+    "atd",
+    "chfn",
+    "chpasswd",
+    "chsh",
+    "cron",
+    "crond",
+    "newusers",
+    "other",
+    "passwd",
+    "polkit-agent-helper-1",
+    "runuser",
+    "runuser-l",
+    "systemd-run0",
+    "systemd-user",
+];
+/// The same program asks for the second one when it opens a login shell.
+const COMPANIONS: [(&str, &str); 2] = [("sudo", "sudo-i"), ("su", "su-l")];
+
+/// Whether it could be a service's name.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_one = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.+@".contains(&byte);
+    !name.is_empty() && name.len() <= MAX_NAME && !name.starts_with(['.', '-']) && name.bytes().all(is_one)
+}
+
+/// # Errors
+/// Why it is none that is turned on.
+pub(super) fn check(name: &str) -> Outcome {
+    let no = |why: String| Err(Failure::new(Exit::Usage, why));
+    if !is_name(name) {
+        return no("a service has the name of a file in /etc/pam.d: sshd, sudo, su, login".to_owned());
+    }
+    if SHARED.contains(&name) {
+        return no(format!(
+            "{name} is included by other services, cron among them, and all of these would ask: name the service \
+             itself, such as sshd or sudo"
+        ));
+    }
+    if NOBODY.contains(&name) {
+        return no(format!(
+            "{name} is no service that people log in with, so that nobody would be there to approve"
+        ));
+    }
+    Ok(())
+}
+
+/// The service that goes with this one.
+pub(super) fn companion(name: &str) -> Option<&'static str> {
+    COMPANIONS.iter().find(|(first, _)| *first == name).map(|(_, second)| *second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_that_would_ask_nobody_are_refused() {
+        for name in ["sshd", "sudo", "sudo-i", "su", "login", "gdm-password", "lightdm", "polkit-1"] {
+            assert!(check(name).is_ok(), "{name}");
+        }
+        for name in
+            ["cron", "common-auth", "other", "system-auth", "", "../shadow", "a/b", ".sshd", "-x", "Sshd"]
+        {
+            assert!(check(name).is_err(), "{name}");
+        }
+        assert_eq!((companion("sudo"), companion("sshd")), (Some("sudo-i"), None));
+    }
+}
