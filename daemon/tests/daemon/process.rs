@@ -204,8 +204,11 @@ fn for_a_newer_daemon_it_leaves_when_nobody_waits_and_not_before() {
     assert!(matches!(another, Step::Ask { .. }), "{another:?}");
     let typed = login::Continue { answer: Some(code), ..login::Continue::default() };
     let verdict = waits.call::<Step>(&login::Call::Continue(typed));
-    assert!(matches!(&verdict, Reply::Parameters { parameters: Step::Verdict(verdict) }
-        if verdict.outcome == Outcome::Granted), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Reply::Parameters { parameters: Step::Verdict(verdict) }
+        if verdict.outcome == Outcome::Granted),
+        "{verdict:?}"
+    );
 
     let (status, said) = daemon.wait();
     assert!(status.success() && said.contains("ending for a newer one: no login waits"), "{said}");
