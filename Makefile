@@ -11,8 +11,8 @@ BUILD_DIR := .build
 # The fuzz targets' smoke run is one of the unit tests, and needs doors that nothing shipped has.
 WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
-SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all tests/packages/rpm tests/packages/dist packaging/dist \
-  packaging/install-deps packaging/check-rust packaging/check-man packaging/rpm/build debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
+SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all tests/packages/previous tests/packages/rpm tests/packages/dist packaging/dist \
+  packaging/install-deps packaging/check-rust packaging/check-man packaging/rpm/build packaging/rpm/third-party debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
 SCRIPTS += packaging/build tests/packages/check-deb $(addprefix debian/,libpam-countersign.prerm countersign.postinst countersign.prerm \
   countersign.postrm countersign-server.postrm tests/installed)
 

@@ -4,6 +4,7 @@ use crate::output::{Exit, Failure, Outcome};
 use countersign_protocol::frame::{self, Reply};
 use countersign_protocol::manage::error;
 use countersign_protocol::text::escape;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -55,6 +56,15 @@ impl ManageClient {
         stream.set_read_timeout(Some(TICK)).map_err(broken)?;
         stream.set_write_timeout(Some(SHORT)).map_err(broken)?;
         Ok(Self { stream, rest: Vec::new() })
+    }
+
+    /// The daemon's process: it was the one to listen.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn daemon(&self) -> Outcome<i32> {
+        let peer = getsockopt(&self.stream, PeerCredentials);
+        peer.map(|peer| peer.pid()).map_err(|e| Failure::broken("the daemon's process", e))
     }
 
     /// Calls and waits for the answer at most `wait`.

@@ -141,7 +141,8 @@ fn words(line: &str) -> Vec<String> {
             c => words.last_mut().unwrap().push(c),
         }
     }
-    words.retain(|word| !word.is_empty());
+    // A redirection is the shell's.
+    words.retain(|word| !word.is_empty() && !word.starts_with(['<', '>']));
     words
 }
 

@@ -4,9 +4,9 @@
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Bits of a mode that let group or others write.
@@ -216,6 +216,35 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// The same for a file of the administrator's: owner and mode of the one that is there are kept; a new one has
+/// this mode.
+///
+/// # Errors
+/// The old file is still there.
+pub fn replace_kept(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let kept = match std::fs::symlink_metadata(path) {
+        Ok(data) => Some(data),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let temporary = beside(path, ".new");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = create_new(&temporary)?;
+    file.write_all(bytes)?;
+    if let Some(data) = &kept {
+        fchown(&file, Some(data.uid()), Some(data.gid()))?;
+    }
+    // After the owner: to change that takes bits away.
+    let mode = kept.map_or(mode, |data| data.mode() & 0o7777);
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    sync_directory(path)
+}
+
 /// Creates a file with mode 0600 that must not exist yet.
 ///
 /// # Errors
@@ -243,7 +272,7 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     #[test]
     fn only_a_file_that_nobody_else_can_write_is_read() {
@@ -318,6 +347,18 @@ mod tests {
         // Root's file is good for everybody.
         chown(&path, Some(0), None).unwrap();
         assert!(read_trusted(&path, Owner(12345), 10).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_the_administrators_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mode = || std::fs::metadata(&path).unwrap().mode() & 0o7777;
+        replace_kept(&path, b"new", 0o644).unwrap();
+        assert_eq!(mode(), 0o644);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        replace_kept(&path, b"newer", 0o644).unwrap();
+        assert_eq!((mode(), std::fs::read(&path).unwrap()), (0o640, b"newer".to_vec()));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod code;
 mod control;
+pub mod examine;
 mod folders;
 mod run;
 mod service;

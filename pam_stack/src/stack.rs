@@ -54,6 +54,8 @@ pub struct Handler {
     pub level: usize,
     /// What it is.
     pub kind: Kind,
+    /// A mistake in its control, which libpam takes for "always bad".
+    pub fault: Option<String>,
 }
 
 /// What a line of a stack is.
@@ -151,7 +153,13 @@ impl Reading<'_> {
     ) -> Result<(), String> {
         for line in &file.lines {
             let place = Place { file: file.path.clone(), line: line.first };
-            let at = |kind| Handler { place: place.clone(), through: through.to_vec(), level, kind };
+            let at = |kind| Handler {
+                place: place.clone(),
+                through: through.to_vec(),
+                level,
+                kind,
+                fault: line.fault.clone(),
+            };
             let bad = Actions::all(Action::Bad);
             let (name, stage, substack) = match &line.what {
                 What::Module(module) => {

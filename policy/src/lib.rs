@@ -24,7 +24,7 @@ pub use approvals::{Approvals, MAX_NAMES, MOST_NEEDED, Named};
 pub use check::{Advice, Asking, Kind, check};
 pub use describe::{Meaning, meaning};
 pub use fault::Fault;
-pub use load::{Faults, Loaded, load};
+pub use load::{Faults, Loaded, load, load_with};
 pub use read::read;
 pub use rule::{Ask, Factor, Lease, Rule, Then, Unenrolled, WithoutPrompt};
 pub use when::{Groups, Membership, Situation, Unmet, When, stage_name};

@@ -60,16 +60,32 @@ impl Loaded {
 /// # Errors
 /// All its faults.
 pub fn load(path: &Path, owner: Owner) -> Result<Config, Faults> {
+    load_as(path, None, owner)
+}
+
+/// The same, as if the file held this text: to see what would come of a change before it is made.
+///
+/// # Errors
+/// All its faults.
+pub fn load_with(path: &Path, text: &str, owner: Owner) -> Result<Config, Faults> {
+    load_as(path, Some(text), owner)
+}
+
+fn load_as(main: &Path, text: Option<&str>, owner: Owner) -> Result<Config, Faults> {
     let mut faults = Faults::default();
     let mut files = Vec::new();
-    let mut paths = drop_ins(path, owner).unwrap_or_else(|(folder, why)| {
+    let mut paths = drop_ins(main, owner).unwrap_or_else(|(folder, why)| {
         faults.add(&Fault::whole(why), &folder, "");
         Vec::new()
     });
-    paths.push(path.to_path_buf());
+    paths.push(main.to_path_buf());
     for path in paths {
         let name = path.to_string_lossy().into_owned();
-        match read_trusted(&path, owner, MAX_CONFIG) {
+        let source = match text {
+            Some(text) if path == main => Ok(text.to_owned()),
+            _ => read_trusted(&path, owner, MAX_CONFIG),
+        };
+        match source {
             Ok(source) => files.push((name, source)),
             Err(fault) => faults.add(&Fault::whole(fault.to_string()), &name, ""),
         }

@@ -6,6 +6,9 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+/// The trouble of a daemon that has only just begun to connect.
+pub const NOT_CONNECTED_YET: &str = "not connected yet";
+
 /// A call of the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "parameters")]

@@ -1,13 +1,12 @@
 //! The command line.
 
 use crate::config::{Config, ConfigError, LogLevel, Overrides, check_origin};
-use crate::registry;
 use crate::serve::{self, ServeError};
-use crate::store::{self, StoreError, tables};
+use crate::store::StoreError;
 use crate::web::export::{self, ExportError};
-use base64ct::{Base64UrlUnpadded, Encoding};
+use crate::{invite, keeper};
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use countersign_protocol::random;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,22 +23,27 @@ const MAX_JOIN_LIFE: u64 = 30 * 24 * 3600;
 #[command(
     version,
     about,
-    after_help = "Exit status: 0 done or stopped as asked, 1 cannot listen or serve, \
+    after_help = "\
+Without a command it serves: `countersign-server --domain push.example.com` is a server with a certificate \
+of its own. While no host has joined it prints, on a terminal, the line to run on one.\n\n\
+Exit status: 0 done or stopped as asked, 1 cannot listen or serve, \
     2 command line or configuration, 3 database, 4 certificate."
 )]
 struct Cli {
     /// Configuration file (TOML); options of the command line win
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Options of `serve`, and without a command")]
+    serve: Serve,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server until SIGTERM; SIGHUP reads the certificate again
     Serve(Serve),
-    /// Print a one-time token that lets one host join
+    /// Print the line that lets one host join, with its one-time token
     ///
     /// Without --config and --database it is for the server of /etc/countersign/server.toml.
     Token(Token),
@@ -64,7 +68,7 @@ enum Shell {
     Fish,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 struct Serve {
     /// Where to listen [default: 127.0.0.1:8443; with --domain: port 443 of all addresses]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -107,6 +111,9 @@ struct Token {
     /// SQLite database, made if it does not exist
     #[arg(long, value_name = "FILE")]
     database: Option<PathBuf>,
+    /// Print the token alone
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +140,8 @@ enum Failure {
     TooManyTokens,
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
+    #[error("cannot become the user that keeps {path}: {why}", path = .0.display(), why = .1)]
+    Keeper(PathBuf, io::Error),
 }
 
 impl Failure {
@@ -141,7 +150,7 @@ impl Failure {
             Self::Config(_) => 2,
             Self::Store(_) | Self::Serve(ServeError::Store(_)) => 3,
             Self::Serve(ServeError::Tls(_) | ServeError::Acme(_)) => 4,
-            Self::Serve(_) | Self::Export(_) | Self::TooManyTokens | Self::Print(_) => 1,
+            Self::Serve(_) | Self::Export(_) | Self::TooManyTokens | Self::Print(_) | Self::Keeper(..) => 1,
         }
     }
 }
@@ -149,7 +158,18 @@ impl Failure {
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.command {
+    let alone = cli.serve != Serve::default();
+    if alone && cli.command.is_some() {
+        let text = "the options of a command stand behind it, as in: countersign-server serve --domain NAME";
+        Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    let nothing = || Cli::command().error(ErrorKind::MissingSubcommand, "say what to do: see --help").exit();
+    let command = match cli.command {
+        Some(command) => command,
+        None if alone || cli.config.is_some() => Command::Serve(cli.serve),
+        None => nothing(),
+    };
+    let done = match command {
         Command::Serve(options) => serve(cli.config.as_deref(), options),
         Command::Token(options) => token(cli.config.as_deref(), options),
         Command::WebExport(options) => web_export(&options),
@@ -185,15 +205,18 @@ fn serve(file: Option<&Path>, options: Serve) -> Result<(), Failure> {
 fn token(file: Option<&Path>, options: Token) -> Result<(), Failure> {
     let installed = Path::new(INSTALLED);
     let file = file.or_else(|| (options.database.is_none() && installed.exists()).then_some(installed));
-    let config = Config::load(file, Overrides { database: options.database, ..Overrides::default() })?;
-    let mut conn = store::connect(&config.database)?;
-    let token = format!("join-{}", Base64UrlUnpadded::encode_string(&random::bytes::<24>()));
-    let added = tables::add_join_token(&mut conn, &token, registry::now(), options.ttl)
-        .map_err(|error| StoreError::sqlite(&config.database, &error))?;
-    if !added {
-        return Err(Failure::TooManyTokens);
+    let leave = |keeper: Option<keeper::Keeper>, path: &Path| match keeper {
+        Some(keeper) => keeper.become_it().map_err(|error| Failure::Keeper(path.to_owned(), error)),
+        None => Ok(()),
+    };
+    if let Some(file) = file {
+        leave(keeper::owner(file), file)?;
     }
-    writeln!(io::stdout(), "{token}")?;
+    let config = Config::load(file, Overrides { database: options.database, ..Overrides::default() })?;
+    leave(keeper::of(&config.database), &config.database)?;
+    let token = invite::token(&config.database, options.ttl)?.ok_or(Failure::TooManyTokens)?;
+    let text = if options.quiet { token } else { invite::line(&invite::origin(&config), &token) };
+    writeln!(io::stdout(), "{text}")?;
     Ok(())
 }
 

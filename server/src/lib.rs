@@ -16,6 +16,8 @@ mod directory;
 mod envelope;
 mod extract;
 mod gate;
+mod invite;
+mod keeper;
 mod limits;
 mod mailboxes;
 mod messages;

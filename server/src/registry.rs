@@ -4,6 +4,7 @@
 //! in the same order.
 
 use crate::directory::{Directory, KeyId, Peer, Role};
+use crate::invite;
 use crate::push::{self, Subscription};
 use crate::store::tables::{self, Carded, Joined, Unlinked};
 use crate::store::{self, Store, StoreError, StoreThread};
@@ -163,6 +164,16 @@ impl Registry {
     /// Whether the database answers.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         self.store.ping().await
+    }
+
+    /// Makes a token for a host that joins. Nothing when too many are waiting.
+    pub(crate) async fn invite(&self, life: u64) -> Result<Option<String>, StoreError> {
+        self.store
+            .run(move |conn| {
+                let token = invite::new_token();
+                Ok(tables::add_join_token(conn, &token, now(), life)?.then_some(token))
+            })
+            .await
     }
 
     pub(crate) async fn join(

@@ -9,6 +9,7 @@ use crate::registry::Registry;
 use crate::store::StoreError;
 use crate::tls::{self, TlsError};
 use crate::{config::TlsFiles, routes};
+use crate::{invite, keeper};
 use axum_server::accept::DefaultAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
@@ -57,8 +58,20 @@ pub(crate) enum ServeError {
 pub(crate) fn run(config: &Config) -> Result<(), ServeError> {
     // For calls to others; there is one provider only, so nothing is lost if it is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let tls = Tls::load(config)?;
     raise_file_limit(config.limits.connections);
+    keeper::make_place(&config.database)?;
+    // What only root may: listen on any port, and read the key. The rest is for the user that keeps the database.
+    let keeper = keeper::of(&config.database);
+    let at = |error| ServeError::Listen(config.listen, error);
+    let listener = keeper.as_ref().map(|_| listen(config.listen).map_err(at)).transpose()?;
+    let given = Tls::given(config)?;
+    if let Some(keeper) = keeper {
+        keeper.become_it()?;
+    }
+    let tls = match given {
+        Some(tls) => Some(tls),
+        None => Tls::acme(config)?,
+    };
     let limits = &config.limits;
     let (registry, thread, secret) = Registry::open(
         &config.database,
@@ -69,7 +82,7 @@ pub(crate) fn run(config: &Config) -> Result<(), ServeError> {
     let push = Push::new(&config.push, &config.origin_for(config.listen), &secret)?;
     drop(secret);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config, tls, registry, push));
+    let served = runtime.block_on(serve(config, listener, tls, registry, push));
     // Ends the handlers that are left, and with them the last user of the database.
     runtime.shutdown_timeout(Duration::from_secs(1));
     thread.join();
@@ -89,11 +102,13 @@ struct Tls {
 }
 
 impl Tls {
-    fn load(config: &Config) -> Result<Option<Self>, ServeError> {
-        if let Some(files) = &config.tls {
-            let rustls = RustlsConfig::from_config(tls::load(files)?);
-            return Ok(Some(Self { rustls, source: Source::Files(files.clone()) }));
-        }
+    fn given(config: &Config) -> Result<Option<Self>, ServeError> {
+        let Some(files) = &config.tls else { return Ok(None) };
+        let rustls = RustlsConfig::from_config(tls::load(files)?);
+        Ok(Some(Self { rustls, source: Source::Files(files.clone()) }))
+    }
+
+    fn acme(config: &Config) -> Result<Option<Self>, ServeError> {
         let Some(acme) = &config.acme else { return Ok(None) };
         let keeper = Keeper::open(acme, config.state())?;
         Ok(Some(Self { rustls: RustlsConfig::from_config(keeper.tls()?), source: Source::Acme(keeper) }))
@@ -108,14 +123,24 @@ impl Tls {
     }
 }
 
-async fn serve(config: &Config, tls: Option<Tls>, registry: Registry, push: Push) -> Result<(), ServeError> {
+async fn serve(
+    config: &Config,
+    listener: Option<TcpListener>,
+    tls: Option<Tls>,
+    registry: Registry,
+    push: Push,
+) -> Result<(), ServeError> {
     let at = |error| ServeError::Listen(config.listen, error);
     let signals = Signals::new()?;
-    let listener = listen(config.listen).map_err(at)?;
+    let listener = match listener {
+        Some(listener) => listener,
+        None => listen(config.listen).map_err(at)?,
+    };
     listener.set_nonblocking(true).map_err(at)?;
     let bound = listener.local_addr().map_err(at)?;
     let origin = config.origin_for(bound);
     let (stop, stopping) = watch::channel(false);
+    invite::keep_origin(config, &origin);
     let app: Shared = Arc::new(App::new(config, origin.clone(), registry, push, stopping));
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (hosts, devices, links) = app.registry.counts();
@@ -126,6 +151,7 @@ async fn serve(config: &Config, tls: Option<Tls>, registry: Registry, push: Push
     let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
     let pusher = Pusher::start(Arc::clone(&app));
     let handle = Handle::new();
+    let invited = Arc::clone(&app);
     let service = routes::router(app, config).into_make_service_with_connect_info::<SocketAddr>();
     let server = bounded(axum_server::from_tcp(listener)?).handle(handle.clone());
     let gate = (&config.limits, config.behind_proxy);
@@ -144,6 +170,8 @@ async fn serve(config: &Config, tls: Option<Tls>, registry: Registry, push: Push
         _ => None,
     };
     notify(NotifyState::Ready);
+    invite::first_host(config, &origin, &invited.registry).await;
+    drop(invited);
     signals
         .until_stop(|| {
             if let Some(tls) = &tls {

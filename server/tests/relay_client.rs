@@ -49,7 +49,7 @@ impl Running {
     }
 
     fn token(&self) -> String {
-        let output = server(&self.database, "token").output().unwrap();
+        let output = server(&self.database, "token").arg("--quiet").output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }

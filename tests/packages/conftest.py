@@ -1,6 +1,8 @@
 """Fixtures: machines for each file of tests, thrown away after it."""
 
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,12 +14,14 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 if not os.environ.get("COUNTERSIGN_MACHINES"):
     pytest.exit("these tests boot machines: start them with tests/packages/run", returncode=2)
 
-from machine import Machine  # noqa: E402
+from machine import DEBS, SCRATCH, Machine  # noqa: E402
 from setting import Site  # noqa: E402
 
 from lab import process, terminal  # noqa: E402
 
 BOOTED = []
+# Of a protected host.
+PACKAGES = ("countersign", "libpam-countersign")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -55,10 +59,38 @@ def site(machine, tmp_path_factory):
     site.close()
 
 
+@pytest.fixture(scope="module")
+def protected(site):
+    """The README followed to its end: sshd and sudo ask alice's phone on the laptop; rescue is the break-glass account."""
+    site.follow_readme(upto="countersign enable")
+    site.protect("sshd", "sudo")
+    site.host.run("gpasswd", "--add", "rescue", "countersign-breakglass")
+    return site
+
+
+@pytest.fixture(scope="module")
+def newer(site):
+    """The same packages once more, as a newer version."""
+    directory = site.host.root / "root/newer"
+    directory.mkdir()
+    for name in PACKAGES:
+        (deb,) = DEBS.glob(f"{name}_*.deb")
+        tree = SCRATCH / f"newer-{name}"
+        subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
+        control = tree / "DEBIAN/control"
+        text = re.sub(r"^(Version: .*)$", r"\1+newer", control.read_text(), flags=re.MULTILINE)
+        control.write_text(text)
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, directory / f"{name}_newer.deb"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+    return "/root/newer"
+
+
 @pytest.fixture(autouse=True)
 def clean():
-    """No terminal outlives its test."""
+    """No terminal that a test has opened outlives it."""
+    before = len(terminal.OPEN)
     yield
-    for screen in terminal.OPEN:
-        screen.kill()
-    terminal.OPEN.clear()
+    while len(terminal.OPEN) > before:
+        terminal.OPEN.pop().kill()

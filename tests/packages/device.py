@@ -40,6 +40,13 @@ class Device(Approver):
         """Approves what comes next; returns the code to type."""
         return self._answer("approve").get("code")
 
+    def yes_for(self, time):
+        """Approves what comes next, and all of its kind for that time."""
+        request = self.next_request(after=self._answered, seconds=20)
+        self._answered += 1
+        self.send(f"a {request['id']} {time}")
+        self.wait_for("decided", id=request["id"])
+
     def no(self, _match=None):
         self._answer("deny")
         return ""
@@ -48,6 +55,10 @@ class Device(Approver):
         request = self.next_request(after=self._answered, seconds=20)
         self._answered += 1
         return self.decide(request, answer)
+
+    def waits(self, confirm):
+        """Whether the next request is there that is answered in this way: "tap" or "code"."""
+        return any(request["confirm"] == confirm for request in self.requests()[self._answered : self._answered + 1])
 
     def skip(self):
         """What has come so far is not for the next yes or no."""

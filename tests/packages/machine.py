@@ -156,6 +156,10 @@ class Machine:
     def terminal(self, *words, user="root", timeout=20):
         return Terminal(self.argv(*words, user=user), timeout=timeout)
 
+    def console_login(self, user):
+        """What a getty starts when somebody has typed a name there."""
+        return self.terminal("script", "-qfc", f"exec /bin/login -p {user}", "/dev/null")
+
     def start(self, *words, user="root"):
         return subprocess.Popen(
             self.argv(*words, user=user), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -12,7 +12,7 @@ class Refused(AssertionError):
 
 
 class Shell:
-    """`terminal` shows a shell's prompt, or will."""
+    """`terminal` shows a shell's prompt, or has shown it."""
 
     def __init__(self, terminal: Terminal):
         self.terminal = terminal
@@ -21,7 +21,6 @@ class Shell:
         self._greet()
 
     def _greet(self):
-        self.terminal.expect(r"[$#>] $")
         self.terminal.send("stty -echo cols 200; PS1='lab:$?> '; PS2=; bind 'set enable-bracketed-paste off' 2>/dev/null; true")
         self.terminal.expect(PROMPT.pattern)
 
@@ -40,16 +39,6 @@ class Shell:
         if check and self.status != 0:
             raise Refused(f"{line}: {self.status}\n{text}")
         return text
-
-    def become_root(self, password, answers=()):
-        """sudo -i; from here on root's shell."""
-        self.terminal.send("sudo -i")
-        patterns = [r"root@[^#]*# $", r"password for[^:]*: ?$", *[pattern for pattern, _ in answers]]
-        while (seen := self.terminal.expect(*patterns)) != 0:
-            answer = password if seen == 1 else answers[seen - 2][1]
-            self.terminal.send(answer(self.terminal.child.match) if callable(answer) else answer)
-        self.terminal.send("")
-        self._greet()
 
     def close(self):
         self.terminal.kill()

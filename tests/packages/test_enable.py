@@ -7,7 +7,7 @@ from lab.process import wait_until
 TIMER = "countersign-rollback.timer"
 SERVICE = "countersign-rollback.service"
 RECORD = "/etc/countersign/pending/record.json"
-SHORT = f"/run/systemd/system/{TIMER}.d/short.conf"
+SHORT = f"/etc/systemd/system/{TIMER}.d/short.conf"
 
 
 @pytest.fixture(scope="module")

@@ -39,20 +39,28 @@ fn words(user: &str, found: &CodesLeft) -> String {
 
 /// A new set, shown once.
 pub(super) fn new(daemon: &mut ManageClient, user: &str, count: u8, out: Output) -> Outcome<ExitCode> {
-    let made: Codes = daemon.call(&Call::NewCodes { user: user.to_owned(), count }, HASHING)?;
-    out.either(&made, || {
-        let mut text =
-            format!("Recovery codes of {}, shown this once; all earlier ones have ended:\n\n", escape(user));
-        for code in &made.codes {
-            text.push_str(&format!("    {}\n", escape(code)));
-        }
-        text.push_str(
-            "\nEach works once, in place of the phone: type one at the prompt of a login\n\
-             (\"Approve on your phone, then type its code:\"). Keep them on paper, away from this machine.\n",
-        );
-        text
-    })?;
+    let made = make(daemon, user, count)?;
+    out.either(&made, || shown(user, &made))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has a new set made.
+pub(super) fn make(daemon: &mut ManageClient, user: &str, count: u8) -> Outcome<Codes> {
+    daemon.call(&Call::NewCodes { user: user.to_owned(), count }, HASHING)
+}
+
+/// A new set, as a person keeps it.
+pub(super) fn shown(user: &str, made: &Codes) -> String {
+    let mut text =
+        format!("Recovery codes of {}, shown this once; all earlier ones have ended:\n\n", escape(user));
+    for code in &made.codes {
+        text.push_str(&format!("    {}\n", escape(code)));
+    }
+    text.push_str(
+        "\nEach works once, in place of the phone: type one at the prompt of a login\n\
+         (\"Approve on your phone, then type its code:\"). Keep them on paper, away from this machine.\n",
+    );
+    text
 }
 
 /// One that opens once within some time.

@@ -1,14 +1,51 @@
-//! `countersign join --token T`.
+//! `countersign join [URL] --token T`: makes this host known to its push server.
+
+pub(super) mod config;
+pub(super) mod service;
 
 use super::read_line;
+use crate::args::{DEFAULT_CONFIG, Join};
 use crate::manage_client::{ManageClient, SHORT};
 use crate::output::{Exit, Failure, Outcome, Output};
-use countersign_protocol::manage::{Call, Joined};
+use countersign_protocol::manage::{Call, Joined, Status};
 use countersign_protocol::text::escape;
+use nix::unistd::geteuid;
+use serde_json::json;
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
-pub(super) fn run(daemon: impl Fn() -> Outcome<ManageClient>, token: &str, out: Output) -> Outcome<ExitCode> {
+pub(super) fn run(join: &Join, run: &Path, out: Output) -> Outcome<ExitCode> {
+    let token = given(&join.token)?;
+    let Some(url) = &join.server else {
+        let joined: Joined = ManageClient::connect(run)?.call(&Call::Join { token }, SHORT)?;
+        out.either(&joined, || {
+            format!("{}\nNext: countersign pair USER", known(&joined.server, &joined.host_key))
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    root_only("joining changes this host")?;
+    let mut say = |text: &str| if out.json { Ok(()) } else { out.lines(text) };
+    let status = use_server(url, join.server_ca.as_deref(), run, &mut say)?;
+    let already = status.connected;
+    let status = if already { status } else { with_token(run, token, out)? };
+    let object = json!({ "server": status.server, "host_key": status.host_key, "already": already });
+    out.either(&object, || {
+        let known = known(&status.server, &status.host_key);
+        let already = if already { "It has joined already: nothing was changed there.\n" } else { "" };
+        format!("{known}\n{already}Next: countersign setup, or for one person alone: countersign pair USER")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn known(server: &str, key: &str) -> String {
+    format!("This host is known to {} with the key {}.", escape(server), escape(key))
+}
+
+/// The token as it was given; `-` stands for a line of standard input.
+pub(super) fn given(token: &str) -> Outcome<Zeroizing<String>> {
     let token =
         if token == "-" { read_line()?.unwrap_or_default() } else { Zeroizing::new(token.to_owned()) };
     let token = Zeroizing::new(token.trim().to_owned());
@@ -16,13 +53,51 @@ pub(super) fn run(daemon: impl Fn() -> Outcome<ManageClient>, token: &str, out: 
         let text = "no token was given: make one on the server with countersign-server token";
         return Err(Failure::new(Exit::Usage, text));
     }
-    let joined: Joined = daemon()?.call(&Call::Join { token }, SHORT)?;
-    out.either(&joined, || {
-        format!(
-            "This host is known to {} with the key {}.\nNext: countersign pair USER",
-            escape(&joined.server),
-            escape(&joined.host_key)
-        )
-    })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(token)
+}
+
+/// # Errors
+/// For everybody but root.
+pub(super) fn root_only(what: &str) -> Outcome {
+    match geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::NotPermitted, format!("{what}: run it as root, with sudo"))),
+    }
+}
+
+/// Has the daemon use this server: writes it down, and starts the daemon or has it read that. A host that has
+/// joined before is connected then.
+pub(super) fn use_server(
+    url: &str,
+    ca: Option<&Path>,
+    run: &Path,
+    say: &mut dyn FnMut(&str) -> Outcome,
+) -> Outcome<Status> {
+    let path = Path::new(DEFAULT_CONFIG);
+    let named = config::name_server(path, url, ca)?;
+    if named.written {
+        say(&format!("{DEFAULT_CONFIG}: server = \"{}\"", escape(&named.server)))?;
+    }
+    service::bring_up(run, &named.server, named.written, say)?;
+    service::tried(run)
+}
+
+/// Joins with the token, and waits until the daemon is connected.
+pub(super) fn with_token(run: &Path, token: Zeroizing<String>, out: Output) -> Outcome<Status> {
+    let _: Joined = ManageClient::connect(run)?.call(&Call::Join { token }, SHORT)?;
+    let mut drawn = false;
+    let mut tick = |left: Duration| {
+        if out.is_terminal() {
+            drawn = true;
+            let mut stdout = std::io::stdout().lock();
+            // A countdown that cannot be drawn harms nobody.
+            let _ = write!(stdout, "\rJoined; connecting, {} s ", left.as_secs());
+            let _ = stdout.flush();
+        }
+    };
+    let status = service::connected(run, &mut tick);
+    if drawn {
+        out.lines("\r\x1b[K")?;
+    }
+    status
 }

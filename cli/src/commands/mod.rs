@@ -6,12 +6,14 @@ mod challenge;
 mod codes;
 mod completions;
 mod devices;
+pub(crate) mod doctor;
 mod enable;
 mod join;
 mod leases;
 mod pair;
 mod policy;
 mod revoke;
+mod setup;
 mod status;
 mod test_login;
 mod unblock;
@@ -28,7 +30,8 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
     let daemon = || ManageClient::connect(&cli.run);
     match &cli.command {
         Command::Pair { user, no_ring } => pair::run(daemon()?, user, !no_ring, out),
-        Command::Join { token } => join::run(daemon, token, out),
+        Command::Join(join) => join::run(join, &cli.run, out),
+        Command::Setup(setup) => setup::run(setup, &cli.run, out),
         Command::Approve(args) => approve::run(args, out),
         Command::Devices { user } => devices::run(&mut daemon()?, user.as_deref(), out),
         Command::Revoke { user, device } => revoke::run(&mut daemon()?, user, device, out),
@@ -56,6 +59,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
             audit::verify(file, host_key.as_deref(), approvers, has.as_ref(), out)
         }
         Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
+        Command::Doctor(args) => doctor::run(args, &cli.run, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }

@@ -18,19 +18,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub(super) fn run(mut daemon: ManageClient, user: &str, rings: bool, out: Output) -> Outcome<ExitCode> {
-    let opened = open(&mut daemon, user, out)?;
-    let status = show::ticket(user, &opened, out)?;
-    let answered = wait_for_phone(&mut daemon, &opened, &status, out)?;
-    let device = match check_codes(&mut daemon, answered.tries, out)? {
-        PairingChecked::Paired(device) => device,
-        PairingChecked::Wrong { .. } => {
-            return Err(Failure::new(Exit::Refused, "three wrong codes: nothing was paired; start again"));
-        }
-    };
-    say_paired(&device, out)?;
-    if rings {
-        ring::ring(&mut daemon, out)?;
-    }
+    let device = pair(&mut daemon, user, rings, out)?;
     if !out.json {
         let user = escape(&device.user);
         out.lines(&format!(
@@ -39,6 +27,24 @@ pub(super) fn run(mut daemon: ManageClient, user: &str, rings: bool, out: Output
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Pairs one device, and rings it.
+pub(super) fn pair(daemon: &mut ManageClient, user: &str, rings: bool, out: Output) -> Outcome<Device> {
+    let opened = open(daemon, user, out)?;
+    let status = show::ticket(user, &opened, out)?;
+    let answered = wait_for_phone(daemon, &opened, &status, out)?;
+    let device = match check_codes(daemon, answered.tries, out)? {
+        PairingChecked::Paired(device) => device,
+        PairingChecked::Wrong { .. } => {
+            return Err(Failure::new(Exit::Refused, "three wrong codes: nothing was paired; start again"));
+        }
+    };
+    say_paired(&device, out)?;
+    if rings {
+        ring::ring(daemon, out)?;
+    }
+    Ok(device)
 }
 
 /// Opens the pairing. A user who is not root has it approved on a paired device first.

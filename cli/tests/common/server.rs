@@ -91,7 +91,7 @@ impl Server {
 
     pub(crate) fn token(&self) -> String {
         let out = Command::new(server_program())
-            .args(["token", "--database"])
+            .args(["token", "--quiet", "--database"])
             .arg(self.dir.path().join("server.db"))
             .output()
             .unwrap();

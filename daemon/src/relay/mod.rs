@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_protocol::api::Post;
+use countersign_protocol::manage::NOT_CONNECTED_YET;
 use countersign_protocol::message::Sealed;
 use countersign_relay_client::{RelayClient, RelayError};
 use tokio::sync::{Notify, Semaphore};
@@ -170,7 +171,7 @@ impl Relay {
     pub fn trouble(&self) -> Trouble {
         match &*self.link.borrow() {
             Link::Down(why) | Link::Doubtful(why) => why.clone(),
-            Link::Starting => Trouble::of("not connected yet"),
+            Link::Starting => Trouble::of(NOT_CONNECTED_YET),
             Link::Up => self.refusal.borrow().clone(),
         }
     }

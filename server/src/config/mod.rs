@@ -23,7 +23,7 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443
 /// The same with a domain: HTTPS, on all addresses of both families.
 const LISTEN_HTTPS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 443);
 /// Where the database is when nothing is said.
-const DATABASE: &str = "/var/lib/countersign-server/countersign-server.db";
+pub(crate) const DATABASE: &str = "/var/lib/countersign-server/countersign-server.db";
 
 /// What is wrong with the settings, in one plain line (for TOML with the place below it).
 #[derive(Debug, thiserror::Error)]

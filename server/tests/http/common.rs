@@ -141,7 +141,7 @@ impl Server {
 
     pub(crate) fn join_token(&self, options: &[&str]) -> String {
         let output = Command::new(PROGRAM)
-            .args(["token", "--database"])
+            .args(["token", "--quiet", "--database"])
             .arg(self.database())
             .args(options)
             .output()

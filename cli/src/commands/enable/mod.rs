@@ -132,6 +132,11 @@ pub(super) fn rollback(args: &Rollback, out: Output) -> Outcome<ExitCode> {
     rollback::run(&places, why, out)
 }
 
+/// The services that are on.
+pub(super) fn on() -> Outcome<BTreeSet<String>> {
+    enabled::read(&Places::of(Path::new("/etc")))
+}
+
 fn needs_root() -> Outcome {
     match geteuid().is_root() {
         true => Ok(()),

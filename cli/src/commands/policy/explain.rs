@@ -18,11 +18,13 @@ use serde::Serialize;
 
 use super::{named, people};
 use crate::args::Explain;
-use crate::output::{Exit, Failure, Outcome, Output};
+use crate::output::{Exit, Failure, Outcome, Output, date};
 
 #[derive(Serialize)]
 struct Explained<'a> {
     rule: &'a str,
+    /// By this host's clock.
+    at: String,
     passed_over: Vec<PassedOver<'a>>,
     online: Vec<String>,
     offline: Vec<String>,
@@ -79,6 +81,7 @@ pub(super) fn run(login: &Explain, run: &Path, out: Output) -> Outcome<ExitCode>
     }
     let explained = Explained {
         rule: &rule.name,
+        at: date(u64::try_from(situation.now.as_second()).unwrap_or_default()),
         passed_over: passed_over(&config, rule, &situation, account.is_some()),
         online: meaning.online,
         offline: meaning.offline,
@@ -107,7 +110,7 @@ fn passed_over<'a>(
 }
 
 fn words(explained: &Explained<'_>) -> String {
-    let mut text = format!("\"{}\" decides.\n", escape(explained.rule));
+    let mut text = format!("\"{}\" decides, at {}.\n", escape(explained.rule), explained.at);
     for over in &explained.passed_over {
         let (rule, condition) = (escape(over.rule), over.condition);
         text.push_str(&format!("  not \"{rule}\": {condition} is {}\n", escape(&over.found)));
@@ -132,7 +135,7 @@ fn host(login: &Explain, config: &Config) -> Outcome<String> {
 }
 
 /// What the name service says of a user and of the groups that rules name.
-fn membership(account: Option<&User>, groups: Vec<String>) -> Outcome<Membership> {
+pub(in crate::commands) fn membership(account: Option<&User>, groups: Vec<String>) -> Outcome<Membership> {
     let mut named = HashMap::new();
     for group in groups {
         if let Some(known) = Group::from_name(&group).map_err(fault)? {
@@ -182,12 +185,13 @@ mod tests {
     fn the_words_name_the_rule_and_why_not_the_others() {
         let explained = Explained {
             rule: "b\x1b",
+            at: "2026-11-23 08:30".into(),
             passed_over: vec![PassedOver { rule: "a", condition: "user", found: "al\nice".into() }],
             online: vec!["let pass".into()],
             offline: vec!["refused".into()],
         };
         let text = words(&explained);
-        assert!(!text.contains('\x1b'), "{text}");
+        assert!(text.starts_with("\"b\\u{1b}\" decides, at 2026-11-23 08:30.\n"), "{text}");
         assert!(text.contains("  not \"a\": user is al\\u{a}ice\n"), "{text}");
         assert!(text.contains("While it cannot:\n  refused\n"), "{text}");
     }

@@ -5,6 +5,8 @@ mod named;
 mod people;
 mod services;
 
+pub(in crate::commands) use explain::membership;
+
 use std::path::Path;
 use std::process::ExitCode;
 

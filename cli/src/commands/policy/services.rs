@@ -2,17 +2,10 @@
 
 use std::path::Path;
 
-use countersign_pam_stack::{Folders, Handler, Stack, Stage};
+use countersign_pam_stack::examine::is_ours;
+use countersign_pam_stack::{Folders, Stack, Stage};
 use countersign_policy::Asking;
 use countersign_protocol::login;
-
-/// How our module is called.
-const MODULE: &str = "pam_countersign";
-
-/// Whether a line of a stack is ours.
-pub(crate) fn is_ours(handler: &Handler) -> bool {
-    handler.module().is_some_and(|module| module.name().ends_with(MODULE))
-}
 
 /// The services whose stack has our module, itself or by an include, and for which stages; `None` when the folder
 /// cannot be read.

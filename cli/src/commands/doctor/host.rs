@@ -1,0 +1,244 @@
+//! The host around PAM: daemon, server, break-glass, clock, units, files.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use countersign_pam_stack::examine::{BREAK_GLASS, Finding, Severity};
+use nix::unistd::{Group, User};
+
+use super::{Known, counted, not_seen, program};
+
+/// Where the administrator's files are.
+const SETTINGS: &str = "/etc/countersign";
+/// Where the daemon's are.
+const STATE: &str = "/var/lib/countersign";
+/// Units that have to start with the machine.
+const UNITS: [&str; 3] = ["countersignd-pam.socket", "countersignd-self.socket", "countersignd.service"];
+/// Where it is said whether an account's password is locked.
+const SHADOW: &str = "/etc/shadow";
+
+pub(super) fn look(known: &Known<'_>, run: &Path, found: &mut Vec<Finding>) {
+    daemon(known, found);
+    break_glass(found);
+    sockets(known, run, found);
+    files(found);
+    if Path::new("/run/systemd/system").is_dir() {
+        units(found);
+        clock(found);
+    } else {
+        found.push(not_seen("units and clock", "systemd does not run here"));
+    }
+}
+
+fn daemon(known: &Known<'_>, found: &mut Vec<Finding>) {
+    let Some(status) = &known.status else { return };
+    let lock_out = |kind, text, next: &str| Finding::new(Severity::WouldLockOut, kind, text, next);
+    if let Some(fault) = status.config_faults.first().filter(|_| known.config.is_some()) {
+        let line = fault.lines().next().unwrap_or_default();
+        let text = format!("the daemon has not taken the policy that is there now: {line}");
+        found.push(lock_out("reload", text, "systemctl reload countersignd"));
+    }
+    if let Some(fault) = status.approver_faults.first() {
+        let text = format!("a file of approvers or revoked keys is not taken: {fault}");
+        found.push(lock_out("approvers", text, "correct it; countersign status lists all faults"));
+    }
+    if !status.server.is_empty() && !status.connected {
+        let why = status.trouble.as_deref().unwrap_or("no reason is known yet");
+        let text = format!("the server cannot be reached, and phones do not ring: {why}");
+        found.push(lock_out("server", text, "countersign status, and look at the server"));
+    }
+    if status.devices == 0 {
+        let text = "nobody has a device: whoever is asked is refused".to_owned();
+        found.push(lock_out("no-devices", text, "countersign pair USER"));
+    }
+}
+
+/// The group exists and somebody is in it who can log in.
+fn break_glass(found: &mut Vec<Finding>) {
+    let why = match Group::from_name(BREAK_GLASS) {
+        Err(error) => return found.push(not_seen("the break-glass group", error.to_string())),
+        Ok(None) => format!("there is no group {BREAK_GLASS}"),
+        Ok(Some(group)) => {
+            let primary = accounts().into_iter().filter(|account| account.gid == group.gid.as_raw());
+            let members: Vec<String> =
+                group.mem.into_iter().chain(primary.map(|account| account.name)).collect();
+            let shadow = std::fs::read_to_string(SHADOW).ok();
+            let can = |name: &String| {
+                matches!(User::from_name(name), Ok(Some(_)))
+                    && shadow.as_deref().is_none_or(|shadow| has_password(shadow, name))
+            };
+            if members.iter().any(can) {
+                return;
+            }
+            if members.is_empty() {
+                format!("nobody is in the group {BREAK_GLASS}")
+            } else {
+                format!(
+                    "{} in the group {BREAK_GLASS} can log in with a password",
+                    if members.len() == 1 { "the one" } else { "none of those" }
+                )
+                .replace("the one in", "nobody in")
+                .replace("none of those in", "nobody in")
+            }
+        }
+    };
+    let text =
+        format!("{why}: when daemon and policy fail, nobody gets in but by a console that is not asked");
+    let next = format!(
+        "groupadd --system {BREAK_GLASS}, then put an account with a long password, kept in a safe, into it: adduser ACCOUNT {BREAK_GLASS}"
+    );
+    found.push(Finding::new(Severity::WouldLockOut, "break-glass-group", text, next));
+}
+
+/// Whether an account has a password that is not locked; yes where that is not written here.
+pub(super) fn has_password(shadow: &str, name: &str) -> bool {
+    let mut lines = shadow.lines().filter_map(|line| line.split_once(':'));
+    match lines.find(|(account, _)| *account == name) {
+        Some((_, rest)) => {
+            let hash = rest.split(':').next().unwrap_or_default();
+            !hash.is_empty() && !hash.starts_with(['!', '*'])
+        }
+        None => true,
+    }
+}
+
+/// One account of the host's own file.
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) home: String,
+    pub(super) shell: String,
+}
+
+/// Most accounts that are looked at.
+const MAX_ACCOUNTS: usize = 20_000;
+
+/// Those of /etc/passwd; a directory's are not listed.
+pub(super) fn accounts() -> Vec<Account> {
+    let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let read = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
+        let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+        Some(Account { name: name.to_owned(), uid, gid, home: home.to_owned(), shell: shell.to_owned() })
+    };
+    text.lines().take(MAX_ACCOUNTS).filter_map(read).collect()
+}
+
+fn sockets(known: &Known<'_>, run: &Path, found: &mut Vec<Finding>) {
+    for (name, mode) in [("pam.sock", 0o600), ("self.sock", 0o666)] {
+        let path = run.join(name);
+        let Ok(data) = std::fs::symlink_metadata(&path) else {
+            if known.status.is_none() {
+                // It was said that the daemon does not answer.
+                continue;
+            }
+            let text = "the daemon's socket is not there: whoever is asked is refused";
+            let next = "systemctl enable --now countersignd-pam.socket countersignd-self.socket";
+            found.push(Finding::new(Severity::WouldLockOut, "socket", text, next).in_file(path.display()));
+            continue;
+        };
+        let own = data.mode() & 0o777;
+        if !data.file_type().is_socket() || data.uid() != 0 || own & !mode != 0 {
+            let text = format!(
+                "the daemon's socket should be root's with mode {mode:04o}, and is user {}'s with {own:04o}",
+                data.uid()
+            );
+            let next = "systemctl restart countersignd-pam.socket countersignd-self.socket";
+            found.push(Finding::new(Severity::WouldOpen, "socket-mode", text, next).in_file(path.display()));
+        }
+    }
+}
+
+fn files(found: &mut Vec<Finding>) {
+    let mut checked =
+        |path: &str, is_bad: fn(u32, u32) -> bool, text: &str, next: &str| match std::fs::symlink_metadata(
+            path,
+        ) {
+            Ok(data) if is_bad(data.uid(), data.mode() & 0o7777) => {
+                let text = format!("{text} (user {}, mode {:04o})", data.uid(), data.mode() & 0o7777);
+                found.push(Finding::new(Severity::WouldOpen, "file-mode", text, next).in_file(path));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => found.push(not_seen(path, error.to_string())),
+        };
+    for name in ["", "/countersign.toml", "/countersign.toml.d", "/approvers", "/revoked", "/enabled"] {
+        checked(
+            &format!("{SETTINGS}{name}"),
+            |uid, mode| uid != 0 || mode & 0o022 != 0,
+            "others than root can change it",
+            &format!("chown root {SETTINGS}{name}; chmod go-w {SETTINGS}{name}"),
+        );
+    }
+    checked(
+        STATE,
+        |_, mode| mode & 0o077 != 0,
+        "others can look at the daemon's keys",
+        &format!("chmod 700 {STATE}"),
+    );
+    for name in ["host_key", "approvers", "devices.json"] {
+        let path = format!("{STATE}/{name}");
+        checked(
+            &path,
+            |_, mode| mode & 0o077 != 0,
+            "others can read or change it",
+            &format!("chmod 600 {path}"),
+        );
+    }
+}
+
+fn units(found: &mut Vec<Finding>) {
+    let missing: Vec<&str> = UNITS
+        .into_iter()
+        .filter(|unit| {
+            !matches!(
+                program::output("systemctl", &["is-enabled", unit]).as_deref().map(str::trim),
+                Ok("enabled" | "static" | "indirect" | "alias" | "enabled-runtime")
+            )
+        })
+        .collect();
+    if !missing.is_empty() {
+        let text = format!(
+            "{} not start with the machine: {}",
+            if missing.len() == 1 { "a unit does" } else { "units do" },
+            missing.join(", ")
+        );
+        let next = format!("systemctl enable --now {}", missing.join(" "));
+        found.push(Finding::new(Severity::WouldLockOut, "units", text, next));
+    }
+}
+
+fn clock(found: &mut Vec<Finding>) {
+    match program::output("timedatectl", &["show", "-p", "NTPSynchronized", "--value"]) {
+        Ok(text) if text.trim() == "no" => {
+            let text = "the clock is not synchronised: an authenticator's codes and leases fail when it is minutes off";
+            found.push(Finding::new(
+                Severity::Advice,
+                "clock",
+                text,
+                "timedatectl set-ntp true, or install chrony",
+            ));
+        }
+        Ok(_) => {}
+        Err(why) => found.push(not_seen("whether the clock is right", why)),
+    }
+}
+
+/// "3 accounts".
+pub(super) fn accounts_counted(number: usize) -> String {
+    counted(number, "account")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_password_is_none() {
+        let shadow = "a:$y$x:1::\nb:!$y$x:1::\nc:*:1::\nd::1::\n";
+        let has: Vec<bool> = ["a", "b", "c", "d", "elsewhere"].map(|name| has_password(shadow, name)).into();
+        assert_eq!(has, [true, false, false, false, true]);
+    }
+}

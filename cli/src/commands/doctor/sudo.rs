@@ -1,0 +1,192 @@
+//! Who gets root from sudo without any authentication.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use countersign_files::{Links, Owner, read_bytes};
+use countersign_pam_stack::examine::{Finding, Severity};
+use serde_json::Value;
+
+use super::{Known, not_seen, program};
+
+const SUDOERS: &str = "/etc/sudoers";
+const MORE: &str = "/etc/sudoers.d";
+const PROGRAMS: [&str; 2] = ["/usr/bin/cvtsudoers", "/usr/local/bin/cvtsudoers"];
+/// Longest of the files.
+const MAX_FILE: usize = 1 << 20;
+/// Minutes for which sudo asks no second time, where nothing is said.
+const USUAL: f64 = 15.0;
+
+pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>, notes: &mut Vec<String>) {
+    if !known.asks("sudo") && !known.asks("sudo-i") {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        found.push(not_seen("sudo's rules", "run it as root"));
+        return;
+    }
+    let Some(convert) = program::first(&PROGRAMS) else {
+        found.push(not_seen("sudo's rules", "there is no cvtsudoers"));
+        return;
+    };
+    let rules = program::output(convert, &["-f", "json", SUDOERS])
+        .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
+    match rules {
+        Ok(rules) => judge(known, &rules, found, notes),
+        Err(why) => found.push(not_seen("sudo's rules", why)),
+    }
+    let from_elsewhere =
+        std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default().lines().any(|line| {
+            line.trim_start().starts_with("sudoers:") && (line.contains("sss") || line.contains("ldap"))
+        });
+    if from_elsewhere {
+        found.push(not_seen("sudo's rules from a directory (sss, ldap)", "sudo -l -U USER shows them"));
+    }
+}
+
+fn judge(known: &Known<'_>, rules: &Value, found: &mut Vec<Finding>, notes: &mut Vec<String>) {
+    let list = |value: &Value, name: &str| -> Vec<Value> {
+        value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let option = |one: &Value, name: &str| list(one, "Options").iter().find_map(|o| o.get(name).cloned());
+    let mut minutes = USUAL;
+    for one in list(rules, "Defaults") {
+        let bound = list(&one, "Binding");
+        if option(&one, "authenticate") == Some(Value::Bool(false)) {
+            let who = if bound.is_empty() { "everybody".to_owned() } else { names(&bound).join(", ") };
+            let text = format!("sudo asks {who} for nothing: Defaults !authenticate leaves PAM out");
+            found.push(at("!authenticate", Severity::WouldOpen, "no-authentication", text));
+        }
+        for (name, usual) in [("pam_service", "sudo"), ("pam_login_service", "sudo-i")] {
+            if let Some(service) = option(&one, name).as_ref().and_then(Value::as_str)
+                && !known.asks(service)
+            {
+                let text = format!(
+                    "sudo uses the PAM service {service} in place of {usual}, and that one asks nobody"
+                );
+                let finding = at(name, Severity::WouldOpen, "other-service", text);
+                found.push(Finding { next: format!("countersign enable {service}"), ..finding });
+            }
+        }
+        if let Some(value) = option(&one, "timestamp_timeout").filter(|_| bound.is_empty()) {
+            minutes = value.as_str().and_then(|text| text.parse().ok()).or(value.as_f64()).unwrap_or(minutes);
+        }
+        if option(&one, "timestamp_type").as_ref().and_then(Value::as_str) == Some("global") {
+            let text = "one sudo that was approved lets all of the user's terminals and logins have it unasked: timestamp_type is global";
+            found.push(at("timestamp_type", Severity::Advice, "timestamp-global", text.to_owned()));
+        }
+    }
+    if !(0.0..=USUAL).contains(&minutes) {
+        let long = if minutes < 0.0 {
+            "as long as the machine runs".to_owned()
+        } else {
+            format!("for {minutes} minutes")
+        };
+        let text =
+            format!("after one sudo that was approved, others in the same terminal are not asked {long}");
+        found.push(at("timestamp_timeout", Severity::Advice, "timestamp", text));
+    } else if minutes > 0.0 {
+        notes.push(format!(
+            "sudo remembers for {minutes} minutes: a second sudo in the same terminal is not asked (timestamp_timeout=0 in sudoers ends that)."
+        ));
+    }
+    without_password(rules, found);
+}
+
+fn without_password(rules: &Value, found: &mut Vec<Finding>) {
+    let array =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (mut all, mut some) = (BTreeSet::new(), BTreeSet::new());
+    for rule in array(rules, "User_Specs") {
+        for spec in array(&rule, "Cmnd_Specs") {
+            let free = array(&spec, "Options")
+                .iter()
+                .any(|one| one.get("authenticate") == Some(&Value::Bool(false)));
+            if !free {
+                continue;
+            }
+            let is_all = array(&spec, "Commands")
+                .iter()
+                .any(|one| one.get("command").and_then(Value::as_str) == Some("ALL"));
+            let into = if is_all { &mut all } else { &mut some };
+            into.extend(names(&array(&rule, "User_List")));
+        }
+    }
+    let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+    if !all.is_empty() {
+        let text = format!(
+            "{} may run everything by sudo without authentication (NOPASSWD): sudo leaves PAM out, and nobody is asked",
+            listed(&all)
+        );
+        found.push(at("NOPASSWD", Severity::WouldOpen, "nopasswd", text));
+    }
+    if !some.is_empty() {
+        let text = format!(
+            "{} may run some commands by sudo without authentication (NOPASSWD), and nobody is asked",
+            listed(&some)
+        );
+        found.push(at("NOPASSWD", Severity::Advice, "nopasswd-some", text));
+    }
+}
+
+/// What a list of users in cvtsudoers' words says.
+fn names(list: &[Value]) -> Vec<String> {
+    list.iter()
+        .filter_map(|one| {
+            let (kind, name) = one.as_object()?.iter().find(|(kind, _)| *kind != "negated")?;
+            let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
+            Some(match kind.as_str() {
+                "usergroup" => format!("group {name}"),
+                "username" if name == "ALL" => "everybody".to_owned(),
+                _ => name,
+            })
+        })
+        .collect()
+}
+
+/// A finding at the line of sudoers that has this word. cvtsudoers says what holds, but not where.
+fn at(word: &str, severity: Severity, kind: &'static str, text: String) -> Finding {
+    let mut files = vec![PathBuf::from(SUDOERS)];
+    let mut more: Vec<PathBuf> =
+        std::fs::read_dir(MORE).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    more.sort();
+    files.extend(more);
+    let place = files.into_iter().find_map(|file| {
+        let bytes = read_bytes(&file, Owner::own(), Links::Followed, MAX_FILE).ok()?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let line =
+            text.lines().position(|line| !line.trim_start().starts_with('#') && line.contains(word))?;
+        Some(format!("{}:{}", file.display(), line + 1))
+    });
+    let next = match kind {
+        "timestamp" | "timestamp-global" => "visudo: Defaults timestamp_timeout=5, timestamp_type=tty",
+        "no-authentication" => "visudo, and take !authenticate out",
+        _ => "visudo, and take NOPASSWD out where a person should be asked",
+    };
+    let finding = Finding::new(severity, kind, text, next).of("sudo");
+    match place {
+        Some(place) => finding.in_file(place),
+        None => finding.in_file(SUDOERS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_asked_for_a_password() {
+        let rules = serde_json::json!({"User_Specs": [
+            {"User_List": [{"username": "bob"}, {"usergroup": "ops"}], "Cmnd_Specs": [
+                {"Options": [{"authenticate": false}], "Commands": [{"command": "/bin/ls"}]},
+                {"Options": [{"authenticate": true}], "Commands": [{"command": "ALL"}]}]},
+            {"User_List": [{"useralias": "OPS"}], "Cmnd_Specs": [
+                {"Options": [{"setenv": true}, {"authenticate": false}], "Commands": [{"command": "ALL"}]}]}]});
+        let mut found = Vec::new();
+        without_password(&rules, &mut found);
+        let said: Vec<(&str, bool)> =
+            found.iter().map(|one| (one.kind, one.text.contains("OPS may"))).collect();
+        assert_eq!(said, [("nopasswd", true), ("nopasswd-some", false)]);
+        assert!(found[1].text.starts_with("bob, group ops may"), "{:?}", found[1].text);
+    }
+}
