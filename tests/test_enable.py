@@ -118,7 +118,14 @@ def test_turned_on_confirmed_from_a_new_login_and_off_again(machine):
     assert login.finish(20) == 0, login.text
     assert "Confirmed: sshd, sudo, sudo-i" in login.text
     assert not RECORD.exists()
-    assert (OURS / "enabled").read_text().split("\n")[-4:] == ["sshd", "sudo", "sudo-i", ""]
+    on = [line.split("#")[0].strip() for line in (OURS / "enabled").read_text().splitlines()]
+    assert [name for name in on if name] == ["sshd", "sudo", "sudo-i"]
+    # What somebody takes out by hand, at three in the morning, stays out.
+    asking = (PAM / "sudo").read_bytes()
+    (PAM / "sudo").write_bytes(shipped("sudo"))
+    assert countersign("enable", "--restore").returncode == 0 and as_shipped("sudo")
+    assert "sudo DOES NOT ASK" in countersign("enable").stdout
+    (PAM / "sudo").write_bytes(asking)
 
     # Without the daemon.
     machine.daemon.kill()
@@ -319,6 +326,27 @@ def test_lines_that_an_upgrade_took_come_back(machine, syslog):
     assert countersign("enable").stdout == "On: su, sudo, sudo-i\n"
     off = countersign("disable", "--all")
     assert off.returncode == 0 and as_shipped("su", "sudo-i"), off
+
+
+def test_a_host_of_keys_alone_takes_no_passwords_afterwards(machine):
+    machine.approver(USER)
+    Sshd(SSH, KbdInteractiveAuthentication="no", PasswordAuthentication="no")
+    shown = json.loads(countersign("enable", "sshd", "--dry-run", "--json").stdout)
+    assert [file["path"] for file in shown["files"]] == [f"{PAM}/sshd"]
+
+
+def test_nothing_is_put_back_that_would_lock_out(machine, syslog):
+    machine.approver(USER)
+    confirmed(machine, "sudo", "sudo-i")
+    (PAM / "sudo").write_bytes(shipped("sudo") + b"# of the new version\n")
+    mark = syslog.mark()
+    subprocess.run([paths.COMMAND, "enable", "--restore", "--module", "/no/such/module.so"], check=True)
+    syslog.wait_for("nothing is put back", after=mark)
+    assert not is_on("sudo")
+    machine.daemon.config.rename(OURS / "away")
+    assert countersign("enable", "--restore").returncode == 0 and not is_on("sudo")
+    (OURS / "away").rename(machine.daemon.config)
+    assert countersign("enable", "--restore").returncode == 0 and is_on("sudo")
 
 
 def test_all_off_tells_of_lines_by_hand(machine):

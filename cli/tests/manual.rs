@@ -164,3 +164,17 @@ fn every_example_is_a_line_that_the_program_takes() {
     }
     assert!(tried >= 12, "{tried} examples");
 }
+
+#[test]
+fn every_page_is_in_a_debian_package() {
+    let debian = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../debian");
+    let lists = std::fs::read_dir(debian).unwrap().map(|entry| entry.unwrap().path());
+    let lists = lists.filter(|path| path.extension().is_some_and(|extension| extension == "manpages"));
+    let packaged: BTreeSet<String> = lists
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            text.lines().map(|line| line.trim_start_matches("packaging/man/").to_owned()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(packaged, Page::all("").into_iter().map(|page| page.name).collect());
+}

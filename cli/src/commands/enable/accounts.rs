@@ -90,7 +90,10 @@ pub(super) fn locked_out(
         }
         let membership = membership(config, &groups)?;
         let is_out = |service: &&String| {
-            !is_provided_for(config, &situation(&host, &user.name, service, membership.clone()))
+            let stages = if *service == "sshd" { &[Stage::Auth, Stage::Session][..] } else { &[Stage::Auth] };
+            !stages.iter().all(|stage| {
+                is_provided_for(config, &situation(&host, &user.name, (service, *stage), membership.clone()))
+            })
         };
         let services: Vec<String> = services.iter().filter(is_out).cloned().collect();
         if !services.is_empty() {
@@ -100,12 +103,26 @@ pub(super) fn locked_out(
     Ok(found.into_values().collect())
 }
 
+/// Why nobody comes in past us in an emergency, where that is so.
+pub(super) fn break_glass() -> Outcome<Option<String>> {
+    let known = Group::from_name(BREAK_GLASS).map_err(fault)?;
+    Ok(match known {
+        None => Some(format!(
+            "there is no group {BREAK_GLASS} yet: groupadd --system {BREAK_GLASS}, and put an account into it"
+        )),
+        Some(group) if group.mem.is_empty() => Some(format!(
+            "nobody is in the group {BREAK_GLASS}, for the night without server and phone: gpasswd --add USER {BREAK_GLASS}"
+        )),
+        Some(_) => None,
+    })
+}
+
 /// The name of the rule that decides about a login of this account, as far as that is known beforehand.
 pub(super) fn rule_for(config: &Config, user: &str, service: &str) -> Outcome<String> {
     let account = User::from_name(user).map_err(fault)?;
     let groups = account.as_ref().map(groups).transpose()?.unwrap_or_default();
     let (host, membership) = (host(config)?, membership(config, &groups)?);
-    Ok(config.rule_for(&situation(&host, user, service, membership)).name.clone())
+    Ok(config.rule_for(&situation(&host, user, (service, Stage::Auth), membership)).name.clone())
 }
 
 fn host(config: &Config) -> Outcome<String> {
@@ -129,10 +146,15 @@ fn membership(config: &Config, groups: &[Gid]) -> Outcome<Membership> {
 }
 
 /// A login of which no more is known.
-fn situation<'a>(host: &'a str, user: &'a str, service: &'a str, groups: Membership) -> Situation<'a> {
+fn situation<'a>(
+    host: &'a str,
+    user: &'a str,
+    (service, stage): (&'a str, Stage),
+    groups: Membership,
+) -> Situation<'a> {
     Situation {
         service,
-        stage: Stage::Auth,
+        stage,
         user,
         groups,
         requester: None,
@@ -164,7 +186,8 @@ fn needs_no_device(rule: &Rule, now: Timestamp) -> bool {
 /// Whether a rule that lets pass names the account. What else it asks for, an address or a key, is not known beforehand.
 fn names(rule: &Rule, situation: &Situation<'_>) -> bool {
     let when = &rule.when;
-    let is_named = when.user.as_ref().is_some_and(|names| names.match_name(situation.user));
+    let is_stage = when.stage.is_none_or(|stage| stage == situation.stage);
+    let is_named = is_stage && when.user.as_ref().is_some_and(|names| names.match_name(situation.user));
     let is_here = when.service.as_ref().is_none_or(|names| names.match_name(situation.service))
         && when.host.as_ref().is_none_or(|names| names.match_name(situation.host));
     is_named && is_here && needs_no_device(rule, situation.now)
@@ -223,6 +246,11 @@ mod tests {
             root(&["sudo"])
         );
         assert_eq!(out(&rule(key, "skip"), &[]), root(&["sshd", "sudo"]));
+        // A rule for one stage of ssh leaves the other.
+        assert_eq!(
+            out(&rule("user = [\"root\"], stage = \"session\"", "skip"), &[]),
+            root(&["sshd", "sudo"])
+        );
         // To be asked needs a device, whoever is named.
         assert_eq!(out(&rule("user = [\"root\"]", "approve"), &[]), root(&["sshd", "sudo"]));
         assert_eq!(out("[default]\nthen = \"observe\"\n", &[]), []);

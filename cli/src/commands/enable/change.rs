@@ -38,8 +38,9 @@ pub(super) fn carry_out(places: &Places, etc: &Path, plan: &Plan, within: u64) -
     match write(places, plan, &mut record) {
         Ok(()) => Ok(record),
         Err(failure) => {
-            rollback::take_back(places, &failure.message)?;
-            Err(Failure::new(failure.exit, format!("{}. Nothing was changed", failure.message)))
+            let note = rollback::take_back(places, &failure.message)?;
+            let end = if note.failed() { rollback::words(&note) } else { "Nothing was changed".to_owned() };
+            Err(Failure::new(failure.exit, format!("{}. {}", failure.message, end.trim_end())))
         }
     }
 }
@@ -47,6 +48,10 @@ pub(super) fn carry_out(places: &Places, etc: &Path, plan: &Plan, within: u64) -
 fn write(places: &Places, plan: &Plan, record: &mut Record) -> Outcome {
     let broken = |path: &Path, error: std::io::Error| Failure::broken(path.display(), error);
     for edit in &plan.edits {
+        // Stopped and gone on after the two minutes, this must not write any more.
+        if !places.record().exists() {
+            return Err(Failure::new(Exit::Refused, "it was taken back meanwhile"));
+        }
         files::replace(&edit.path, &edit.new).map_err(|error| broken(&edit.path, error))?;
     }
     if plan.edits.iter().any(|edit| edit.path == places.drop_in()) {

@@ -19,6 +19,7 @@ struct Done {
     changed: Vec<String>,
     said: Vec<String>,
     by_hand: Vec<String>,
+    failed: Vec<String>,
 }
 
 pub(super) fn run(places: &Places, args: &Disable, out: Output) -> Outcome<ExitCode> {
@@ -43,10 +44,15 @@ pub(super) fn run(places: &Places, args: &Disable, out: Output) -> Outcome<ExitC
         // First the list: what is no longer on it is not put back.
         let mut on = enabled::read(places).unwrap_or_default();
         on.retain(|name| !names.contains(name));
-        enabled::write(places, &on)?;
+        if let Err(failure) = enabled::write(places, &on, &[]) {
+            done.failed.push(failure.message);
+        }
     }
     for name in &names {
-        take_out(places, name, args.dry_run, &mut done)?;
+        // One that cannot be changed keeps nobody from the others.
+        if let Err(failure) = take_out(places, name, args.dry_run, &mut done) {
+            done.failed.push(failure.message);
+        }
     }
     if !args.dry_run && !enabled::read(places)?.contains("sshd") && (args.all || names.contains("sshd")) {
         settings(places, &mut done)?;
@@ -57,8 +63,14 @@ pub(super) fn run(places: &Places, args: &Disable, out: Output) -> Outcome<ExitC
     if !args.dry_run && !done.changed.is_empty() {
         log::notice(&format!("{} is off", done.changed.join(", ")));
     }
-    let object = json!({ "changed": done.changed, "remarks": done.said, "by_hand": done.by_hand, "dry_run": args.dry_run });
+    let object = json!({
+        "changed": done.changed, "remarks": done.said, "by_hand": done.by_hand, "failed": done.failed,
+        "dry_run": args.dry_run,
+    });
     out.either(&object, || words(&done, args))?;
+    if !done.failed.is_empty() {
+        return Err(Failure::new(Exit::Broken, done.failed.join("; ")));
+    }
     Ok(if done.by_hand.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Exit::Refused as u8) })
 }
 
@@ -77,7 +89,7 @@ fn wanted(places: &Places, args: &Disable) -> BTreeSet<String> {
 
 fn take_out(places: &Places, name: &str, is_dry: bool, done: &mut Done) -> Outcome {
     let path = places.service(name);
-    let Some(bytes) = files::read(&path)? else {
+    let Some(bytes) = files::look(&path)? else {
         done.said.push(format!("{} is not there.", path.display()));
         return Ok(());
     };
@@ -96,7 +108,7 @@ fn take_out(places: &Places, name: &str, is_dry: bool, done: &mut Done) -> Outco
         return Ok(());
     }
     if !is_dry {
-        files::replace(&path, &stripped.text).map_err(|error| Failure::broken(path.display(), error))?;
+        files::shorten(&path, &stripped.text).map_err(|error| Failure::broken(path.display(), error))?;
     }
     done.changed.push(name.to_owned());
     Ok(())
@@ -156,7 +168,7 @@ fn all(places: &Places) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<(String, Vec<u8>)> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| services::is_name(name) && !name.contains(".dpkg-") && !name.ends_with(".rpmsave"))
-        .filter_map(|name| Some((name.clone(), files::read(&places.service(&name)).ok()??)))
+        .filter_map(|name| Some((name.clone(), files::look(&places.service(&name)).ok()??)))
         .collect();
     found.sort();
     found

@@ -1,7 +1,7 @@
 //! Replacing the system's files: as a whole or not at all, with owner, mode, label and access list as they were.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,22 @@ pub(super) fn read(path: &Path) -> Outcome<Option<Vec<u8>>> {
         Err(FileFault::Missing) => Ok(None),
         Err(fault) => Err(Failure::new(Exit::Broken, format!("{}: {fault}", path.display()))),
     }
+}
+
+/// The bytes of a file whosever it is, for taking our lines out and for telling of them; `None` where there is none.
+pub(super) fn look(path: &Path) -> Outcome<Option<Vec<u8>>> {
+    let broken = |why: &dyn std::fmt::Display| Failure::broken(path.display(), why);
+    let file = match open_regular(path, Links::Refused, OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(FileFault::Missing) => return Ok(None),
+        Err(fault) => return Err(broken(&fault)),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+    if bytes.len() > MAX_FILE {
+        return Err(broken(&FileFault::TooLong(MAX_FILE)));
+    }
+    Ok(Some(bytes))
 }
 
 /// Puts these bytes in a file's place; the disk holds them when it comes back. A file that is not there yet is made, for root
@@ -55,13 +71,35 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// Replaces a file by a shorter one. On a full disk it is written in place: that needs no room.
+pub(super) fn shorten(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let is_full =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    replace(path, bytes).or_else(|error| {
+        let length = std::fs::symlink_metadata(path)?.len();
+        if !is_full(&error) || length < bytes.len() as u64 {
+            return Err(error);
+        }
+        let mut writing = OpenOptions::new();
+        let mut file = open_regular(path, Links::Refused, writing.write(true))
+            .map_err(|fault| io::Error::other(fault.to_string()))?;
+        file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        file.sync_all()
+    })
+}
+
 /// Moves a saved file into a file's place: for a full disk, on which no new one can be written.
 pub(super) fn put_back(saved: &Path, path: &Path) -> io::Result<()> {
     let not = |fault: FileFault| io::Error::other(fault.to_string());
     let mut reading = OpenOptions::new();
     let old = open_regular(path, Links::Refused, reading.read(true)).map_err(not)?;
     let new = open_regular(saved, Links::Refused, reading.read(true)).map_err(not)?;
-    keep(&old, &new)?;
+    // What cannot be kept on such a disk is less than nobody getting in.
+    let data = old.metadata()?;
+    fchown(&new, Some(data.uid()), Some(data.gid()))?;
+    new.set_permissions(PermissionsExt::from_mode(data.mode() & 0o7777))?;
+    let _ = keep(&old, &new);
     std::fs::rename(saved, path)?;
     sync_directory(path)
 }

@@ -12,6 +12,9 @@ const WAS: &str = "# countersign: was: ";
 /// Whoever is in this group is not asked, whatever becomes of the daemon and its settings.
 const BREAK_GLASS: &str =
     "[success=1 default=ignore] pam_succeed_if.so quiet user ingroup countersign-breakglass";
+/// The same for su, where the user is whoever is entered: it looks at who types.
+const BREAK_GLASS_OF_CALLER: &str =
+    "[success=1 default=ignore] pam_succeed_if.so quiet use_uid user ingroup countersign-breakglass";
 /// Our module.
 pub(super) const MODULE: &str = "pam_countersign.so";
 /// Most lines between the first and the last one of a block.
@@ -33,8 +36,11 @@ pub(super) fn block(stage: &str, service: &str, module: &str, instead: Option<&I
         lines.push(format!("{WAS}{was}"));
         lines.push(now.clone());
     }
-    lines.push(format!("{stage:<7} {BREAK_GLASS}"));
-    lines.push(format!("{stage:<7} required {module}"));
+    let glass = if matches!(service, "su" | "su-l") { BREAK_GLASS_OF_CALLER } else { BREAK_GLASS };
+    // Whoever is refused a session is to have none of what follows there, such as a mounted home.
+    let control = if stage == "session" { "requisite" } else { "required" };
+    lines.push(format!("{stage:<7} {glass}"));
+    lines.push(format!("{stage:<7} {control} {module}"));
     lines.push(END.to_owned());
     lines
 }
@@ -172,9 +178,10 @@ fn is_begin(said: &str) -> bool {
 
 fn is_ours(said: &str) -> bool {
     let words = words(said);
-    let is_glass = words
-        .split_first()
-        .is_some_and(|(stage, rest)| matches!(*stage, "auth" | "session") && rest.join(" ") == BREAK_GLASS);
+    let is_glass = words.split_first().is_some_and(|(stage, rest)| {
+        matches!(*stage, "auth" | "session")
+            && [BREAK_GLASS, BREAK_GLASS_OF_CALLER].contains(&rest.join(" ").as_str())
+    });
     is_glass || calls_us(said)
 }
 

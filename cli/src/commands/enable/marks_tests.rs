@@ -31,6 +31,19 @@ fn what_was_put_in_goes_out_byte_for_byte() {
 }
 
 #[test]
+fn su_looks_at_who_types_and_a_session_ends_at_a_refusal() {
+    let su = block("auth", "su", MODULE, None);
+    assert!(
+        su.iter().any(|line| line.contains("quiet use_uid user ingroup countersign-breakglass")),
+        "{su:?}"
+    );
+    let put_in = put(FILE.as_bytes(), 2, false, &su);
+    assert_eq!((stripped(&put_in).as_str(), strip(&put_in).taken), (FILE, 4));
+    let session = block("session", "sshd", MODULE, None);
+    assert!(session.iter().any(|line| line.starts_with("session requisite")), "{session:?}");
+}
+
+#[test]
 fn two_blocks_in_one_file_do_not_disturb_each_other() {
     let once = put(FILE.as_bytes(), 4, false, &block("session", "sshd", MODULE, None));
     let twice = put(&once, 2, false, &auth(None));

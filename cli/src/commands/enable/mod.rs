@@ -73,6 +73,12 @@ pub(super) fn run(args: &Enable, run: &Path, out: Output) -> Outcome<ExitCode> {
     }
     if !args.dry_run {
         guard::ready()?;
+        if args.within.is_some() && guard::kind() == guard::Guard::Systemd {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--within is for machines without systemd: here the timer says it",
+            ));
+        }
     }
     let seen = accounts::seen();
     if !seen.unread.is_empty() {
@@ -91,7 +97,7 @@ pub(super) fn run(args: &Enable, run: &Path, out: Output) -> Outcome<ExitCode> {
         if let Err(failure) = &known {
             out.remark(&format!("Who would be locked out is not known: {}", failure.message));
         }
-        return shown(&plan, &locked_out, out);
+        return shown(&plan, known.is_ok().then_some(&locked_out[..]), out);
     }
     let (_, config) = known?;
     agreed(args, &locked_out, out)?;
@@ -170,7 +176,7 @@ fn out_words(locked_out: &[LockedOut]) -> String {
     text
 }
 
-fn shown(plan: &Plan, locked_out: &[LockedOut], out: Output) -> Outcome<ExitCode> {
+fn shown(plan: &Plan, locked_out: Option<&[LockedOut]>, out: Output) -> Outcome<ExitCode> {
     if out.json {
         out.object(&plan.object(locked_out, None))?;
     } else {
@@ -184,9 +190,9 @@ fn nothing_to_do(places: &Places, plan: &Plan, is_dry: bool, out: Output) -> Out
     if !is_dry {
         let mut on = enabled::read(places)?;
         on.extend(plan.services.iter().cloned());
-        enabled::write(places, &on)?;
+        enabled::write(places, &on, &plan.services)?;
     }
-    out.either(&plan.object(&[], None), || {
+    out.either(&plan.object(Some(&[]), None), || {
         format!("{} asks already: nothing was changed.", plan.services.join(", "))
     })?;
     Ok(ExitCode::SUCCESS)
@@ -265,7 +271,7 @@ fn who() -> Option<String> {
 
 fn done(record: &Record, plan: &Plan, locked_out: &[LockedOut], out: Output) -> Outcome<ExitCode> {
     let until = record.began.unix + record.within;
-    out.either(&plan.object(locked_out, Some(until)), || {
+    out.either(&plan.object(Some(locked_out), Some(until)), || {
         let reboot = match guard::kind() {
             guard::Guard::Systemd => "",
             guard::Guard::Process => {

@@ -199,6 +199,8 @@ struct Way {
     right: Option<usize>,
     /// A bit for each question.
     answers: u32,
+    /// The place of another line whose module says yes, such as a key's or a finger's.
+    other: Option<usize>,
     /// What our module says.
     ours: Code,
     /// Whether the person is in the break-glass group.
@@ -210,6 +212,8 @@ struct Came {
     result: Code,
     by_password: bool,
     asked: bool,
+    /// Whether the other way in was come to, and led on.
+    others: bool,
 }
 
 fn go(stack: &Stack, way: &Way) -> Came {
@@ -232,6 +236,8 @@ fn go(stack: &Stack, way: &Way) -> Came {
             way.ours
         } else if is_glass(handler) {
             yes(way.glass)
+        } else if way.other == Some(at) {
+            Code::SUCCESS
         } else if let Some(number) = password {
             yes(stack.stage != Stage::Auth || way.right == Some(number))
         } else if let Some(number) = question {
@@ -266,6 +272,11 @@ fn go(stack: &Stack, way: &Way) -> Came {
         result: run.result,
         by_password: found(&|handler| named(handler, &PASSWORD), Some(Code::SUCCESS)),
         asked: found(&is_ours, None),
+        others: way.other.is_some_and(|at| {
+            let action =
+                stack.handlers.get(at).and_then(Handler::module).map(|module| module.action(Code::SUCCESS));
+            run.returned.get(at).copied().flatten().is_some() && action.is_some_and(leads_past)
+        }),
     }
 }
 
@@ -292,8 +303,32 @@ fn ways(stack: &Stack) -> Vec<Way> {
     let rights = (0..passwords).map(Some).chain([None]);
     rights
         .flat_map(|right| (0..1 << questions).map(move |answers| (right, answers)))
-        .map(|(right, answers)| Way { right, answers, ours: Code::SUCCESS, glass: false })
+        .map(|(right, answers)| Way { right, answers, other: None, ours: Code::SUCCESS, glass: false })
         .collect()
+}
+
+/// Whether every jump leads to the line that it led to before. Ours are a break-glass line and the one behind it; a jump to what
+/// stands behind them may lead to the first of them.
+fn jumps_stay(before: &Stack, after: &Stack) -> bool {
+    let Some(ours) = after.handlers.iter().position(is_ours).and_then(|at| at.checked_sub(1)) else {
+        return false;
+    };
+    let now = |old: usize| if old < ours { old } else { old + 2 };
+    let is_replaced = after.handlers.len() != before.handlers.len() + 2;
+    before.handlers.iter().enumerate().take(ours).all(|(at, handler)| {
+        let jumps = Code::all().filter_map(|code| match handler.module()?.action(code) {
+            Action::Jump(number) => Some(number),
+            _ => None,
+        });
+        jumps.into_iter().all(|number| {
+            if is_replaced {
+                // The lines of an include are one for a jump once they are a substack: none may lead over them.
+                return !handler.through.is_empty();
+            }
+            let (old, new) = (before.jump(at, number), after.jump(now(at), number));
+            new == old.map(now) || old == Some(ours) && new == Some(ours)
+        })
+    })
 }
 
 /// # Errors
@@ -301,6 +336,9 @@ fn ways(stack: &Stack) -> Vec<Way> {
 fn safe(folders: &Folders, service: &str, text: &[u8], before: &Stack, stage: Stage) -> Result<(), String> {
     let after = Stack::of(&with(folders, service, text), service, stage);
     sound(&after)?;
+    if !jumps_stay(before, &after) {
+        return Err("a jump above the place for our lines would lead elsewhere with them".to_owned());
+    }
     let refusal = if stage == Stage::Auth { Code::AUTH_ERR } else { Code::SESSION_ERR };
     let mut comes_by = false;
     for way in ways(before) {
@@ -337,16 +375,13 @@ fn remarks(folders: &Folders, service: &str, text: &[u8], stage: Stage) -> Vec<S
     let mut remarks = Vec::new();
     for (at, handler) in stack.handlers.iter().enumerate() {
         let Some(module) = handler.module() else { continue };
-        let other = !named(handler, &PASSWORD)
-            && !is_glass(handler)
-            && !named(handler, &["pam_permit", "pam_deny", "pam_localuser", "pam_usertype"]);
-        let is_before = stack.handlers.iter().skip(at).any(is_ours);
-        if other && is_before && module.action(Code::SUCCESS) == Action::Done {
-            remarks.push(format!(
-                "{service}: whoever {} lets in ({}) is not asked",
-                module.name(),
-                handler.place
-            ));
+        let by_it = |way: &Way| {
+            let came = go(&stack, &Way { other: Some(at), ..way.clone() });
+            came.result == Code::SUCCESS && !came.asked && came.others
+        };
+        if ways(&stack).iter().filter(|way| way.right.is_none()).any(by_it) {
+            let name = module.name();
+            remarks.push(format!("{service}: whoever {name} lets in ({}) is not asked", handler.place));
         }
     }
     let wrong = ways(&stack).into_iter().filter(|way| way.right.is_none()).any(|way| go(&stack, &way).asked);

@@ -28,8 +28,7 @@ fn put(system: &str, service: &str) -> Outcome<Placed> {
 fn around(placed: &Placed, stage: &str) -> (String, String) {
     let text = String::from_utf8_lossy(&placed.text);
     let lines: Vec<&str> = text.lines().collect();
-    let ours =
-        lines.iter().position(|line| line.starts_with(&format!("{stage:<7} required {MODULE}"))).unwrap();
+    let ours = lines.iter().position(|line| line.starts_with(stage) && line.ends_with(MODULE)).unwrap();
     let begin = lines[..ours].iter().rposition(|line| line.starts_with(marks::BEGIN)).unwrap();
     let words = |line: Option<&&str>| {
         line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default()
@@ -131,6 +130,16 @@ fn jumps_lead_to_our_lines_and_not_over_them() {
 }
 
 #[test]
+fn jumps_of_others_lead_where_they_led() {
+    let text = "auth [success=2 default=ignore] pam_u2f.so\nauth requisite pam_unix.so\nauth required pam_google.so\nauth \
+                optional pam_cap.so\n";
+    // Behind the password it would lead to a line of ours.
+    assert_eq!(around(&own(text).unwrap(), "auth").0, "auth required pam_google.so");
+    let longer = text.replace("success=2", "success=3") + "auth optional pam_group.so\n";
+    assert_eq!(around(&own(&longer).unwrap(), "auth").0, "auth optional pam_cap.so");
+}
+
+#[test]
 fn without_a_safe_place_nothing_is_written() {
     for (text, why) in [
         ("auth sufficient pam_unix.so\nauth required pam_deny.so\n", "without being asked"),
@@ -152,4 +161,38 @@ fn another_way_in_is_told_of() {
     let text = "auth sufficient pam_u2f.so\nauth required pam_unix.so\n";
     let placed = own(text).unwrap();
     assert!(placed.remarks.iter().any(|remark| remark.contains("pam_u2f")), "{:?}", placed.remarks);
+    // In a substack it ends that one alone, and we are asked behind it.
+    let fedora = put("fedora42", "sudo").unwrap();
+    assert!(!fedora.remarks.iter().any(|remark| remark.contains("pam_fprintd")), "{:?}", fedora.remarks);
+    let lightdm = put("ubuntu2404", "lightdm").unwrap();
+    assert!(lightdm.remarks.iter().any(|remark| remark.contains("pam_succeed_if")), "{:?}", lightdm.remarks);
+}
+
+#[test]
+fn the_doctor_finds_nothing_that_would_open_or_lock_out() {
+    use countersign_pam_stack::examine::{Host, Severity, examine};
+    let host = Host { has_module: &|_| true, meant: &[], keys_alone: true };
+    for system in ["debian12", "debian13", "ubuntu2404", "el9", "fedora42", "tumbleweed"] {
+        for service in ["sshd", "sudo", "su", "login", "lightdm", "gdm-password"] {
+            if !systems().join(system).join(service).exists() {
+                continue;
+            }
+            let placed = put(system, service).unwrap();
+            let mut folders = folders(system).with(service, &String::from_utf8_lossy(&placed.text));
+            if let Some(companion) = crate::commands::enable::services::companion(service)
+                && systems().join(system).join(companion).exists()
+                && !crate::commands::enable::plan::asks(&folders, companion)
+            {
+                let text = put(system, companion).unwrap().text;
+                folders = folders.with(companion, &String::from_utf8_lossy(&text));
+            }
+            for found in examine(&folders, &[service.to_owned()], &host) {
+                let is_other_way = matches!(found.kind, "ends-before" | "jumps-over");
+                assert!(
+                    found.severity > Severity::WouldLockOut || is_other_way,
+                    "{system}/{service}: {found:?}"
+                );
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What would be changed for some services.
 
+use countersign_pam_stack::examine::Severity;
 use countersign_pam_stack::{Folders, Stack, Stage};
 use countersign_protocol::text::escape;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use super::accounts::LockedOut;
 use super::places::Places;
 use super::record::Edit;
 use super::{enabled, files, marks, place, services, sshd};
+use crate::commands::doctor;
 use crate::output::{Exit, Failure, Outcome};
 
 /// Where packages put services that the administrator has none of their own for.
@@ -35,10 +37,10 @@ impl Plan {
     /// Why one of the services cannot be turned on.
     pub(super) fn of(places: &Places, named: &[String], module: &str) -> Outcome<Self> {
         let mut plan = Self { services: Vec::new(), new: Vec::new(), edits: Vec::new(), remarks: Vec::new() };
+        named.iter().try_for_each(|name| services::check(name))?;
         is_installed(module)?;
         let mut folders = folders(places);
         for name in named {
-            services::check(name)?;
             if plan.services.contains(name) {
                 continue;
             }
@@ -58,6 +60,8 @@ impl Plan {
         if plan.services.iter().any(|name| name == "sshd") {
             plan.edits.extend(sshd::edit(places)?);
         }
+        plan.examined(&folders)?;
+        plan.remarks.extend(super::accounts::break_glass()?);
         let on = enabled::read(places)?;
         plan.new = plan.services.iter().filter(|name| !on.contains(*name)).cloned().collect();
         Ok(plan)
@@ -76,6 +80,27 @@ impl Plan {
         Ok(folders)
     }
 
+    /// What `countersign doctor` says of the stacks as they would be: nothing is written that would open or lock out.
+    fn examined(&mut self, folders: &Folders) -> Outcome {
+        for found in doctor::examine(folders, &self.services, true) {
+            let at = found.at.map(|at| format!(" ({at})")).unwrap_or_default();
+            let text = format!("{}{at}: {}", found.text, found.next);
+            match found.severity {
+                // Another way in than the password, as it is now: the administrator sees it before saying yes.
+                Severity::WouldOpen if matches!(found.kind, "ends-before" | "jumps-over") => {
+                    self.remarks.push(text)
+                }
+                Severity::WouldOpen | Severity::WouldLockOut => {
+                    let text = format!("it {}: {text}", found.severity.words());
+                    return Err(Failure::new(Exit::Refused, text));
+                }
+                Severity::Advice => self.remarks.push(text),
+                Severity::NotSeen => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The files that would be changed, as `diff -u` shows them, and what to know.
     pub(super) fn words(&self) -> String {
         let mut text: String = self.edits.iter().map(|edit| lines_escaped(&diff(edit))).collect();
@@ -86,7 +111,7 @@ impl Plan {
     }
 
     /// For programs.
-    pub(super) fn object(&self, locked_out: &[LockedOut], until: Option<u64>) -> Value {
+    pub(super) fn object(&self, locked_out: Option<&[LockedOut]>, until: Option<u64>) -> Value {
         let file = |edit: &Edit| json!({ "path": edit.path, "diff": diff(edit) });
         json!({
             "services": self.services,
@@ -133,7 +158,7 @@ fn missing(places: &Places, name: &str) -> Failure {
 }
 
 /// PAM lets nobody pass a module that is not there.
-fn is_installed(module: &str) -> Outcome {
+pub(super) fn is_installed(module: &str) -> Outcome {
     let is_there = |folder: &std::path::Path| folder.join("security").join(module).exists();
     let found = module.starts_with('/') && std::path::Path::new(module).exists()
         || MODULES.iter().any(|folder| {

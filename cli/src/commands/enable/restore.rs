@@ -1,10 +1,12 @@
 //! Putting lines back that an upgrade took out of a service that is on. A package's trigger runs it: it says nothing but to the
 //! log, and never fails.
 
+use countersign_protocol::digest::sha256_hex;
+
 use super::places::Places;
 use super::record::lock;
 use super::{enabled, files, log, marks, place, plan, sshd};
-use crate::output::{Failure, Outcome};
+use crate::output::{Exit, Failure, Outcome};
 
 pub(super) fn run(places: &Places, module: &str) {
     let on = match enabled::read(places) {
@@ -14,6 +16,13 @@ pub(super) fn run(places: &Places, module: &str) {
             return log::warning(&format!("which services are on is not known: {}", failure.message));
         }
     };
+    // Lines whose module is not there, or has no policy, let nobody pass.
+    if let Err(failure) = plan::is_installed(module) {
+        return log::warning(&format!("nothing is put back: {}", failure.message));
+    }
+    if !places.policy().exists() {
+        return log::warning(&format!("nothing is put back: there is no {}", places.policy().display()));
+    }
     // A change that waits will be confirmed or taken back first; both know what to do with an edited file.
     match lock(places) {
         Ok(Some(_lock)) if !places.record().exists() => {
@@ -55,10 +64,24 @@ fn service(places: &Places, name: &str, module: &str) -> Outcome<bool> {
     if is_whole(places, name, &old) {
         return Ok(false);
     }
-    // Half of ours would be in the way.
-    let clean = marks::strip(&old).text;
-    let placed = place::place(&plan::folders(places), name, &clean, module, plan::stages(name))?;
+    let refused = |why: &str| {
+        let text = format!(
+            "{}: {why}: countersign enable {name} puts them back, countersign disable {name} ends it",
+            path.display()
+        );
+        Err(Failure::new(Exit::Refused, text))
+    };
+    // An upgrade brings a file without a trace of ours. Whoever has taken our lines out by hand has had a reason.
+    if String::from_utf8_lossy(&old).contains("countersign") {
+        return refused("somebody has edited our lines");
+    }
+    if enabled::bases(places).get(name) == Some(&sha256_hex(&old)) {
+        return refused("somebody has taken our lines out, and nothing else has changed");
+    }
+    let placed = place::place(&plan::folders(places), name, &old, module, plan::stages(name))?;
     files::replace(&path, &placed.text).map_err(|error| Failure::broken(path.display(), error))?;
+    let on = enabled::read(places)?;
+    enabled::write(places, &on, &[name.to_owned()])?;
     Ok(true)
 }
 

@@ -71,7 +71,7 @@ pub(in crate::commands) fn run(places: &Places, why: &str, out: Output) -> Outco
 }
 
 impl Note {
-    fn failed(&self) -> bool {
+    pub(super) fn failed(&self) -> bool {
         self.files.iter().any(|file| matches!(file.how, How::Failed(_)))
     }
 }
@@ -106,7 +106,10 @@ pub(super) fn take_back(places: &Places, why: &str) -> Outcome<Note> {
         log::warning(line);
     }
     if !note.failed() {
-        keep_note(places, &note);
+        // Who does it by hand knows.
+        if why == UNCONFIRMED {
+            keep_note(places, &note);
+        }
         Record::end(places).map_err(|error| Failure::broken(places.record().display(), error))?;
         guard::stop();
     }
@@ -121,7 +124,7 @@ fn undone(places: &Places, file: &Changed) -> Undone {
 fn undo(places: &Places, file: &Changed) -> Outcome<How> {
     let broken = |error| Failure::broken(file.path.display(), error);
     files::clean(&file.path);
-    let bytes = files::read(&file.path)?;
+    let bytes = files::look(&file.path)?;
     match file.now(bytes.as_deref()) {
         Now::Before => Ok(How::Untouched),
         Now::Gone => Ok(How::Gone),
@@ -147,7 +150,7 @@ fn without_ours(path: &std::path::Path, bytes: &[u8]) -> Outcome<How> {
         return Ok(How::LeftAsEdited);
     }
     let broken = |error| Failure::broken(path.display(), error);
-    files::replace(path, &stripped.text).map(|()| How::LinesTaken).map_err(broken)
+    files::shorten(path, &stripped.text).map(|()| How::LinesTaken).map_err(broken)
 }
 
 /// Without a usable record: our lines go out of every service that is not known to have been on before.
@@ -155,7 +158,7 @@ fn by_marks(places: &Places, note: &mut Note) {
     let on = enabled::read(places).unwrap_or_default();
     for name in super::disable::marked(places).difference(&on) {
         let path = places.service(name);
-        let how = files::read(&path)
+        let how = files::look(&path)
             .and_then(|bytes| without_ours(&path, &bytes.unwrap_or_default()))
             .unwrap_or_else(|failure| How::Failed(failure.message));
         note.services.push(name.clone());
@@ -177,7 +180,7 @@ fn forget(places: &Places, new: &[String], note: &mut Note) {
     let written = enabled::read(places).and_then(|mut on| {
         let new: BTreeSet<&String> = new.iter().collect();
         on.retain(|name| !new.contains(name));
-        enabled::write(places, &on)
+        enabled::write(places, &on, &[])
     });
     if let Err(failure) = written {
         note.files.push(Undone { path: places.enabled(), how: How::Failed(failure.message) });

@@ -1,39 +1,13 @@
 //! Which services can be turned on, and which go together.
 
+use countersign_pam_stack::examine::{NOBODY, SHARED};
+
 use crate::output::{Exit, Failure, Outcome};
 
 /// Longest name.
 const MAX_NAME: usize = 64;
-/// Other services include these files, so that a line in one of them would ask in all: cron jobs and locked screens too.
-const SHARED: [&str; 10] = [
-    "common-account",
-    "common-auth",
-    "common-password",
-    "common-session",
-    "common-session-noninteractive",
-    "fingerprint-auth",
-    "password-auth",
-    "postlogin",
-    "smartcard-auth",
-    "system-auth",
-];
-/// Nobody stands in front of these who could approve.
-const NOBODY: [&str; 14] = [
-    "atd",
-    "chfn",
-    "chpasswd",
-    "chsh",
-    "cron",
-    "crond",
-    "newusers",
-    "other",
-    "passwd",
-    "polkit-agent-helper-1",
-    "runuser",
-    "runuser-l",
-    "systemd-run0",
-    "systemd-user",
-];
+/// It stands in for services without a file.
+const OTHER: &str = "other";
 /// The same program asks for the second one when it opens a login shell.
 const COMPANIONS: [(&str, &str); 2] = [("sudo", "sudo-i"), ("su", "su-l")];
 
@@ -56,7 +30,7 @@ pub(super) fn check(name: &str) -> Outcome {
              itself, such as sshd or sudo"
         ));
     }
-    if NOBODY.contains(&name) {
+    if NOBODY.contains(&name) || name == OTHER {
         return no(format!(
             "{name} is no service that people log in with, so that nobody would be there to approve"
         ));

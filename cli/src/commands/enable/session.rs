@@ -48,7 +48,8 @@ const TICKS: u64 = 100;
 /// Longest time for loginctl.
 const LOGINCTL: Duration = Duration::from_secs(10);
 /// What helps in all cases.
-const NEXT: &str = "log in anew from a second terminal, and run \"sudo countersign confirm\" there";
+const NEXT: &str = "log in anew from a second terminal (with ssh: ssh -S none -t HOST; not in tmux or a desktop's terminal), and run \
+                    \"sudo countersign confirm\" there";
 
 /// A process, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub(super) fn is_new(record: &Record) -> Outcome {
         return refused("this is the login in which countersign enable was run, and it shows nothing");
     }
     if let Some(id) = logind_session()
-        && logind_began(&id)?.is_some_and(|began| began < finished.awake)
+        && logind_began(&id).ok().flatten().is_some_and(|began| began < finished.awake)
     {
         return refused("this login began before the change, and shows nothing");
     }

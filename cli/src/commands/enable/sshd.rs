@@ -1,6 +1,7 @@
 //! sshd's own settings: what Countersign needs of them, as a file of its own beside the others.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::output::{Exit, Failure, Outcome};
 /// First line of the file that is ours.
 const HEAD: &str = "# countersign: written by countersign enable sshd, removed by countersign disable sshd.";
 /// What has to hold: without PAM nobody is asked, and only this method can show a prompt.
-const NEEDED: [&str; 2] = ["UsePAM", "KbdInteractiveAuthentication"];
+const NEEDED: [&str; 2] = ["UsePAM", PROMPT];
+const PROMPT: &str = "KbdInteractiveAuthentication";
 /// Where it is: not in everybody's path.
 const PROGRAMS: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
 /// What systemd calls it: Debian, others.
@@ -40,8 +42,11 @@ pub(super) fn edit(places: &Places) -> Outcome<Option<Edit>> {
     if !path.parent().is_some_and(Path::is_dir) {
         return Err(by_hand(places, &missing, "this sshd has no folder for further settings"));
     }
-    // All of them, so that the file says what is needed.
-    let lines: String = NEEDED.iter().map(|name| format!("{name} yes\n")).collect();
+    let lines: String = NEEDED
+        .iter()
+        .filter(|name| missing.contains(*name) || missing.contains(&PROMPT))
+        .map(|name| format!("{name} yes\n"))
+        .collect();
     let new = format!("{HEAD}\n{lines}").into_bytes();
     if old.as_ref() == Some(&new) {
         return Err(by_hand(places, &missing, "another setting wins over the one in its own file"));
@@ -84,7 +89,7 @@ fn missing(places: &Places) -> Outcome<Option<Vec<&'static str>>> {
         return Ok(None);
     }
     // It wants its folder, which a boot makes, and refuses to say anything without.
-    let _ = fs::create_dir("/run/sshd");
+    let _ = fs::DirBuilder::new().mode(0o755).create("/run/sshd");
     let shown = program::run(sshd, &["-T", "-f", &config.to_string_lossy()], WITHIN)?;
     if !shown.is_success {
         let text = format!(
@@ -94,13 +99,16 @@ fn missing(places: &Places) -> Outcome<Option<Vec<&'static str>>> {
         );
         return Err(Failure::new(Exit::Broken, text));
     }
-    let holds = |name: &str| {
+    let has = |name: &str, value: &str| {
         shown.out.lines().any(|line| {
             let mut words = line.split_ascii_whitespace();
-            words.next().is_some_and(|word| word.eq_ignore_ascii_case(name)) && words.next() == Some("yes")
+            words.next().is_some_and(|word| word.eq_ignore_ascii_case(name)) && words.next() == Some(value)
         })
     };
-    Ok(Some(NEEDED.into_iter().filter(|name| !holds(name)).collect()))
+    // Where only keys are taken a prompt would let passwords in: there the session stage asks.
+    let keys_alone = has("PasswordAuthentication", "no") && has("KbdInteractiveAuthentication", "no");
+    let needed = NEEDED.into_iter().filter(|name| !(keys_alone && *name == PROMPT));
+    Ok(Some(needed.filter(|name| !has(name, "yes")).collect()))
 }
 
 /// Whether a file is as `enable` wrote it.

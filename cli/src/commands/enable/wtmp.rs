@@ -51,8 +51,8 @@ pub(super) fn users(log: &Path, since: u64) -> (BTreeSet<String>, Vec<String>) {
         }
     }
     if Path::new("/usr/bin/wtmpdb").exists() {
-        match program::run("wtmpdb", &["last", "--json", "--time-format", "notime"], WTMPDB) {
-            Ok(ended) if ended.is_success => users.extend(wtmpdb(&ended.out)),
+        match program::run("wtmpdb", &["last", "--json", "--time-format", "iso"], WTMPDB) {
+            Ok(ended) if ended.is_success => users.extend(wtmpdb(&ended.out, since)),
             // A database that nobody has written to yet.
             _ if !Path::new("/var/lib/wtmpdb/wtmp.db").exists() => {}
             _ => unread.push("wtmpdb".to_owned()),
@@ -110,12 +110,20 @@ struct Database {
 struct Entry {
     #[serde(default)]
     user: String,
+    #[serde(default)]
+    login: String,
 }
 
-/// All of them: how wtmpdb tells times differs from version to version, and one account too many harms nobody.
-fn wtmpdb(json: &str) -> BTreeSet<String> {
+/// What has no date that can be read counts: one account too many harms nobody.
+fn wtmpdb(json: &str, since: u64) -> BTreeSet<String> {
     let found = serde_json::from_str::<Database>(json).map(|all| all.entries).unwrap_or_default();
-    let names = found.into_iter().map(|entry| entry.user);
+    let first = i64::try_from(since).ok().and_then(|since| jiff::Timestamp::from_second(since).ok());
+    let first = first.map(|first| first.to_zoned(jiff::tz::TimeZone::UTC).date());
+    let is_old = |entry: &Entry| {
+        let date = entry.login.get(..10).and_then(|date| date.parse::<jiff::civil::Date>().ok());
+        date.zip(first).is_some_and(|(date, first)| date < first)
+    };
+    let names = found.into_iter().filter(|entry| !is_old(entry)).map(|entry| entry.user);
     // What it has of boots.
     names
         .filter(|name| !matches!(name.as_str(), "" | "reboot" | "shutdown" | "runlevel" | "soft-reboot"))
@@ -178,8 +186,10 @@ mod tests {
 
     #[test]
     fn what_wtmpdb_says_of_boots_is_nobody() {
-        let json = r#"{"entries":[{"user":"alice","tty":"pts/0"},{"user":"reboot","tty":"system boot"},{"tty":"x"}]}"#;
-        assert_eq!(wtmpdb(json).into_iter().collect::<Vec<_>>(), ["alice"]);
-        assert!(wtmpdb("no json").is_empty());
+        let json = r#"{"entries":[{"user":"alice","login":"2026-11-20T10:00:00+0100"},{"user":"bob","login":"Fri"},
+            {"user":"reboot","tty":"system boot"},{"user":"old","login":"2026-01-20T10:00:00+0100"},{"tty":"x"}]}"#;
+        // 2026-08-25.
+        assert_eq!(wtmpdb(json, 1_787_616_000).into_iter().collect::<Vec<_>>(), ["alice", "bob"]);
+        assert!(wtmpdb("no json", 0).is_empty());
     }
 }
