@@ -83,6 +83,10 @@ def test_sshd_is_asked_for_its_settings(good):
     code, report = doctor("sshd")
     [finding] = [one for one in report["findings"] if one["kind"] == "root-login"]
     assert finding["at"] == f"{SSHD_CONFIG}:{len(SETTINGS) + 1}"
+    sshd_config("Match Group staff\n  PermitRootLogin yes\n")
+    code, report = doctor("sshd")
+    assert (code, kinds(report)) == (0, [])
+    assert any(f"{SSHD_CONFIG}:" in one["text"] for one in report["findings"]), report
     # A key alone lets in: without the session line that is a door, and not where the password follows in any case.
     pam.write("sshd", pam.lines(auth=True, session=False))
     sshd_config()
