@@ -115,7 +115,7 @@ def test_su(recipes):
     recipes.follow("su")
 
     def su(terminal):
-        terminal.send("su - bob -c 'id -un'")
+        terminal.send("su bob -c 'id -un'")
         assert recipes.site.let_in(terminal, until=r"bob\r\n.*\$ $", password=PASSWORDS["bob"]) == ["password", "code"]
 
     recipes.site.confirm(su)
