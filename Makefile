@@ -84,7 +84,8 @@ fuzz: deps ## attack every parser for SECONDS=3600 in all, JOBS=1 at once, with 
 
 bench: build ## what it all costs, beside pam_permit and pam_duo: one table (ROWS=names of its parts)
 	@packaging/install-deps --bench
-	$(CARGO) build --release --locked -p countersign --example bench-peer
+	@# With the same flags, so that nothing is built twice.
+	CARGO_ENCODED_RUSTFLAGS="$$(packaging/build --flags)" $(CARGO) build --release --locked -p countersign --example bench-peer
 	@tests/run --program "$(CURDIR)/tests/lab/bench" $(if $(ROWS),"$(ROWS)")
 
 screenshots: deps-tests ## take the README's pictures of the web approver again
