@@ -107,6 +107,14 @@ def test_sudo_that_leaves_pam_out(good):
     assert "other-service" in kinds(doctor("sudo")[1])
 
 
+def test_a_policy_that_lets_everybody_pass_is_said(good):
+    good.daemon.configure(then="skip")
+    code, report = doctor()
+    [finding] = [one for one in report["findings"] if one["kind"] == "policy-advice"]
+    assert code == 1 and finding["next"] == "countersign policy check" and "opens" in finding["text"], report
+    assert "the policy does not ask" in drill("sudo", "with a phone")["server_gone"]
+
+
 def test_a_dead_daemon_and_a_broken_policy_do_not_stop_it(good):
     good.daemon.stop()
     good.daemon.write_config("server = \n[[rule\n")
