@@ -160,3 +160,12 @@ def test_what_the_drill_says_is_what_happens(good):
     su = on_terminal_of("alice", "su", "rescue", "-c", "id -un")
     su.answer_password("rescue-password")
     assert su.finish() == 0 and su.lines()[-1] == "rescue"
+    # By a key alone, in the session stage.
+    sshd = good.sshd()
+    client = good.client(sshd, "alice")
+    accounts.authorize_key("rescue", client.public_key)
+    assert drill("sshd, by key", "with a phone")["daemon_gone"] == "refused"
+    refused = client.batch("alice", "echo", "ran")
+    assert refused.returncode != 0 and "ran" not in refused.stdout.splitlines()
+    assert drill("sshd, by key", "break-glass")["daemon_gone"] == "in: key"
+    assert client.batch("rescue", "echo", "ran").stdout == "ran\n"

@@ -259,10 +259,11 @@ def test_a_mistyped_token_is_asked_for_again_and_ctrl_c_leaves_what_is_done(serv
 
 
 def test_without_a_terminal_what_is_missing_is_named_and_nothing_is_changed(server, bare):
-    told(run("setup"), 2, "--server URL", "--user NAME or --no-user", "--recovery or --no-recovery", "--no-enable")
+    told(run("setup"), 2, "--server URL, --token TOKEN", "--user NAME or --no-user", "--recovery or --no-recovery", "--no-enable")
     told(run("setup", "--no-user", "--enable", "sudo", "--server", server.origin), 2, "--yes beside --enable")
     assert not CONFIG.exists()
-    told(run("setup", "--server", server.origin, "--no-user", "--no-enable"), 2, "--token TOKEN")
+    CONFIG.write_text(f'server = "{server.origin}"\n')
+    told(run("setup", "--no-user", "--no-enable"), 2, "--token TOKEN")
     told(run("setup", "--user", "nobody-here"), 1, 'no user "nobody-here"')
     done = run("setup", "--no-user", "--no-enable", stdin=server.token() + "\n", *["--token", "-"])
     assert done.returncode == 0 and "left out: nobody was paired" in done.stdout, done

@@ -113,3 +113,36 @@ fn in_good_stacks_nothing_is_found() {
         assert!(found.is_empty(), "{}: {found:#?}", case.name);
     }
 }
+
+/// The file and the line that a finding says to write, and what.
+fn proposal(one: &Finding) -> Option<(String, usize, String)> {
+    let (place, line) = one.next.strip_prefix("in /nowhere/pam.d/")?.split_once(" write: ")?;
+    let (file, number) = place.split_once(':')?;
+    Some((file.to_owned(), number.parse().ok()?, line.to_owned()))
+}
+
+#[test]
+fn writing_what_a_finding_says_ends_it_and_locks_nobody_out() {
+    let mut written = 0;
+    for mut case in cases("bad") {
+        for _ in 0..6 {
+            let found = look(&case);
+            let Some((one, (file, number, line))) = found.iter().find_map(|one| Some((one, proposal(one)?)))
+            else {
+                break;
+            };
+            let text = case.files.get_mut(&file).unwrap();
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines[number - 1] = &line;
+            *text = lines.join("\n") + "\n";
+            written += 1;
+            let after = look(&case);
+            let again = |other: &&Finding| said(other) == said(one) || other.kind == "nobody-gets-in";
+            let still = after.iter().find(again);
+            // A line that libpam could not read locked everybody out before, too.
+            assert!(still.is_none(), "{}: {line}: {still:?}", case.name);
+        }
+        assert!(look(&case).iter().all(|one| proposal(one).is_none()), "{}", case.name);
+    }
+    assert!(written > 10, "{written}");
+}

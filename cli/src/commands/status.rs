@@ -58,6 +58,9 @@ fn words(s: &Status) -> String {
             }
         }
         text.push_str("Correct it, then: systemctl reload countersignd\n");
+        if !configured {
+            text.push_str("Where none was ever made: countersign setup\n");
+        }
     } else if s.devices == 0 && s.approver_faults.is_empty() {
         text.push_str("\nNobody can approve yet: countersign pair USER\n");
     }

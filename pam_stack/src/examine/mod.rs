@@ -5,7 +5,9 @@
 
 mod finding;
 mod lines;
+mod mend;
 mod model;
+mod order;
 mod paths;
 mod stages;
 mod whole;

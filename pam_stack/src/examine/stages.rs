@@ -1,10 +1,10 @@
 //! One service.
 
 use super::finding::{Finding, Severity};
-use super::lines;
 use super::model::{Class, Who, class, is_break_glass, is_ours};
 use super::paths::{Search, search, tried};
 use super::{Host, NOBODY, SHARED};
+use super::{lines, mend, order};
 use crate::{Action, Code, Folders, Kind, Run, Stack, Stage};
 
 /// What our module says when it refuses, and when that is.
@@ -22,7 +22,8 @@ const SESSION_REFUSALS: [(Code, &str); 2] =
 /// Most lines of one stack that are named as ways around ours.
 const MAX_WAYS: usize = 4;
 
-const NOBODY_ELSE: Who =
+/// Somebody with the right password, for whom everything else goes as well as it can.
+pub(super) const NOBODY_ELSE: Who =
     Who { break_glass: false, password: true, others: true, root: false, ours: Code::SUCCESS };
 
 /// Looks at a service; says whether it asks.
@@ -91,7 +92,7 @@ pub(super) fn service(folders: &Folders, name: &str, host: &Host<'_>, found: &mu
 }
 
 /// sshd's service is its program's file name.
-fn is_sshd(name: &str) -> bool {
+pub(super) fn is_sshd(name: &str) -> bool {
     name == "sshd" || name.starts_with("sshd-")
 }
 
@@ -109,9 +110,9 @@ fn look(stack: &Stack, host: &Host<'_>, found: &mut Vec<Finding>) {
         Stage::Auth | Stage::Session => {
             ways_around(stack, ours, host, found);
             refused(stack, ours, host, found);
-            arguments(stack, found);
+            order::arguments(stack, found);
             if stack.stage == Stage::Auth {
-                order(stack, ours, host, found);
+                order::order(stack, ours, host, found);
             }
         }
         Stage::Account => found.push(wrong_stage(
@@ -172,7 +173,7 @@ fn ways_around(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec<Find
                     return;
                 }
             };
-            let Some((culprit, finding)) = way(stack, ours, &run, *code, when) else { break };
+            let Some((culprit, finding)) = way(stack, ours, &run, (*code, when), &has_module) else { break };
             found.push(finding);
             if known.contains(&culprit) || is_ours_at(stack, culprit) {
                 return;
@@ -186,7 +187,13 @@ fn is_ours_at(stack: &Stack, at: usize) -> bool {
     stack.handlers.get(at).is_some_and(is_ours)
 }
 
-fn way(stack: &Stack, ours: usize, run: &Run, code: Code, when: &str) -> Option<(usize, Finding)> {
+fn way(
+    stack: &Stack,
+    ours: usize,
+    run: &Run,
+    (code, when): (Code, &str),
+    has_module: &dyn Fn(&crate::Module) -> bool,
+) -> Option<(usize, Finding)> {
     let seen = |at: usize| run.returned.get(at).copied().flatten();
     let asked = (0..stack.handlers.len()).find(|at| is_ours_at(stack, *at) && seen(*at).is_some());
     if let Some(asked) = asked {
@@ -210,7 +217,8 @@ fn way(stack: &Stack, ours: usize, run: &Run, code: Code, when: &str) -> Option<
             "with \"{}\" our refusal counts for nothing: whoever has the password gets in when {when}",
             module.control
         );
-        let next = lines::write(&handler.place, &lines::ours(module));
+        let mended = mend::ours(stack, asked, has_module);
+        let next = mended.map_or_else(|| mend::anew(stack, asked), |mended| mended.words());
         return Some((
             asked,
             Finding::new(Severity::WouldOpen, "refusal-ignored", text, next).at(&handler.place),
@@ -250,13 +258,8 @@ fn way(stack: &Stack, ours: usize, run: &Run, code: Code, when: &str) -> Option<
             ),
         ),
     };
-    let next = match lines::instead(stack, culprit, ours) {
-        Some((place, line)) => lines::write(&place, &line),
-        None => format!(
-            "put our lines behind the password, and let nothing end or jump before them: countersign disable {0}; countersign enable {0}",
-            stack.service
-        ),
-    };
+    let mended = mend::before(stack, culprit, ours, has_module);
+    let next = mended.map_or_else(|| mend::anew(stack, culprit), |mended| mended.words());
     Some((culprit, Finding::new(Severity::WouldOpen, kind, text, next).at(&handler.place)))
 }
 
@@ -296,7 +299,8 @@ fn refused(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec<Finding>
     }
     if !gets_in(Who { ours: Code::IGNORE, ..NOBODY_ELSE }) {
         let text = "whom the policy lets pass (then = \"skip\") is refused: our module says \"ignore\" then, and nothing else counts as a yes";
-        let next = lines::write(&handler.place, &lines::ours(module));
+        let mended = mend::ours(stack, ours, host.has_module);
+        let next = mended.map_or_else(|| mend::anew(stack, ours), |mended| mended.words());
         found.push(Finding::new(Severity::WouldLockOut, "skip-refused", text, next).at(&handler.place));
     }
     let glass = Who { break_glass: true, ours: Code::AUTHINFO_UNAVAIL, ..NOBODY_ELSE };
@@ -320,97 +324,16 @@ fn refused(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec<Finding>
                     &line.place,
                     format!("move it: {add}"),
                 ),
-                Some((_, line)) => (
+                Some((at, line)) => (
                     "break-glass-wrong",
                     "the break-glass line does not lead its members past our line".to_owned(),
                     &line.place,
-                    lines::write(&line.place, &lines::break_glass(stack.stage)),
+                    mend::break_glass(stack, at, host.has_module).map_or_else(
+                        || format!("put it right above {}, where our module is called once", handler.place),
+                        |mended| mended.words(),
+                    ),
                 ),
             };
         found.push(Finding::new(Severity::WouldLockOut, kind, text, next).at(place));
-    }
-}
-
-/// Arguments that the module does not know: it refuses then. And the one that opens.
-fn arguments(stack: &Stack, found: &mut Vec<Finding>) {
-    let ours: Vec<_> = stack.handlers.iter().filter(|handler| is_ours(handler)).collect();
-    for handler in &ours {
-        let Some(module) = handler.module() else { continue };
-        for arg in &module.args {
-            match arg.as_str() {
-                "debug" | "daemon_down=refuse" => {}
-                "daemon_down=ignore" => {
-                    let text = "with daemon_down=ignore nobody is asked while the daemon is not running, whatever stopped it";
-                    let next = format!(
-                        "in {} take daemon_down=ignore away, and keep a break-glass account",
-                        handler.place
-                    );
-                    found.push(
-                        Finding::new(Severity::WouldOpen, "daemon-down-ignore", text, next)
-                            .at(&handler.place),
-                    );
-                }
-                socket if socket.starts_with("socket=/") => {}
-                other => {
-                    let text = format!("our module does not know \"{other}\", and refuses everybody");
-                    let next = format!("in {} take \"{other}\" away", handler.place);
-                    found.push(
-                        Finding::new(Severity::WouldLockOut, "bad-argument", text, next).at(&handler.place),
-                    );
-                }
-            }
-        }
-    }
-    let asks_in_order = ours.windows(2).next();
-    if let Some([first, second]) = asks_in_order {
-        let text = format!("our module is called twice, here and in {}: people are asked twice", first.place);
-        found.push(Finding::new(Severity::Advice, "twice", text, "take one of them out").at(&second.place));
-    }
-}
-
-/// Where our line stands, and what it takes beside an approval.
-fn order(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec<Finding>) {
-    let Some(handler) = stack.handlers.get(ours) else { return };
-    let of_class = |wanted: Class| {
-        stack
-            .handlers
-            .iter()
-            .enumerate()
-            .filter(move |(_, handler)| handler.module().is_some_and(|module| class(module) == wanted))
-    };
-    let alone = Who { password: false, others: false, ..NOBODY_ELSE };
-    let opens = |who: Who| search(stack, &Search { who, has_module: host.has_module, known: &[] });
-    let has_password = of_class(Class::Password).next().is_some();
-    if let Some(below) = of_class(Class::Password).map(|(at, _)| at).find(|at| *at > ours)
-        && !of_class(Class::Password).any(|(at, _)| at < ours)
-        && let Some(below) = stack.handlers.get(below)
-    {
-        let text = format!(
-            "our line stands above the password ({}): whoever knows a name makes its owner's phone ring, until it rings no more",
-            below.place
-        );
-        let next = "put it, with the break-glass line, right behind the line that checks the password";
-        found.push(Finding::new(Severity::WouldLockOut, "above-password", text, next).at(&handler.place));
-    }
-    if opens(alone).is_some() && opens(Who { ours: Code::AUTH_ERR, ..alone }).is_none() {
-        let finding = if has_password || !is_sshd(&stack.service) {
-            let text = "an approval alone lets in, without a password";
-            let next =
-                "put our line, as \"required\", behind one that checks the password and is required, too";
-            Finding::new(Severity::WouldOpen, "approval-alone", text, next)
-        } else {
-            let text = "no password is asked for: an approval alone lets in";
-            let next = "set AuthenticationMethods publickey,keyboard-interactive in sshd_config, so that a key comes first";
-            Finding::new(Severity::Advice, "approval-alone", text, next)
-        };
-        found.push(finding.at(&handler.place));
-    }
-    if opens(Who { break_glass: true, ours: Code::AUTHINFO_UNAVAIL, ..alone }).is_some()
-        && opens(Who { ours: Code::AUTHINFO_UNAVAIL, ..alone }).is_none()
-    {
-        let at = stack.handlers.iter().find(|handler| is_break_glass(handler)).unwrap_or(handler);
-        let text = "members of the break-glass group get in without a password";
-        let next = "put the break-glass line right above our line, behind the password";
-        found.push(Finding::new(Severity::WouldOpen, "break-glass-alone", text, next).at(&at.place));
     }
 }

@@ -67,6 +67,10 @@ impl Session<'_> {
         let mut missing = Vec::new();
         if self.setup.server.is_none() && join::config::present(Path::new(DEFAULT_CONFIG))?.is_none() {
             missing.push("--server URL");
+            // Whether a host that has a server needs one is seen when the daemon runs.
+            if self.setup.token.is_none() {
+                missing.push("--token TOKEN");
+            }
         }
         if user.is_none() && !no_user {
             missing.push("--user NAME or --no-user");
@@ -171,12 +175,12 @@ impl Session<'_> {
         let devices: Devices = daemon.call(&Call::Devices { user: Some(user.clone()) }, SHORT)?;
         let names: Vec<_> = devices.devices.iter().map(|device| escape(&device.name).into_owned()).collect();
         if !names.is_empty() {
-            let text = format!("{user} approves with {}", names.join(", "));
+            let text = format!("{} approves with {}", escape(&user), names.join(", "));
             self.report.end("person", State::Already, text)?;
             return Ok(Some(user));
         }
         let device = pair::pair(&mut daemon, &user, !self.setup.no_ring, self.out)?;
-        let text = format!("{user} approves with {}", escape(&device.name));
+        let text = format!("{} approves with {}", escape(&user), escape(&device.name));
         self.report.end("person", State::Done, text)?;
         Ok(Some(user))
     }
@@ -208,10 +212,11 @@ impl Session<'_> {
         let Some(user) = user else {
             return self.report.end("recovery", State::Skipped, "nobody was paired".to_owned());
         };
+        let shown = escape(user);
         let mut daemon = ManageClient::connect(self.run)?;
         let found: CodesLeft = daemon.call(&Call::CodesLeft { user: user.to_owned() }, SHORT)?;
         if found.left > 0 {
-            let text = format!("{user} has {} recovery codes", found.left);
+            let text = format!("{shown} has {} recovery codes", found.left);
             return self.report.end("recovery", State::Already, text);
         }
         let option = "--recovery or --no-recovery";
@@ -219,9 +224,9 @@ impl Session<'_> {
             || (!self.setup.no_recovery
                 && self
                     .asker
-                    .agrees(&format!("Show {CODES} codes now, for {user} to keep on paper?"), option)?);
+                    .agrees(&format!("Show {CODES} codes now, for {shown} to keep on paper?"), option)?);
         if !wanted {
-            let text = format!("{user} has none; make some: countersign codes {user} --recovery");
+            let text = format!("{shown} has none; make some: countersign codes {shown} --recovery");
             return self.report.end("recovery", State::Skipped, text);
         }
         let made = codes::make(&mut daemon, user, CODES)?;
@@ -231,7 +236,7 @@ impl Session<'_> {
             self.out.lines(&codes::shown(user, &made))?;
         }
         self.asker.pause("Enter, once they are on paper: ")?;
-        self.report.end("recovery", State::Done, format!("{user} has {CODES} recovery codes"))
+        self.report.end("recovery", State::Done, format!("{shown} has {CODES} recovery codes"))
     }
 
     /// What `countersign doctor` finds. Nothing of it ends the set-up: it is told with what to do.

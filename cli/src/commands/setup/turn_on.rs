@@ -37,7 +37,7 @@ impl Session<'_> {
                 false => (State::Already, format!("{} asks", on.into_iter().collect::<Vec<_>>().join(", "))),
             };
             if state == State::Skipped {
-                let user = user.unwrap_or("USER");
+                let user = escape(user.unwrap_or("USER"));
                 next.push(format!(
                     "countersign test-login {user} --service sshd, which tries it without PAM"
                 ));
