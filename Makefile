@@ -13,6 +13,8 @@ WITH_FUZZ := --features countersign-fuzz/targets
 CARGO_DENY_VERSION := 0.20.2
 SCRIPTS := .ci/run tests/run tests/lab/private tests/lab/enter tests/lab/pytest tests/lab/bench tests/lab/rootfs tests/packages/run tests/packages/all tests/packages/previous tests/packages/rpm tests/packages/dist packaging/dist \
   packaging/install-deps packaging/check-rust packaging/check-man packaging/rpm/build packaging/rpm/third-party debian/build fuzz/build fuzz/run demo/run demo/inside demo/pairing
+SCRIPTS += packaging/build tests/packages/check-deb $(addprefix debian/,libpam-countersign.prerm countersign.postinst countersign.prerm \
+  countersign.postrm countersign-server.postrm tests/installed)
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
   test-e2e test-newer test-packages properties fuzz bench screenshots demo deb rpm dist clean
@@ -27,9 +29,7 @@ deps-tests: ## install what the tests need beside that: browsers, their drivers,
 	@packaging/install-deps --tests
 
 build: rust ## build the release binaries and the PAM module
-	$(CARGO) build --release --locked --workspace --exclude pam_countersign
-	@# By itself: what other crates want of those that it shares with them would only make it larger.
-	$(CARGO) build --release --locked --package pam_countersign
+	@CARGO="$(CARGO)" packaging/build
 
 lint: lint-rust lint-web lint-scripts lint-man lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
 
@@ -84,7 +84,8 @@ fuzz: deps ## attack every parser for SECONDS=3600 in all, JOBS=1 at once, with 
 
 bench: build ## what it all costs, beside pam_permit and pam_duo: one table (ROWS=names of its parts)
 	@packaging/install-deps --bench
-	$(CARGO) build --release --locked -p countersign --example bench-peer
+	@# With the same flags, so that nothing is built twice.
+	CARGO_ENCODED_RUSTFLAGS="$$(packaging/build --flags)" $(CARGO) build --release --locked -p countersign --example bench-peer
 	@tests/run --program "$(CURDIR)/tests/lab/bench" $(if $(ROWS),"$(ROWS)")
 
 screenshots: deps-tests ## take the README's pictures of the web approver again
@@ -95,8 +96,9 @@ test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	  tests/run --suite trixie -m openssh $$(cd tests && grep -l 'mark\.openssh' test_*.py) $(PYTEST); \
 	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
 
-test-packages: deb rpm deps-tests ## the packages in throw-away machines that are booted for it: Debian 12 and 13 (PYTEST=arguments)
+test-packages: deb rpm deps-tests ## the packages, and throw-away machines booted with them: Debian 12 and 13 (PYTEST=arguments)
 	tests/packages/dist
+	tests/packages/check-deb $(BUILD_DIR)/deb
 	tests/packages/all $(BUILD_DIR)/deb $(PYTEST)
 
 demo: deps build ## a private lab to try it in; AUTO=1 plays the story alone

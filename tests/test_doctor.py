@@ -83,6 +83,10 @@ def test_sshd_is_asked_for_its_settings(good):
     code, report = doctor("sshd")
     [finding] = [one for one in report["findings"] if one["kind"] == "root-login"]
     assert finding["at"] == f"{SSHD_CONFIG}:{len(SETTINGS) + 1}"
+    sshd_config("Match Group staff\n  PermitRootLogin yes\n")
+    code, report = doctor("sshd")
+    assert (code, kinds(report)) == (0, [])
+    assert any(f"{SSHD_CONFIG}:" in one["text"] for one in report["findings"]), report
     # A key alone lets in: without the session line that is a door, and not where the password follows in any case.
     pam.write("sshd", pam.lines(auth=True, session=False))
     sshd_config()
@@ -101,6 +105,14 @@ def test_sudo_that_leaves_pam_out(good):
     assert "bob" in found["nopasswd-some"]["text"]
     SUDOERS.write_text("Defaults pam_service=other-sudo\n")
     assert "other-service" in kinds(doctor("sudo")[1])
+
+
+def test_a_policy_that_lets_everybody_pass_is_said(good):
+    good.daemon.configure(then="skip")
+    code, report = doctor()
+    [finding] = [one for one in report["findings"] if one["kind"] == "policy-advice"]
+    assert code == 1 and finding["next"] == "countersign policy check" and "opens" in finding["text"], report
+    assert "the policy does not ask" in drill("sudo", "with a phone")["server_gone"]
 
 
 def test_a_dead_daemon_and_a_broken_policy_do_not_stop_it(good):

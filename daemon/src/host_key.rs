@@ -6,6 +6,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// What the credential is called.
+const CREDENTIAL: &str = "host_key";
+
 /// Reads the key, or makes one when there is none.
 ///
 /// # Errors
@@ -19,6 +22,24 @@ pub fn load_or_create(path: &Path, owner: Owner, comment: &str) -> io::Result<Si
             SigningKey::from_openssh(&text, None).map_err(|error| named(error.to_string()))
         }
         Err(FileFault::Missing) => create(path, comment).map_err(|error| named(error.to_string())),
+        Err(fault) => Err(named(fault.to_string())),
+    }
+}
+
+/// The key that the service manager hands over as the credential `host_key`, if it does: one that is kept encrypted, say.
+///
+/// # Errors
+/// What is wrong with it: then it is not looked for elsewhere.
+pub fn credential(folder: Option<&Path>, owner: Owner) -> io::Result<Option<SigningKey>> {
+    let Some(path) = folder.map(|folder| folder.join(CREDENTIAL)) else { return Ok(None) };
+    let named = |fault: String| io::Error::other(format!("{}: {fault}", path.display()));
+    // Who may read it is the service manager's business; its modes do not say.
+    match files::read_trusted(&path, owner, MAX_PRIVATE) {
+        Ok(text) => {
+            let key = SigningKey::from_openssh(&Zeroizing::new(text), None);
+            key.map(Some).map_err(|error| named(error.to_string()))
+        }
+        Err(FileFault::Missing) => Ok(None),
         Err(fault) => Err(named(fault.to_string())),
     }
 }
@@ -60,6 +81,19 @@ mod tests {
     use super::*;
     use countersign_protocol::keys::Signer;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[test]
+    fn a_credential_is_the_key_where_there_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner(nix::unistd::geteuid().as_raw());
+        assert!(credential(None, owner).unwrap().is_none());
+        assert!(credential(Some(folder.path()), owner).unwrap().is_none());
+        let made = load_or_create(&folder.path().join(CREDENTIAL), owner, "host").unwrap();
+        let read = credential(Some(folder.path()), owner).unwrap().unwrap();
+        assert_eq!(made.public_key(), read.public_key());
+        std::fs::write(folder.path().join(CREDENTIAL), "x").unwrap();
+        assert!(credential(Some(folder.path()), owner).unwrap_err().to_string().contains(CREDENTIAL));
+    }
 
     #[test]
     fn the_key_is_made_once_and_read_from_then_on() {

@@ -5,7 +5,7 @@ use crate::caller::Caller;
 use crate::connection::{Connection, FRAME_TIME};
 use crate::places::{Place, Places};
 use crate::sockets::Sockets;
-use crate::{clock, login, manage};
+use crate::{clock, login, manage, service_manager};
 use countersign_protocol::{frame, login as login_calls, manage as manage_calls};
 use nix::sys::resource::{Resource, getrlimit};
 use std::io;
@@ -27,21 +27,51 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long it is not said again that one could not.
 const SAID_FOR: Duration = Duration::from_secs(60);
 
-/// Serves until `stop` is done; then every waiting login is told.
+/// How long it is waited for a moment without a login, once a newer daemon is to take over. The longest time that a
+/// person has for an answer is in it, and that somebody who holds a connection keeps no old daemon running.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked whether that moment is there when nothing else happens.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Serves until `stop` is done, or after `leave` until no connection is left; then every waiting login is told.
+/// Whoever connects meanwhile is served: with the sockets of a service manager nobody notices.
 ///
 /// # Errors
 /// When the sockets are of no use.
-pub async fn serve(app: Rc<App>, sockets: Sockets, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(
+    app: Rc<App>,
+    sockets: Sockets,
+    stop: impl Future<Output = ()>,
+    leave: impl Future<Output = ()>,
+) -> io::Result<()> {
     let root = UnixListener::from_std(sockets.root)?;
     let everybody = UnixListener::from_std(sockets.everybody)?;
     let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let places = Rc::new(Places::new(descriptors));
     let mut troubles = Troubles::default();
     let mut tasks = JoinSet::new();
-    tokio::pin!(stop);
+    tokio::pin!(stop, leave);
+    let mut leaves_by = None;
     loop {
+        if let Some(last) = leaves_by {
+            let is_late = clock::boot() >= last;
+            if is_late || tasks.is_empty() && !app.logins.any_session_due() {
+                service_manager::stopping();
+                app.log.notice(if is_late {
+                    "ending for a newer one: there was no moment without a login, those that wait are refused"
+                } else {
+                    "ending for a newer one: no login waits"
+                });
+                break;
+            }
+        }
         let (accepted, root_socket) = tokio::select! {
             () = &mut stop => break,
+            () = &mut leave, if leaves_by.is_none() => {
+                leaves_by = Some(clock::boot() + LONGEST_FAREWELL);
+                continue;
+            }
+            () = sleep(LOOK), if leaves_by.is_some() => continue,
             accepted = root.accept() => (accepted, true),
             accepted = everybody.accept() => (accepted, false),
             Some(ended) = tasks.join_next() => {

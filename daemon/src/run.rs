@@ -180,7 +180,12 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
     let config = reload(&mut loaded, &paths, administrator, &log);
 
     let name = host_name(config.as_deref());
-    let key = Arc::new(host_key::load_or_create(&paths.own("host_key"), own, &name)?);
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let key = match host_key::credential(credentials.as_deref().map(Path::new), own)? {
+        Some(key) => key,
+        None => host_key::load_or_create(&paths.own("host_key"), own, &name)?,
+    };
+    let key = Arc::new(key);
     let public = key.public_key().clone();
     log.notice(&format!("this host is {name}, its key {}", public.fingerprint()));
 
@@ -228,6 +233,7 @@ struct Signals {
     hang_up: Signal,
     terminate: Signal,
     interrupt: Signal,
+    leave: Signal,
 }
 
 impl Signals {
@@ -236,12 +242,13 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            leave: signal(SignalKind::user_defined2())?,
         })
     }
 }
 
 async fn serve(app: Rc<App>, sockets: Sockets, signals: Signals) -> io::Result<()> {
-    let Signals { mut hang_up, mut terminate, mut interrupt } = signals;
+    let Signals { mut hang_up, mut terminate, mut interrupt, mut leave } = signals;
     // None of these comes back by itself.
     let mut parts = JoinSet::new();
     parts.spawn_local(relay::run(Rc::clone(&app)));
@@ -279,7 +286,13 @@ async fn serve(app: Rc<App>, sockets: Sockets, signals: Signals) -> io::Result<(
         service_manager::stopping();
         app.log.notice("ending: waiting logins are refused");
     };
-    listen::serve(Rc::clone(&app), sockets, stop).await?;
+    // An upgrade: whoever waits keeps waiting, and the daemon that systemd starts next is the new one.
+    let leave = async {
+        leave.recv().await;
+        app.log.notice("a newer one is to take over: ending as soon as no login waits");
+        service_manager::status("ends as soon as no login waits, for a newer one to take over");
+    };
+    listen::serve(Rc::clone(&app), sockets, stop, leave).await?;
     app.audit.sync_rest().await?;
     app.devices.write_uses().await?;
     app.fatigue.save().await?;

@@ -34,6 +34,7 @@ class Machine:
         self.leader = None
         self._nspawn = None
         self._boots = 0
+        self._terminals = []
         self._directory = SCRATCH / name
         self.root = self._directory / "root"
         self._debs = debs
@@ -115,6 +116,10 @@ class Machine:
     def _end(self, how):
         if self._nspawn is None:
             return
+        # A program that was started there from outside is nobody's there: process 1 would wait for it for ever.
+        for terminal in self._terminals:
+            terminal.kill()
+        self._terminals.clear()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.leader, how)
         try:
@@ -154,7 +159,9 @@ class Machine:
         return self.run("bash", "-euc", script, user=user, **options)
 
     def terminal(self, *words, user="root", timeout=20):
-        return Terminal(self.argv(*words, user=user), timeout=timeout)
+        terminal = Terminal(self.argv(*words, user=user), timeout=timeout)
+        self._terminals.append(terminal)
+        return terminal
 
     def console_login(self, user):
         """What a getty starts when somebody has typed a name there."""

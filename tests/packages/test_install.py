@@ -163,6 +163,26 @@ def test_with_a_domain_the_server_listens_on_port_443_without_being_root(host):
     host.run("systemctl", "is-active", "countersign-server")
 
 
-def test_the_packages_go_away(host):
-    host.run("dpkg", "--purge", "libpam-countersign", "countersign", "countersign-server")
-    assert host.run("dpkg-query", "-W", "countersign*", check=False).stdout.strip() == ""
+def test_the_module_does_not_go_while_a_line_needs_it(host):
+    """Without the module that line would refuse everybody."""
+    said = host.run("dpkg", "--remove", "libpam-countersign", check=False)
+    assert said.returncode != 0
+    assert "/etc/pam.d/lab:1:auth required pam_countersign.so" in said.stderr
+    assert host.run("pamtester", "lab", "alice", "authenticate", check=False, stdin="").returncode != 0
+    host.run("rm", "/etc/pam.d/lab")
+
+
+def test_the_packages_go_away_and_leave_nothing(host):
+    host.run("gpasswd", "--add", "alice", "countersign-breakglass")
+    said = host.run("dpkg", "--purge", "libpam-countersign", "countersign", "countersign-server").stdout
+    assert host.run("dpkg-query", "-W", "countersign*", "libpam-countersign*", check=False).stdout.strip() == ""
+    assert pam_files(host) == host.before
+    # What the tests wrote, the journal's own memory of users, and a group that an administrator has given a member.
+    mine = ("/usr/local/sbin/countersign-told", "/run/systemd/system/countersign")
+    left = host.run("find", "/", "-xdev", "-name", "*countersign*", "-not", "-path", "/debs*", "-not", "-path", "/proc/*").stdout
+    left += host.run("find", "/run", "-name", "*countersign*").stdout
+    assert [path for path in left.splitlines() if not path.startswith(mine)] == []
+    accounts = host.read("/etc/passwd") + host.read("/etc/group") + host.read("/etc/shadow") + host.read("/etc/gshadow")
+    lines = [line for line in accounts.splitlines() if "countersign" in line]
+    assert {line.split(":")[0] for line in lines} == {"countersign-breakglass"}
+    assert "the group countersign-breakglass has members and stays" in said

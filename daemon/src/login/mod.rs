@@ -203,6 +203,11 @@ impl Logins {
         self.pace.borrow_mut().allows(uid, clock::boot())
     }
 
+    /// Whether somebody who was just let in is about to open a session: after a restart they would be asked again.
+    pub(crate) fn any_session_due(&self) -> bool {
+        self.tokens.borrow().any_fresh(clock::boot())
+    }
+
     /// Ends all that wait: the daemon stops.
     pub fn shut_down(&self) {
         self.stopping.set(true);

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// How long a token waits for its session.
 pub(super) const LIFE: Duration = Duration::from_secs(60);
+/// How soon after its token a session mostly comes.
+const SESSION_FOLLOWS: Duration = Duration::from_secs(2);
 /// Most tokens that are kept; with more, the oldest is forgotten and its session asks again.
 pub(super) const MOST: usize = 4096;
 
@@ -44,6 +46,11 @@ impl Tokens {
         let token = Zeroizing::new(hex(&random::bytes::<32>()));
         self.out.insert(digest::sha256(token.as_bytes()), (grant, now + LIFE));
         token
+    }
+
+    /// Whether one was given out so lately that its session is still to come.
+    pub(super) fn any_fresh(&self, now: Duration) -> bool {
+        self.out.values().any(|(_, until)| *until + SESSION_FOLLOWS > now + LIFE)
     }
 
     /// Takes a token back: its grant if it is out, not too old, and was given for this user and
@@ -84,6 +91,17 @@ mod tests {
         let token = tokens.issue(grant(), now);
         assert_eq!(tokens.redeem(&token, "alice", "sshd", now + LIFE), None, "too old");
         assert_eq!(tokens.redeem("", "alice", "sshd", now), None);
+    }
+
+    #[test]
+    fn a_session_comes_soon_after_its_token_or_not_at_all() {
+        let (mut tokens, now) = (Tokens::default(), Duration::from_secs(100));
+        assert!(!tokens.any_fresh(now));
+        let token = tokens.issue(grant(), now);
+        assert!(tokens.any_fresh(now));
+        assert!(!tokens.any_fresh(now + SESSION_FOLLOWS));
+        tokens.redeem(&token, "alice", "sshd", now);
+        assert!(!tokens.any_fresh(now));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Start, sockets, privileges, signals and end.
 
 use crate::support::{GOOD, Place};
-use countersign_protocol::manage::{Call, Status};
+use countersign_protocol::frame::Reply;
+use countersign_protocol::login::{self, Outcome, Step};
+use countersign_protocol::manage::{Call, OnceCode, Status};
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -182,4 +185,31 @@ fn a_daemon_with_nothing_to_do_sleeps_and_is_small() {
     assert_eq!(daemon.status("Threads"), "1");
     let resident: u64 = daemon.status("VmRSS").trim_end_matches(" kB").parse().unwrap();
     assert!(resident <= 12 * 1024, "{resident} KiB");
+}
+
+#[test]
+fn for_a_newer_daemon_it_leaves_when_nobody_waits_and_not_before() {
+    let place = place();
+    let daemon = place.start(&[]);
+    let new = Call::NewOnce { user: "root".into(), seconds: 600, reason: "a test".into() };
+    let code = place.root().manage::<OnceCode>(&new).unwrap().code;
+    let mut waits = place.root();
+    let prompt = waits.login();
+    assert!(matches!(prompt, Step::Ask { .. }), "{prompt:?}");
+
+    daemon.signal(Signal::SIGUSR2);
+    place.told("STATUS=ends as soon as no login waits, for a newer one to take over");
+    // Who comes now is served as well.
+    let another = place.root().login();
+    assert!(matches!(another, Step::Ask { .. }), "{another:?}");
+    let typed = login::Continue { answer: Some(code), ..login::Continue::default() };
+    let verdict = waits.call::<Step>(&login::Call::Continue(typed));
+    assert!(
+        matches!(&verdict, Reply::Parameters { parameters: Step::Verdict(verdict) }
+        if verdict.outcome == Outcome::Granted),
+        "{verdict:?}"
+    );
+
+    let (status, said) = daemon.wait();
+    assert!(status.success() && said.contains("ending for a newer one: no login waits"), "{said}");
 }

@@ -144,6 +144,14 @@ impl Daemon<'_> {
         (status, took, said)
     }
 
+    /// Waits until it ends by itself: how it ended, and all it said.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (status, said)
+    }
+
     /// Dies with what it was doing.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

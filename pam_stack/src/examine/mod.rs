@@ -31,7 +31,7 @@ pub struct Host<'a> {
 }
 
 /// Services that nobody stands in front of who could approve.
-pub const NOBODY: [&str; 15] = [
+pub const NOBODY: [&str; 13] = [
     "atd",
     "chfn",
     "chpasswd",
@@ -43,10 +43,8 @@ pub const NOBODY: [&str; 15] = [
     "polkit-agent-helper-1",
     "runuser",
     "runuser-l",
-    "samba",
     "systemd-run0",
     "systemd-user",
-    "vsftpd",
 ];
 /// Files that others include: a line in one of them asks in all of these.
 pub const SHARED: [&str; 10] = [

@@ -73,12 +73,7 @@ fn break_glass(found: &mut Vec<Finding>) {
             if members.is_empty() {
                 format!("nobody is in the group {BREAK_GLASS}")
             } else {
-                format!(
-                    "{} in the group {BREAK_GLASS} can log in with a password",
-                    if members.len() == 1 { "the one" } else { "none of those" }
-                )
-                .replace("the one in", "nobody in")
-                .replace("none of those in", "nobody in")
+                format!("nobody in the group {BREAK_GLASS} has a password to log in with")
             }
         }
     };

@@ -16,9 +16,11 @@ use countersign_files::{Owner, read_trusted};
 use countersign_pam_stack::Folders;
 use countersign_pam_stack::examine::{self, Finding, Host, Severity, is_on_disk, is_ours};
 use countersign_pam_stack::{Stack, Stage};
-use countersign_policy::{Config, load};
+use countersign_policy::{Asking, Config, Kind, check, load};
+use countersign_protocol::login;
 use countersign_protocol::manage::{Call, Devices, Status};
 use countersign_protocol::text::escape;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::args::Doctor;
@@ -150,7 +152,12 @@ fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>)
         return known;
     }
     match load(&args.config, Owner::own()) {
-        Ok(config) => known.config = Some(config),
+        Ok(config) => {
+            if args.services.is_empty() {
+                found.extend(thoughts(&config, &known.asking, &args.config));
+            }
+            known.config = Some(config);
+        }
         Err(faults) => {
             let first = faults.lines.first().cloned().unwrap_or_default();
             let text = format!(
@@ -183,6 +190,31 @@ fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>)
         known.devices = devices.ok();
     }
     known
+}
+
+/// What `countersign policy check` would say, in a line.
+fn thoughts(config: &Config, asking: &[(String, Stage)], path: &std::path::Path) -> Option<Finding> {
+    let mut services: Vec<Asking> = Vec::new();
+    for (service, stage) in asking {
+        let stage = if *stage == Stage::Session { login::Stage::Session } else { login::Stage::Auth };
+        match services.iter_mut().find(|one| one.service == *service) {
+            Some(one) => one.stages.push(stage),
+            None => services.push(Asking { service: service.clone(), stages: vec![stage] }),
+        }
+    }
+    let advice = check(config, Some(&services), Timestamp::now());
+    let first = advice.iter().find(|one| one.kind == Kind::Opens).or(advice.first())?;
+    let text = format!(
+        "in the policy there is {} to think about: {} \"{}\": {}",
+        if advice.len() == 1 { "1 thing".to_owned() } else { format!("{} things", advice.len()) },
+        first.kind.word(),
+        first.rule,
+        first.text
+    );
+    Some(
+        Finding::new(Severity::Advice, "policy-advice", text, "countersign policy check")
+            .in_file(path.display()),
+    )
 }
 
 fn counted(number: usize, what: &str) -> String {

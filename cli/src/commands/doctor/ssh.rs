@@ -45,6 +45,13 @@ pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>, notes: &mut Vec<
     };
     let mut keys_alone = judge(known, &settings, None, found);
     for (place, connection) in blocks() {
+        let Some(connection) = connection else {
+            found.push(not_seen(
+                format!("sshd's settings of {place}"),
+                "nobody is named there by user or address: sshd -T -C user=NAME,addr=ADDRESS shows them",
+            ));
+            continue;
+        };
         match program::output(sshd, &["-T", "-C", &connection]) {
             Ok(text) => keys_alone |= judge(known, &read(&text), Some(&place), found),
             Err(why) => found.push(not_seen(format!("sshd's settings of {place}"), why)),
@@ -146,8 +153,8 @@ fn judge(known: &Known<'_>, settings: &Settings, block: Option<&str>, found: &mu
     keys_alone
 }
 
-/// A connection for each `Match` whose users and addresses can be named, and where it stands.
-fn blocks() -> Vec<(String, String)> {
+/// Where each `Match` stands, and a connection for it where its users and addresses can be named.
+fn blocks() -> Vec<(String, Option<String>)> {
     let mut files = vec![PathBuf::from(CONFIG)];
     let mut more: Vec<PathBuf> =
         std::fs::read_dir(MORE).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -157,10 +164,12 @@ fn blocks() -> Vec<(String, String)> {
     for file in files {
         let Ok(bytes) = read_bytes(&file, Owner::own(), Links::Followed, MAX_CONFIG) else { continue };
         for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
-            if let Some(connection) = connection(line)
-                && found.len() < MAX_BLOCKS
-            {
-                found.push((format!("{}:{}", file.display(), index + 1), connection));
+            let mut words = line.split_ascii_whitespace();
+            let is_match = words.next().is_some_and(|word| word.eq_ignore_ascii_case("match"));
+            // `Match all` ends a block.
+            let is_all = words.next().is_some_and(|word| word.eq_ignore_ascii_case("all"));
+            if is_match && !is_all && found.len() < MAX_BLOCKS {
+                found.push((format!("{}:{}", file.display(), index + 1), connection(line)));
             }
         }
     }

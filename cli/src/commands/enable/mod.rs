@@ -18,7 +18,7 @@ mod moment;
 mod place;
 mod places;
 mod plan;
-mod program;
+pub(in crate::commands) mod program;
 mod record;
 mod restore;
 mod rollback;

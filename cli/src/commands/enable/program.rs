@@ -13,19 +13,19 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How one ended.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) is_success: bool,
+pub(in crate::commands) struct Ended {
+    pub(in crate::commands) is_success: bool,
     /// Its standard output.
-    pub(super) out: String,
+    pub(in crate::commands) out: String,
     /// What it said on standard error, in one line.
-    pub(super) said: String,
+    pub(in crate::commands) said: String,
 }
 
 /// Runs one.
 ///
 /// # Errors
 /// When it is not there, or does not end in time.
-pub(super) fn run(program: &str, arguments: &[&str], within: Duration) -> Outcome<Ended> {
+pub(in crate::commands) fn run(program: &str, arguments: &[&str], within: Duration) -> Outcome<Ended> {
     let broken = |error: &dyn std::fmt::Display| Failure::broken(program, error);
     let mut child = Command::new(program)
         .args(arguments)

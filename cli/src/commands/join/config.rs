@@ -4,8 +4,8 @@ use crate::output::{Exit, Failure, Outcome};
 use countersign_files::{FileFault, Links, Owner, beside, read_trusted, read_whosever, replace_kept};
 use countersign_policy::{Config, MAX_CONFIG, load, load_with, read};
 use countersign_protocol::text::escape;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the packages install as an example; its head says what the file is for.
@@ -161,7 +161,9 @@ fn line(key: &str, value: &str) -> String {
 fn write(path: &Path, bytes: &[u8]) -> Outcome {
     let broken = |e: std::io::Error| Failure::broken(path.display(), e);
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-        DirBuilder::new().mode(0o755).create(folder).map_err(broken)?;
+        DirBuilder::new().mode(0o700).create(folder).map_err(broken)?;
+        // Whatever the shell's umask: the daemon's user has to get in.
+        std::fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(broken)?;
     }
     replace_kept(path, bytes, MODE).map_err(broken)
 }
@@ -196,7 +198,7 @@ fn copy_of(config: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::MetadataExt;
 
     const URL: &str = "https://push.example.com";
 
@@ -263,13 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn a_new_folder_is_open_to_the_daemons_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("countersign");
+        let named = name_server(&folder.join("countersign.toml"), URL, None);
+        assert!(named.unwrap().written);
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o755);
+        assert_eq!(fs::metadata(folder.join("countersign.toml")).unwrap().mode() & 0o777, 0o644);
+    }
+
+    #[test]
     fn certificates_are_copied_to_where_the_daemon_reads_them() {
         let dir = tempfile::tempdir().unwrap();
         let (path, given) = (dir.path().join("countersign.toml"), dir.path().join("mine.pem"));
         fs::write(&given, "no certificate").unwrap();
         assert!(name_server(&path, URL, Some(&given)).unwrap_err().message.contains("no certificate"));
         fs::write(&given, "-----BEGIN CERTIFICATE-----\n…").unwrap();
-        fs::set_permissions(&given, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&given, Permissions::from_mode(0o600)).unwrap();
         assert!(name_server(&path, URL, Some(&given)).unwrap().written);
         let copy = dir.path().join(CA_NAME);
         assert_eq!(load(&path, Owner::own()).unwrap().server_ca.as_deref(), Some(copy.as_path()));
