@@ -27,6 +27,8 @@ deps: ## install what building and the demo need (apt-get; does nothing when all
 
 deps-tests: ## install what the tests need beside that: browsers, their drivers, proxies
 	@packaging/install-deps --tests
+	@# Of every system, as a release's tarball has them: no test fetches anything.
+	@$(CARGO) fetch --locked --quiet
 
 build: rust ## build the release binaries and the PAM module
 	@CARGO="$(CARGO)" packaging/build

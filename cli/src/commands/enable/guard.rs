@@ -19,6 +19,9 @@ const TIMER: &str = "countersign-rollback.timer";
 const SERVICE: &str = "countersign-rollback.service";
 /// How often the process looks whether the change still waits.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often the process tries, where something cannot be taken back (a full disk), and how long it waits in between.
+const TRIES: u32 = 20;
+const AGAIN: Duration = Duration::from_secs(30);
 /// Longest time for systemctl.
 const SYSTEMCTL: Duration = Duration::from_secs(20);
 
@@ -118,24 +121,30 @@ pub(super) fn watch(places: &Places) -> Outcome {
             .map_err(|error| Failure::broken("standard output", error))?;
     }
     let end = record.began.since_boot.saturating_add(record.within.saturating_mul(1000));
+    let is_ours = |found: &Record| found.began == record.began;
     loop {
-        let is_ours = |found: &Record| found.began == record.began;
         match Record::read(places) {
             Ok(found) if !found.as_ref().is_some_and(is_ours) => return Ok(()),
             _ if Moment::now()?.since_boot >= end => break,
             _ => std::thread::sleep(LOOK),
         }
     }
-    let _lock = super::record::lock(places)?;
-    // It may have been confirmed while the lock was waited for. A record that cannot be read was not.
-    if Record::read(places).map_or(true, |found| found.is_some_and(|found| found.began == record.began)) {
-        let done = rollback::take_back(places, rollback::UNCONFIRMED);
-        if let Err(failure) = &done {
-            log::warning(&format!("the change could not be taken back: {}", failure.message));
+    for _ in 0..TRIES {
+        let lock = super::record::lock(places)?;
+        // It may have been confirmed while the lock was waited for. A record that cannot be read was not.
+        if !Record::read(places).map_or(true, |found| found.as_ref().is_some_and(is_ours)) {
+            return Ok(());
         }
-        done?;
+        match rollback::take_back(places, rollback::UNCONFIRMED) {
+            Ok(note) if !note.failed() => return Ok(()),
+            // It has told the log which file.
+            Ok(_) => {}
+            Err(failure) => log::warning(&format!("the change could not be taken back: {}", failure.message)),
+        }
+        drop(lock);
+        std::thread::sleep(AGAIN);
     }
-    Ok(())
+    Err(broken("the change could not be taken back"))
 }
 
 /// The change was confirmed or taken back. The process sees that by itself.

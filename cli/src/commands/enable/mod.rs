@@ -280,10 +280,9 @@ fn done(record: &Record, plan: &Plan, locked_out: &[LockedOut], out: Output) -> 
         };
         format!(
             "Written. At {} all of it is taken back, unless it is confirmed. Keep this shell open, and\n\
-             1. log in anew from a second terminal, with {};\n\
+             1. open a new login from a second terminal (ssh, a console);\n\
              2. in that login run: sudo countersign confirm\n{reboot}",
             time(until),
-            plan.services.join(" or "),
         )
     })?;
     Ok(ExitCode::SUCCESS)
