@@ -24,6 +24,7 @@ DROP_IN = SSH / "sshd_config.d/00-countersign.conf"
 SHIPPED = paths.REPOSITORY / "cli/tests/pam.d/debian12"
 BEGIN = "# countersign: begin"
 USER = "alice"
+WTMP = Path("/var/log/wtmp")
 
 
 @pytest.fixture
@@ -43,6 +44,8 @@ def machine(up):
     for folder in (PAM, SSH):
         shutil.rmtree(folder)
         shutil.copytree(saved / folder.name, folder)
+    # For other tests nobody has logged in.
+    WTMP.write_bytes(b"")
 
 
 def countersign(*words, env=None, **options):
@@ -85,7 +88,7 @@ def seen_in_wtmp(user):
     record = struct.pack(
         form, 7, 1, b"pts/0", b"", user.encode(), b"", 0, 0, 0, int(time.time()), 0, b"", b""
     )  # fmt: skip
-    with open("/var/log/wtmp", "ab") as file:
+    with WTMP.open("ab") as file:
         file.write(record)
 
 

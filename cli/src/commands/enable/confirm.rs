@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use countersign_files::{Links, open_regular};
 use countersign_protocol::audit;
@@ -40,7 +41,7 @@ pub(super) fn run(places: &Places, args: &Confirm, out: Output) -> Outcome<ExitC
         return Err(refused(format!("it is too late. {}", rollback::words(&note).trim_end())));
     }
     session::is_new(&record)?;
-    let passed = passed(&args.audit, &record);
+    let passed = passed(&args.audit, &record, since(&record)?);
     // Who still comes in by ssh can mend the rest.
     let needs_ssh = record.services.iter().any(|name| name == "sshd") && !passed.contains("sshd");
     if (passed.is_empty() || needs_ssh) && !args.untested {
@@ -85,9 +86,17 @@ fn is_overdue(record: &Record) -> Outcome<bool> {
     Ok(record.boot != moment::boot()? || moment::Moment::now()?.since_boot > end)
 }
 
-/// Those of the services by which somebody was let in since the change, as the audit has it.
-fn passed(log: &Path, record: &Record) -> BTreeSet<String> {
-    let since = record.finished.map_or(u64::MAX, |at| at.unix.saturating_mul(1000));
+/// When the change was made, in milliseconds since 1970. To the millisecond: the approval that `enable` asks for as a test comes
+/// within the same second, and is no login.
+fn since(record: &Record) -> Outcome<u64> {
+    let Some(finished) = record.finished else { return Ok(u64::MAX) };
+    let ago = moment::Moment::now()?.since_boot.saturating_sub(finished.since_boot);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    Ok(u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(ago))
+}
+
+/// Those of the services by which somebody was let in since then, as the audit has it.
+fn passed(log: &Path, record: &Record, since: u64) -> BTreeSet<String> {
     let text = tail(log).unwrap_or_default();
     let records = text.lines().filter_map(|line| serde_json::from_str::<audit::Record>(line).ok());
     let is_in = |one: &audit::Record| {
@@ -96,8 +105,14 @@ fn passed(log: &Path, record: &Record) -> BTreeSet<String> {
     records
         .filter(is_in)
         .filter_map(|one| one.service)
-        .filter(|name| record.services.contains(name))
+        .filter_map(|name| changed_as(&name, &record.services).map(str::to_owned))
         .collect()
+}
+
+/// The changed service whose lines such a login passes: `su -` comes as su-l, whose file includes that of su.
+fn changed_as<'a>(name: &'a str, services: &[String]) -> Option<&'a str> {
+    let plain = ["-l", "-i"].iter().find_map(|login| name.strip_suffix(login));
+    [Some(name), plain].into_iter().flatten().find(|name| services.iter().any(|service| service == name))
 }
 
 fn tail(path: &Path) -> Option<String> {
@@ -107,4 +122,21 @@ fn tail(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(MAX_TAIL).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn su_with_a_dash_passes_the_lines_of_su() {
+        let services = ["su".to_owned(), "sshd".to_owned()];
+        assert_eq!(changed_as("su-l", &services), Some("su"));
+        assert_eq!(changed_as("sshd", &services), Some("sshd"));
+        for other in ["sudo", "sudo-i", "login", "-l", ""] {
+            assert_eq!(changed_as(other, &services), None, "{other}");
+        }
+        let both = ["su".to_owned(), "su-l".to_owned()];
+        assert_eq!(changed_as("su-l", &both), Some("su-l"));
+    }
 }
