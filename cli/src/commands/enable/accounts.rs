@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CString;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use countersign_files::{Links, open_regular};
 use countersign_policy::{Config, Membership, Rule, Situation, Then, Unenrolled};
 use countersign_protocol::login::Stage;
 use jiff::Timestamp;
@@ -23,6 +26,8 @@ const NEW_SESSION: &str = "MESSAGE_ID=8d45620c1a4348dbb17410da57c60c66";
 const JOURNAL: Duration = Duration::from_secs(30);
 /// Whoever is in it is not asked.
 pub(super) const BREAK_GLASS: &str = "countersign-breakglass";
+/// As much of the passwords' file is read; root stands at its head.
+const MAX_SHADOW: u64 = 1024 * 1024;
 /// The first number that is a person's, by the usual division.
 const FIRST_PERSON: u32 = 1000;
 
@@ -115,6 +120,33 @@ pub(super) fn break_glass() -> Outcome<Option<String>> {
         )),
         Some(_) => None,
     })
+}
+
+/// Why nobody could become root any more while the server, the daemon or the phones are away, where that is so: `sudo` or `su` asks
+/// for everybody, and root has no password for the console.
+///
+/// # Errors
+/// When the name service fails.
+pub(super) fn no_way_to_root(services: &[String], shadow: &Path) -> Outcome<Option<String>> {
+    let gives_root = services.iter().any(|name| matches!(name.as_str(), "sudo" | "su"));
+    let has_member =
+        || Ok(Group::from_name(BREAK_GLASS).map_err(fault)?.is_some_and(|group| !group.mem.is_empty()));
+    if !gives_root || root_has_password(shadow) || has_member()? {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "root has no password, and nobody is in the group {BREAK_GLASS}: without the server, the daemon or a phone nobody \
+         could become root. Then: gpasswd --add USER {BREAK_GLASS}"
+    )))
+}
+
+/// Whether root can log in to the console. Not, where that cannot be read.
+fn root_has_password(shadow: &Path) -> bool {
+    let Ok(file) = open_regular(shadow, Links::Refused, OpenOptions::new().read(true)) else { return false };
+    let lines = BufReader::new(file.take(MAX_SHADOW)).lines().map_while(Result::ok);
+    let password =
+        lines.filter_map(|line| line.strip_prefix("root:")?.split(':').next().map(str::to_owned)).next();
+    password.is_some_and(|hash| !hash.is_empty() && !hash.starts_with(['!', '*']))
 }
 
 /// The name of the rule that decides about a login of this account, as far as that is known beforehand.
@@ -254,6 +286,21 @@ mod tests {
         // To be asked needs a device, whoever is named.
         assert_eq!(out(&rule("user = [\"root\"]", "approve"), &[]), root(&["sshd", "sudo"]));
         assert_eq!(out("[default]\nthen = \"observe\"\n", &[]), []);
+    }
+
+    #[test]
+    fn somebody_has_to_be_able_to_become_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let shadow = dir.path().join("shadow");
+        for (hash, has) in
+            [("$y$j9T$a$b", true), ("!", false), ("*", false), ("!$y$j9T$a$b", false), ("", false)]
+        {
+            std::fs::write(&shadow, format!("bin:*:1::::::\nroot:{hash}:20000:0:99999:7:::\n")).unwrap();
+            assert_eq!(root_has_password(&shadow), has, "{hash}");
+        }
+        assert!(!root_has_password(&dir.path().join("none")));
+        // ssh alone leaves the console's sudo as it is.
+        assert_eq!(no_way_to_root(&["sshd".to_owned()], &dir.path().join("none")).unwrap(), None);
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub(super) fn run(args: &Enable, run: &Path, out: Output) -> Outcome<ExitCode> {
         return shown(&plan, known.is_ok().then_some(&locked_out[..]), out);
     }
     let (_, config) = known?;
-    agreed(args, &locked_out, out)?;
+    agreed(args, &plan, &locked_out, out)?;
     if !args.no_test {
         test(args, &plan, &config, run, out)?;
     }
@@ -199,10 +199,13 @@ fn nothing_to_do(places: &Places, plan: &Plan, is_dry: bool, out: Output) -> Out
 }
 
 /// # Errors
-/// When somebody would be locked out, or nobody says yes.
-fn agreed(args: &Enable, locked_out: &[LockedOut], out: Output) -> Outcome {
+/// When somebody would be locked out, or nobody could become root in the night, or nobody says yes.
+fn agreed(args: &Enable, plan: &Plan, locked_out: &[LockedOut], out: Output) -> Outcome {
     if args.yes {
         return Ok(());
+    }
+    if let Some(why) = accounts::no_way_to_root(&plan.services, Path::new("/etc/shadow"))? {
+        return Err(Failure::new(Exit::Refused, format!("nothing was changed: {why}")));
     }
     if !locked_out.is_empty() {
         let names: Vec<&str> = locked_out.iter().map(|one| one.user.as_str()).collect();
