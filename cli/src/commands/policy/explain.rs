@@ -25,6 +25,9 @@ struct Explained<'a> {
     rule: &'a str,
     /// By this host's clock.
     at: String,
+    /// Whether it matters: some rule has hours.
+    #[serde(skip)]
+    is_timed: bool,
     passed_over: Vec<PassedOver<'a>>,
     online: Vec<String>,
     offline: Vec<String>,
@@ -82,6 +85,7 @@ pub(super) fn run(login: &Explain, run: &Path, out: Output) -> Outcome<ExitCode>
     let explained = Explained {
         rule: &rule.name,
         at: date(u64::try_from(situation.now.as_second()).unwrap_or_default()),
+        is_timed: config.rules.iter().any(|rule| !rule.when.hours.is_empty()),
         passed_over: passed_over(&config, rule, &situation, account.is_some()),
         online: meaning.online,
         offline: meaning.offline,
@@ -110,7 +114,8 @@ fn passed_over<'a>(
 }
 
 fn words(explained: &Explained<'_>) -> String {
-    let mut text = format!("\"{}\" decides, at {}.\n", escape(explained.rule), explained.at);
+    let at = if explained.is_timed { format!(", at {}", explained.at) } else { String::new() };
+    let mut text = format!("\"{}\" decides{at}.\n", escape(explained.rule));
     for over in &explained.passed_over {
         let (rule, condition) = (escape(over.rule), over.condition);
         text.push_str(&format!("  not \"{rule}\": {condition} is {}\n", escape(&over.found)));
@@ -186,6 +191,7 @@ mod tests {
         let explained = Explained {
             rule: "b\x1b",
             at: "2026-11-23 08:30".into(),
+            is_timed: true,
             passed_over: vec![PassedOver { rule: "a", condition: "user", found: "al\nice".into() }],
             online: vec!["let pass".into()],
             offline: vec!["refused".into()],
