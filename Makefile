@@ -70,7 +70,7 @@ test: deps-tests ## everything: unit tests, release build, end-to-end tests (an 
 	@$(MAKE) test-e2e
 
 test-unit: rust test-web
-	$(CARGO) test --workspace --locked $(WITH_FUZZ)
+	COUNTERSIGN_IS_BUILT=yes $(CARGO) test --workspace --locked $(WITH_FUZZ)
 
 test-web: deps-tests ## the web approver's unit tests, in node
 	node --test $$(find server/web/tests -name '*.test.*js' | sort)
