@@ -103,8 +103,22 @@ def test_sudo_that_leaves_pam_out(good):
     assert (code, kinds(report)) == (1, ["nopasswd", "nopasswd-some", "timestamp"]), report
     assert found["nopasswd"]["at"] == f"{SUDOERS}:2" and "group adm" in found["nopasswd"]["text"]
     assert "bob" in found["nopasswd-some"]["text"]
-    SUDOERS.write_text("Defaults pam_service=other-sudo\n")
-    assert "other-service" in kinds(doctor("sudo")[1])
+    for setting in ("pam_service", "pam_login_service", "pam_askpass_service"):
+        SUDOERS.write_text(f"Defaults {setting}=other-sudo\n")
+        assert kinds(doctor("sudo")[1]) == ["other-service"], setting
+    SUDOERS.write_text("Defaults exempt_group=adm\n")
+    code, report = doctor("sudo")
+    assert (code, kinds(report)) == (1, ["exempt-group"]), report
+    assert report["findings"][0]["severity"] == "would open" and report["findings"][0]["at"] == f"{SUDOERS}:1"
+    # What an alias stands for counts, a shell is everything, and a setting for one person is said with the name.
+    SUDOERS.write_text(
+        "Cmnd_Alias EVERY = ALL\nbob ALL=(ALL) NOPASSWD: EVERY\nalice ALL=(ALL) NOPASSWD: /bin/bash\n"
+        "Defaults:demo timestamp_timeout=-1\n"
+    )
+    report = doctor("sudo")[1]
+    found = {one["kind"]: one["text"] for one in report["findings"]}
+    assert kinds(report) == ["nopasswd", "timestamp"], report
+    assert found["nopasswd"].startswith("alice, bob may") and "(for demo)" in found["timestamp"]
 
 
 def test_a_policy_that_lets_everybody_pass_is_said(good):

@@ -11,6 +11,15 @@ pub(super) fn break_glass(stage: Stage) -> String {
     )
 }
 
+/// A line that was meant as the break-glass line, as one.
+pub(super) fn break_glass_for(module: &Module) -> String {
+    let whose = if module.args.iter().any(|arg| arg == "use_uid") { "use_uid " } else { "" };
+    let control = &module.control;
+    let control = if control.contains('=') { format!("[{control}]") } else { control.clone() };
+    let (stage, file) = (module.stage.name(), &module.module);
+    format!("{stage:<7} {control} {file} quiet {whose}user ingroup {BREAK_GLASS}")
+}
+
 /// A module's line with this control.
 pub(super) fn with_control(module: &Module, control: &str) -> String {
     let mut text = format!("{:<7} {control} {}", module.stage.name(), module.module);

@@ -128,7 +128,7 @@ pub fn class(module: &Module) -> Class {
     let name = module.name();
     match name {
         _ if name.ends_with("pam_countersign") => Class::Ours,
-        "pam_succeed_if" if module.args.iter().any(|arg| arg.contains(BREAK_GLASS)) => Class::BreakGlass,
+        "pam_succeed_if" if is_membership(&module.args) => Class::BreakGlass,
         "pam_rootok" => Class::RootOk,
         "pam_permit" => Class::Permit,
         "pam_deny" => Class::Deny,
@@ -138,6 +138,54 @@ pub fn class(module: &Module) -> Class {
         _ if QUESTION.contains(&name) => Class::Question,
         _ if NEUTRAL.contains(&name) || module.stage != Stage::Auth => Class::Neutral,
         _ => Class::Unknown,
+    }
+}
+
+/// Words of pam_succeed_if that change nothing about its question, but whom it is about (`use_uid`: who calls).
+const BESIDE: [&str; 6] = ["audit", "debug", "quiet", "quiet_fail", "quiet_success", "use_uid"];
+
+/// Whether it asks for the break-glass group and for nothing else: of any other question with that name in it (`notingroup`,
+/// a second group) nobody knows who meets it.
+fn is_membership(args: &[String]) -> bool {
+    let words: Vec<&str> = args.iter().map(String::as_str).filter(|word| !BESIDE.contains(word)).collect();
+    words == ["user", "ingroup", BREAK_GLASS]
+}
+
+/// Whether a line seems to be meant as the break-glass line, and is none.
+pub(super) fn is_nearly_break_glass(module: &Module) -> bool {
+    module.name() == "pam_succeed_if"
+        && class(module) != Class::BreakGlass
+        && module.args.iter().any(|arg| arg.contains(BREAK_GLASS))
+}
+
+/// Whether it is known who meets a question, or does not meet it: some people that are named, and not all others.
+pub(super) fn names_people(module: &Module, code: Code) -> bool {
+    let is_met = code == Code::SUCCESS;
+    match module.name() {
+        "pam_succeed_if" => {
+            let words: Vec<&str> =
+                module.args.iter().map(String::as_str).filter(|word| !BESIDE.contains(word)).collect();
+            let (conditions, rest) = words.as_chunks::<3>();
+            let named = |condition: &[&str; 3], is: &[&str]| {
+                let [subject, relation, _] = condition;
+                *subject == "user" && is.contains(relation)
+            };
+            // All of them have to hold; one that names people is enough.
+            rest.is_empty()
+                && if is_met {
+                    conditions.iter().any(|one| named(one, &["=", "in", "ingroup", "innetgr"]))
+                } else {
+                    !conditions.is_empty()
+                        && conditions
+                            .iter()
+                            .all(|one| named(one, &["!=", "notin", "notingroup", "notinnetgr"]))
+                }
+        }
+        "pam_listfile" => {
+            let has = |word: &str| module.args.iter().any(|arg| arg == word);
+            (has("item=user") || has("item=group")) && has(if is_met { "sense=allow" } else { "sense=deny" })
+        }
+        _ => false,
     }
 }
 

@@ -1,7 +1,9 @@
 //! One service.
 
 use super::finding::{Finding, Severity};
-use super::model::{Class, Who, class, is_break_glass, is_ours};
+use super::model::{
+    BREAK_GLASS, Class, Who, class, is_break_glass, is_nearly_break_glass, is_ours, names_people,
+};
 use super::paths::{Search, search, tried};
 use super::{Host, NOBODY, SHARED};
 use super::{lines, mend, order};
@@ -224,21 +226,30 @@ fn way(
             Finding::new(Severity::WouldOpen, "refusal-ignored", text, next).at(&handler.place),
         ));
     }
-    let (culprit, action) = (0..ours).rev().find_map(|at| {
-        let action = stack.handlers.get(at)?.module()?.action(seen(at)?);
-        matches!(action, Action::Done | Action::Jump(_)).then_some((at, action))
+    let (culprit, action, code) = (0..ours).rev().find_map(|at| {
+        let code = seen(at)?;
+        let action = stack.handlers.get(at)?.module()?.action(code);
+        matches!(action, Action::Done | Action::Jump(_)).then_some((at, action, code))
     })?;
     let handler = stack.handlers.get(culprit)?;
     let our_place = &stack.handlers.get(ours)?.place;
     let (name, module) = (lines::named(handler), handler.module()?);
-    let is_exempt = matches!(module.name(), "pam_succeed_if" | "pam_listfile" | "pam_access")
-        && module
-            .args
-            .iter()
-            .any(|arg| matches!(arg.as_str(), "user" | "ingroup") || arg.starts_with("item="));
+    if is_nearly_break_glass(module) {
+        let text = format!(
+            "\"{}\" is not the break-glass line: others than the members of {BREAK_GLASS} are not asked",
+            module.args.join(" ")
+        );
+        let next = lines::write(&handler.place, &lines::break_glass_for(module));
+        return Some((
+            culprit,
+            Finding::new(Severity::WouldOpen, "break-glass-others", text, next).at(&handler.place),
+        ));
+    }
+    let is_exempt = names_people(module, code);
     if is_exempt {
         let condition = module.args.join(" ");
-        let text = format!("who meets \"{condition}\" is not asked: {name} leaves our line out");
+        let who = if code == Code::SUCCESS { "meets" } else { "does not meet" };
+        let text = format!("who {who} \"{condition}\" is not asked: {name} leaves our line out");
         let next = "if that is meant, let the policy say it (a rule with then = \"skip\"), where it is audited; if not, take the line out";
         return Some((culprit, Finding::new(Severity::Advice, "exempt", text, next).at(&handler.place)));
     }

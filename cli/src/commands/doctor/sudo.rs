@@ -14,6 +14,14 @@ const MORE: &str = "/etc/sudoers.d";
 const PROGRAMS: [&str; 2] = ["/usr/bin/cvtsudoers", "/usr/local/bin/cvtsudoers"];
 /// Longest of the files.
 const MAX_FILE: usize = 1 << 20;
+/// The settings for another PAM service, and what it is where nothing is said.
+const SERVICES: [(&str, &str); 3] =
+    [("pam_service", "sudo"), ("pam_login_service", "sudo-i"), ("pam_askpass_service", "sudo")];
+/// Commands that run whatever they are told to.
+const SHELLS: [&str; 14] = [
+    "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "rbash", "runuser", "sh", "su", "sudo", "tcsh",
+    "zsh",
+];
 /// Minutes for which sudo asks no second time, where nothing is said.
 const USUAL: f64 = 15.0;
 
@@ -29,7 +37,7 @@ pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>, notes: &mut Vec<
         found.push(not_seen("sudo's rules", "there is no cvtsudoers"));
         return;
     };
-    let rules = program::output(convert, &["-f", "json", SUDOERS])
+    let rules = program::output(convert, &["-e", "-f", "json", SUDOERS])
         .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
     match rules {
         Ok(rules) => judge(known, &rules, found, notes),
@@ -49,15 +57,22 @@ fn judge(known: &Known<'_>, rules: &Value, found: &mut Vec<Finding>, notes: &mut
         value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
     };
     let option = |one: &Value, name: &str| list(one, "Options").iter().find_map(|o| o.get(name).cloned());
-    let mut minutes = USUAL;
+    // Minutes, and for whom they hold: for everybody where nobody is named.
+    let mut minutes = vec![(String::new(), USUAL)];
     for one in list(rules, "Defaults") {
         let bound = list(&one, "Binding");
+        let whom = if bound.is_empty() { String::new() } else { names(&bound).join(", ") };
         if option(&one, "authenticate") == Some(Value::Bool(false)) {
-            let who = if bound.is_empty() { "everybody".to_owned() } else { names(&bound).join(", ") };
+            let who = if whom.is_empty() { "everybody" } else { &whom };
             let text = format!("sudo asks {who} for nothing: Defaults !authenticate leaves PAM out");
             found.push(at("!authenticate", Severity::WouldOpen, "no-authentication", text));
         }
-        for (name, usual) in [("pam_service", "sudo"), ("pam_login_service", "sudo-i")] {
+        if let Some(group) = option(&one, "exempt_group").as_ref().and_then(Value::as_str) {
+            let text =
+                format!("sudo asks group {group} for nothing: Defaults exempt_group leaves PAM out for it");
+            found.push(at("exempt_group", Severity::WouldOpen, "exempt-group", text));
+        }
+        for (name, usual) in SERVICES {
             if let Some(service) = option(&one, name).as_ref().and_then(Value::as_str)
                 && !known.asks(service)
             {
@@ -68,29 +83,48 @@ fn judge(known: &Known<'_>, rules: &Value, found: &mut Vec<Finding>, notes: &mut
                 found.push(Finding { next: format!("countersign enable {service}"), ..finding });
             }
         }
-        if let Some(value) = option(&one, "timestamp_timeout").filter(|_| bound.is_empty()) {
-            minutes = value.as_str().and_then(|text| text.parse().ok()).or(value.as_f64()).unwrap_or(minutes);
+        if let Some(value) = option(&one, "timestamp_timeout")
+            && let Some(value) = value.as_str().and_then(|text| text.parse().ok()).or(value.as_f64())
+        {
+            // The last one counts.
+            minutes.retain(|(other, _)| *other != whom);
+            minutes.push((whom, value));
         }
         if option(&one, "timestamp_type").as_ref().and_then(Value::as_str) == Some("global") {
             let text = "one sudo that was approved lets all of the user's terminals and logins have it unasked: timestamp_type is global";
             found.push(at("timestamp_type", Severity::Advice, "timestamp-global", text.to_owned()));
         }
     }
+    for (whom, minutes) in minutes {
+        remembered(&whom, minutes, found, notes);
+    }
+    without_password(rules, found);
+}
+
+fn remembered(whom: &str, minutes: f64, found: &mut Vec<Finding>, notes: &mut Vec<String>) {
+    let whom = if whom.is_empty() { String::new() } else { format!(" (for {whom})") };
     if !(0.0..=USUAL).contains(&minutes) {
         let long = if minutes < 0.0 {
             "as long as the machine runs".to_owned()
         } else {
             format!("for {minutes} minutes")
         };
-        let text =
-            format!("after one sudo that was approved, others in the same terminal are not asked {long}");
+        let text = format!(
+            "after one sudo that was approved, others in the same terminal are not asked {long}{whom}"
+        );
         found.push(at("timestamp_timeout", Severity::Advice, "timestamp", text));
     } else if minutes > 0.0 {
         notes.push(format!(
-            "sudo remembers for {minutes} minutes: a second sudo in the same terminal is not asked (timestamp_timeout=0 in sudoers ends that)."
+            "sudo remembers for {minutes} minutes{whom}: a second sudo in the same terminal is not asked (timestamp_timeout=0 in sudoers ends that)."
         ));
     }
-    without_password(rules, found);
+}
+
+/// Whether a command lets whoever may run it run any other.
+fn is_everything(command: &str) -> bool {
+    let program = command.split_ascii_whitespace().next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default();
+    program == "ALL" || SHELLS.contains(&name) || program.ends_with("/*") || program.ends_with('/')
 }
 
 fn without_password(rules: &Value, found: &mut Vec<Finding>) {
@@ -107,9 +141,17 @@ fn without_password(rules: &Value, found: &mut Vec<Finding>) {
             }
             let is_all = array(&spec, "Commands")
                 .iter()
-                .any(|one| one.get("command").and_then(Value::as_str) == Some("ALL"));
+                .filter(|one| one.get("negated") != Some(&Value::Bool(true)))
+                .any(|one| one.get("command").and_then(Value::as_str).is_some_and(is_everything));
             let into = if is_all { &mut all } else { &mut some };
-            into.extend(names(&array(&rule, "User_List")));
+            let users = array(&rule, "User_List");
+            let is_mixed = users.iter().any(|one| one.get("negated").is_some());
+            // "not" is about the names of its own rule.
+            if is_mixed {
+                into.extend([format!("({})", names(&users).join(", "))])
+            } else {
+                into.extend(names(&users))
+            };
         }
     }
     let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -135,11 +177,13 @@ fn names(list: &[Value]) -> Vec<String> {
         .filter_map(|one| {
             let (kind, name) = one.as_object()?.iter().find(|(kind, _)| *kind != "negated")?;
             let name = name.as_str().map_or_else(|| name.to_string(), str::to_owned);
-            Some(match kind.as_str() {
+            let named = match kind.as_str() {
                 "usergroup" => format!("group {name}"),
                 "username" if name == "ALL" => "everybody".to_owned(),
                 _ => name,
-            })
+            };
+            let is_negated = one.get("negated") == Some(&Value::Bool(true));
+            Some(if is_negated { format!("not {named}") } else { named })
         })
         .collect()
 }
@@ -160,6 +204,7 @@ fn at(word: &str, severity: Severity, kind: &'static str, text: String) -> Findi
     });
     let next = match kind {
         "timestamp" | "timestamp-global" => "visudo: Defaults timestamp_timeout=5, timestamp_type=tty",
+        "exempt-group" => "visudo, and take exempt_group out",
         "no-authentication" => "visudo, and take !authenticate out",
         _ => "visudo, and take NOPASSWD out where a person should be asked",
     };
@@ -188,5 +233,25 @@ mod tests {
             found.iter().map(|one| (one.kind, one.text.contains("OPS may"))).collect();
         assert_eq!(said, [("nopasswd", true), ("nopasswd-some", false)]);
         assert!(found[1].text.starts_with("bob, group ops may"), "{:?}", found[1].text);
+    }
+
+    #[test]
+    fn a_shell_or_su_without_a_password_is_everything() {
+        for all in ["ALL", "/bin/bash", "/usr/bin/su - root", "/usr/bin/*", "/usr/sbin/"] {
+            assert!(is_everything(all), "{all}");
+        }
+        for some in
+            ["/usr/bin/apt update", "sudoedit /etc/motd", "/usr/bin/systemctl restart *", "/opt/su-report"]
+        {
+            assert!(!is_everything(some), "{some}");
+        }
+        let rules = serde_json::json!({"User_Specs": [
+            {"User_List": [{"username": "ALL"}, {"username": "bob", "negated": true}], "Cmnd_Specs": [
+                {"Options": [{"authenticate": false}],
+                 "Commands": [{"command": "/bin/ls"}, {"command": "/bin/sh", "negated": true}]}]}]});
+        let mut found = Vec::new();
+        without_password(&rules, &mut found);
+        assert_eq!(found.iter().map(|one| one.kind).collect::<Vec<_>>(), ["nopasswd-some"]);
+        assert!(found[0].text.starts_with("(everybody, not bob) may"), "{:?}", found[0].text);
     }
 }
