@@ -66,6 +66,7 @@ def test_nothing_is_found_on_a_good_host(good):
     code, report = doctor()
     assert (code, kinds(report)) == (0, []), report
     assert {"sshd", "sudo", "su"} <= set(report["asking"])
+    assert any("never asked" in note and "countersign-breakglass" in note for note in report["notes"]), report
     words = subprocess.run([str(paths.COMMAND), "doctor"], capture_output=True, text=True, timeout=30)
     assert words.returncode == 0 and "Nothing is wrong." in words.stdout, words.stdout
     # Short when all is well: no more than a screen in any case.
@@ -93,6 +94,26 @@ def test_sshd_is_asked_for_its_settings(good):
     assert kinds(doctor("sshd")[1]) == ["no-session-line"]
     sshd_config(AuthenticationMethods="publickey,keyboard-interactive")
     assert kinds(doctor("sshd")[1]) == []
+
+
+def test_a_match_is_seen_wherever_it_is_written(good):
+    folder = SSHD_CONFIG.parent / "doctor-more"
+    folder.mkdir()
+    try:
+        (folder / "a.conf").write_text("Match User mallory\n  AuthenticationMethods none\n")
+        sshd_config(f"Include {folder}/*.conf\n")
+        code, report = doctor("sshd")
+        assert (code, kinds(report)) == (1, ["none"]), report
+        assert report["findings"][0]["at"] == f"{folder}/a.conf:1"
+    finally:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    # More than are tried: it is said that they were not.
+    sshd_config("".join(f"Match User user{number}\n  X11Forwarding no\n" for number in range(18)))
+    code, report = doctor("sshd")
+    assert (code, kinds(report)) == (0, []), report
+    assert any("last 2 of 18 Match blocks" in one["text"] for one in report["findings"]), report
 
 
 def test_sudo_that_leaves_pam_out(good):

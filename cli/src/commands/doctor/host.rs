@@ -14,12 +14,14 @@ const SETTINGS: &str = "/etc/countersign";
 const STATE: &str = "/var/lib/countersign";
 /// Units that have to start with the machine.
 const UNITS: [&str; 3] = ["countersignd-pam.socket", "countersignd-self.socket", "countersignd.service"];
+/// Most members of the break-glass group that are named.
+const MAX_NAMED: usize = 20;
 /// Where it is said whether an account's password is locked.
 const SHADOW: &str = "/etc/shadow";
 
-pub(super) fn look(known: &Known<'_>, run: &Path, found: &mut Vec<Finding>) {
+pub(super) fn look(known: &Known<'_>, run: &Path, found: &mut Vec<Finding>, notes: &mut Vec<String>) {
     daemon(known, found);
-    break_glass(found);
+    break_glass(found, notes);
     sockets(known, run, found);
     files(found);
     if Path::new("/run/systemd/system").is_dir() {
@@ -53,29 +55,44 @@ fn daemon(known: &Known<'_>, found: &mut Vec<Finding>) {
     }
 }
 
+/// Who is in the group, and who of them can log in; nothing: there is no such group.
+type Members = Option<(Vec<String>, bool)>;
+
+fn members() -> nix::Result<Members> {
+    let Some(group) = Group::from_name(BREAK_GLASS)? else { return Ok(None) };
+    let primary = accounts().into_iter().filter(|account| account.gid == group.gid.as_raw());
+    let mut members: Vec<String> = group.mem.into_iter().chain(primary.map(|account| account.name)).collect();
+    members.sort();
+    members.dedup();
+    let shadow = std::fs::read_to_string(SHADOW).ok();
+    let can = |name: &String| {
+        matches!(User::from_name(name), Ok(Some(_)))
+            && shadow.as_deref().is_none_or(|shadow| has_password(shadow, name))
+    };
+    let is_any = members.iter().any(can);
+    Ok(Some((members, is_any)))
+}
+
 /// The group exists and somebody is in it who can log in.
-fn break_glass(found: &mut Vec<Finding>) {
-    let why = match Group::from_name(BREAK_GLASS) {
-        Err(error) => return found.push(not_seen("the break-glass group", error.to_string())),
-        Ok(None) => format!("there is no group {BREAK_GLASS}"),
-        Ok(Some(group)) => {
-            let primary = accounts().into_iter().filter(|account| account.gid == group.gid.as_raw());
-            let members: Vec<String> =
-                group.mem.into_iter().chain(primary.map(|account| account.name)).collect();
-            let shadow = std::fs::read_to_string(SHADOW).ok();
-            let can = |name: &String| {
-                matches!(User::from_name(name), Ok(Some(_)))
-                    && shadow.as_deref().is_none_or(|shadow| has_password(shadow, name))
-            };
-            if members.iter().any(can) {
-                return;
-            }
-            if members.is_empty() {
-                format!("nobody is in the group {BREAK_GLASS}")
-            } else {
-                format!("nobody in the group {BREAK_GLASS} has a password to log in with")
-            }
-        }
+fn break_glass(found: &mut Vec<Finding>, notes: &mut Vec<String>) {
+    let seen = match program::in_time(members) {
+        None => return found.push(not_seen("the break-glass group", "accounts do not answer in time")),
+        Some(Err(error)) => return found.push(not_seen("the break-glass group", error.to_string())),
+        Some(Ok(seen)) => seen,
+    };
+    if let Some((members, _)) = seen.as_ref().filter(|(members, _)| !members.is_empty()) {
+        let more = members.len().checked_sub(MAX_NAMED).filter(|more| *more > 0);
+        notes.push(format!(
+            "never asked, as members of {BREAK_GLASS}: {}{}.",
+            members.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", "),
+            more.map(|more| format!(" and {more} more")).unwrap_or_default()
+        ));
+    }
+    let why = match seen {
+        Some((_, true)) => return,
+        None => format!("there is no group {BREAK_GLASS}"),
+        Some((members, false)) if members.is_empty() => format!("nobody is in the group {BREAK_GLASS}"),
+        Some(_) => format!("nobody in the group {BREAK_GLASS} has a password to log in with"),
     };
     let text =
         format!("{why}: when daemon and policy fail, nobody gets in but by a console that is not asked");

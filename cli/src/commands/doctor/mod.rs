@@ -6,6 +6,7 @@ mod host;
 mod people;
 mod program;
 mod ssh;
+mod ssh_files;
 mod sudo;
 
 use std::collections::BTreeSet;
@@ -58,6 +59,17 @@ impl Known<'_> {
         self.asking.iter().any(|(name, _)| name == service)
     }
 
+    fn asks_in(&self, service: &str, stage: Stage) -> bool {
+        self.asking.iter().any(|(name, other)| name == service && *other == stage)
+            || asks_in(&self.folders, service, stage)
+    }
+
+    /// The same, also for a service that is not among those that are looked at.
+    fn asks_anywhere(&self, service: &str) -> bool {
+        self.asks(service)
+            || [Stage::Auth, Stage::Session].iter().any(|stage| asks_in(&self.folders, service, *stage))
+    }
+
     fn services(&self) -> BTreeSet<&str> {
         self.asking.iter().map(|(name, _)| name.as_str()).collect()
     }
@@ -98,7 +110,7 @@ pub(super) fn run(args: &Doctor, run: &std::path::Path, out: Output) -> Outcome<
     found.extend(examine(&known.folders, &args.services, keys_alone));
     if !known.asking.is_empty() {
         sudo::look(&known, &mut found, &mut notes);
-        host::look(&known, run, &mut found);
+        host::look(&known, run, &mut found, &mut notes);
         people::look(&known, &mut found);
     }
     found.sort_by_key(|one| one.severity);
@@ -131,6 +143,11 @@ fn meant() -> Vec<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
+fn asks_in(folders: &Folders, service: &str, stage: Stage) -> bool {
+    let stack = Stack::of(folders, service, stage);
+    !stack.from_other && stack.handlers.iter().any(is_ours)
+}
+
 fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>) -> Known<'a> {
     let folders = match &args.pam {
         Some(folder) => Folders::of([folder]),
@@ -140,9 +157,8 @@ fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>)
     let mut asking = Vec::new();
     for name in names.iter().filter(|name| args.services.is_empty() || args.services.contains(name)) {
         for stage in [Stage::Auth, Stage::Session] {
-            let stack = Stack::of(&folders, name, stage);
             let is_shared = examine::SHARED.contains(&name.as_str());
-            if !is_shared && !stack.from_other && stack.handlers.iter().any(is_ours) {
+            if !is_shared && asks_in(&folders, name, stage) {
                 asking.push((name.clone(), stage));
             }
         }

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use nix::unistd::{Group, User};
 
 use super::host::{Account, accounts, accounts_counted, has_password};
-use super::{Known, not_seen};
+use super::{Known, not_seen, program};
 use crate::commands::policy::membership;
 
 /// People's numbers begin here on every distribution that is known.
@@ -33,13 +33,19 @@ pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>) {
         found.push(not_seen("who could log in", "run it as root"));
         return;
     };
-    let is_paired = |name: &str| devices.devices.iter().any(|device| device.user == name);
-    let refused: Vec<String> = accounts()
-        .into_iter()
-        .filter(|account| is_person(account, &shadow) && !is_paired(&account.name))
-        .filter(|account| !in_break_glass(account) && is_refused(known, config, &account.name))
-        .map(|account| account.name)
-        .collect();
+    let paired: Vec<String> = devices.devices.iter().map(|device| device.user.clone()).collect();
+    let (config, asking) = (config.clone(), known.asking.clone());
+    let refused = program::in_time(move || -> Vec<String> {
+        let of_people = accounts()
+            .into_iter()
+            .filter(|account| is_person(account, &shadow) && !paired.contains(&account.name))
+            .filter(|account| !in_break_glass(account) && is_refused(&asking, &config, &account.name));
+        of_people.map(|account| account.name).collect()
+    });
+    let Some(refused) = refused else {
+        found.push(not_seen("who has no device", "accounts or home folders do not answer in time"));
+        return;
+    };
     if !refused.is_empty() {
         let named = refused.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         let more = if refused.len() > NAMED { ", …" } else { "" };
@@ -65,8 +71,8 @@ fn in_break_glass(account: &Account) -> bool {
     matches!(Group::from_name(BREAK_GLASS), Ok(Some(group)) if group.gid.as_raw() == account.gid || group.mem.contains(&account.name))
 }
 
-fn is_refused(known: &Known<'_>, config: &Config, user: &str) -> bool {
-    known.asking.iter().any(|(service, stage)| match rule(config, user, service, *stage) {
+fn is_refused(asking: &[(String, Stage)], config: &Config, user: &str) -> bool {
+    asking.iter().any(|(service, stage)| match rule(config, user, service, *stage) {
         Some(rule) => {
             rule.then == Then::Deny
                 || rule.then == Then::Approve

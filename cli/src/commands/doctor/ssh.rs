@@ -1,24 +1,23 @@
 //! sshd's settings, as they are in effect.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
-use countersign_files::{Links, Owner, read_bytes};
 use countersign_pam_stack::Stage;
 use countersign_pam_stack::examine::{Finding, Severity};
 
-use super::{Known, not_seen, program};
+use super::{Known, not_seen, program, ssh_files};
 
+/// The service that sshd takes where nothing is said.
+const SERVICE: &str = "sshd";
 /// Where the program is.
 const SSHD: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
 /// Its settings.
 const CONFIG: &str = "/etc/ssh/sshd_config";
-/// Folder of more of them.
-const MORE: &str = "/etc/ssh/sshd_config.d";
-/// Longest of these files.
-const MAX_CONFIG: usize = 256 * 1024;
+/// Where distributions write its options.
+const OPTIONS: [&str; 3] = ["/etc/default/ssh", "/etc/sysconfig/sshd", "/etc/conf.d/sshd"];
 /// Most `Match` blocks that are tried.
-const MAX_BLOCKS: usize = 8;
+const MAX_BLOCKS: usize = 16;
 /// What a person needs beside the wait: the password, and reading.
 const TYPING: u64 = 20;
 
@@ -27,9 +26,10 @@ type Settings = BTreeMap<String, Vec<String>>;
 
 /// Says whether sshd lets anybody in by key alone.
 pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>, notes: &mut Vec<String>) -> bool {
-    if !known.asks("sshd") {
+    if !known.asks(SERVICE) {
         return true;
     }
+    started_otherwise(found);
     let Some(sshd) = program::first(&SSHD) else {
         found.push(not_seen("sshd's settings", "there is no sshd"));
         return true;
@@ -44,7 +44,22 @@ pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>, notes: &mut Vec<
         }
     };
     let mut keys_alone = judge(known, &settings, None, found);
-    for (place, connection) in blocks() {
+    let written = ssh_files::read(Path::new(CONFIG));
+    found.extend(written.not_read.iter().map(|place| {
+        not_seen(
+            format!("sshd's settings that {place} includes"),
+            "sshd -T -C user=NAME,addr=ADDRESS shows them",
+        )
+    }));
+    let blocks = written.blocks;
+    if let Some(more) = blocks.len().checked_sub(MAX_BLOCKS).filter(|more| *more > 0) {
+        found.push(not_seen(
+            format!("sshd's settings of the last {more} of {} Match blocks", blocks.len()),
+            "too many to try: sshd -T -C user=NAME,addr=ADDRESS shows them",
+        ));
+    }
+    for (place, line) in blocks.into_iter().take(MAX_BLOCKS) {
+        let connection = connection(&line);
         let Some(connection) = connection else {
             found.push(not_seen(
                 format!("sshd's settings of {place}"),
@@ -85,7 +100,19 @@ fn judge(known: &Known<'_>, settings: &Settings, block: Option<&str>, found: &mu
             found.push(finding);
         }
     };
-    let has = |stage| known.asking.contains(&("sshd".to_owned(), stage));
+    let service = value("pamservicename");
+    if !service.is_empty() && !known.asks_anywhere(service) {
+        let text = format!("sshd uses the PAM service {service} (PAMServiceName), and that one asks nobody");
+        push(
+            Severity::WouldOpen,
+            "other-service",
+            &text,
+            "take PAMServiceName out, or put the lines of /etc/pam.d/sshd into that service's file",
+        );
+        return true;
+    }
+    let service = if service.is_empty() { SERVICE } else { service };
+    let has = |stage| known.asks_in(service, stage);
     if settings.contains_key("usepam") && !is("usepam") {
         push(Severity::WouldOpen, "use-pam", "sshd does not use PAM: nobody is asked", "UsePAM yes");
         return true;
@@ -128,7 +155,7 @@ fn judge(known: &Known<'_>, settings: &Settings, block: Option<&str>, found: &mu
     }
     let wait = known.config.as_ref().map(|config| {
         let rules = config.rules.iter().chain([&config.default]);
-        rules.map(|rule| rule.wait_for("sshd").as_secs()).max().unwrap_or_default()
+        rules.map(|rule| rule.wait_for(service).as_secs()).max().unwrap_or_default()
     });
     let grace: u64 = value("logingracetime").parse().unwrap_or_default();
     if let Some(wait) = wait.filter(|wait| has(Stage::Auth) && grace != 0 && grace < wait + TYPING) {
@@ -153,27 +180,42 @@ fn judge(known: &Known<'_>, settings: &Settings, block: Option<&str>, found: &mu
     keys_alone
 }
 
-/// Where each `Match` stands, and a connection for it where its users and addresses can be named.
-fn blocks() -> Vec<(String, Option<String>)> {
-    let mut files = vec![PathBuf::from(CONFIG)];
-    let mut more: Vec<PathBuf> =
-        std::fs::read_dir(MORE).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
-    more.sort();
-    files.extend(more.into_iter().filter(|path| path.extension().is_some_and(|end| end == "conf")));
-    let mut found = Vec::new();
-    for file in files {
-        let Ok(bytes) = read_bytes(&file, Owner::own(), Links::Followed, MAX_CONFIG) else { continue };
-        for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
-            let mut words = line.split_ascii_whitespace();
-            let is_match = words.next().is_some_and(|word| word.eq_ignore_ascii_case("match"));
-            // `Match all` ends a block.
-            let is_all = words.next().is_some_and(|word| word.eq_ignore_ascii_case("all"));
-            if is_match && !is_all && found.len() < MAX_BLOCKS {
-                found.push((format!("{}:{}", file.display(), index + 1), connection(line)));
-            }
-        }
+/// A server that runs with other settings than those of its usual file.
+fn started_otherwise(found: &mut Vec<Finding>) {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let servers = processes.filter(|entry| {
+        std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|name| name.trim_end() == "sshd")
+    });
+    let running = servers
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " "))
+        // The one that listens: of a connection's process the words are somebody's name.
+        .filter(|words| words.contains("[listener]"));
+    let written = OPTIONS
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|line| {
+            Some(line.trim().split_once('=').filter(|(name, _)| !name.starts_with('#'))?.1.to_owned())
+        });
+    for words in running.chain(written).filter(|words| has_own_settings(words)) {
+        found.push(not_seen(
+            format!("sshd's settings where it is started with options of its own: {}", words.trim()),
+            format!("only {CONFIG} is looked at; sshd -T with the same options shows them"),
+        ));
     }
-    found
+}
+
+/// Whether sshd's options name another file, or settings.
+fn has_own_settings(words: &str) -> bool {
+    let mut words = words.split_ascii_whitespace().map(|word| word.trim_matches(['"', '\'']));
+    words.any(|word| match word.strip_prefix('-') {
+        // The options before one of them, in one word, take no value.
+        Some(flags) => {
+            flags.trim_start_matches(['4', '6', 'D', 'd', 'e', 'i', 'q', 't']).starts_with(['f', 'o'])
+        }
+        None => false,
+    })
 }
 
 /// A connection that meets a `Match` line.
@@ -209,12 +251,8 @@ mod tests {
                         authenticationmethods any\nlogingracetime 120\nmaxauthtries 6\npermitrootlogin prohibit-password\nusedns no\n";
 
     fn judged(changes: &[(&str, &str)]) -> (bool, Vec<&'static str>) {
-        let args = crate::args::Doctor {
-            services: Vec::new(),
-            drill: false,
-            config: PathBuf::from("/nowhere"),
-            pam: None,
-        };
+        let args =
+            crate::args::Doctor { services: Vec::new(), drill: false, config: "/nowhere".into(), pam: None };
         let config =
             "server = \"https://push.example.com\"\n[default]\nwait = \"60s\"\nwithout_prompt = \"refuse\"\n";
         let known = Known {
@@ -266,6 +304,24 @@ mod tests {
         }
         assert!(!judged(&[("pubkeyauthentication", "no")]).0);
         assert!(judged(&[("pubkeyauthentication", "no"), ("hostbasedauthentication", "yes")]).0);
+    }
+
+    #[test]
+    fn another_service_than_the_one_that_asks_is_a_door() {
+        assert_eq!(judged(&[("pamservicename", "sshd-other")]).1, ["other-service"]);
+        assert_eq!(judged(&[("pamservicename", "sshd")]).1, Vec::<&str>::new());
+    }
+
+    #[test]
+    fn options_that_bring_other_settings() {
+        for other in
+            ["-D -f /etc/ssh/other", "-D -oUsePAM=no", "sshd: /usr/sbin/sshd -Def x [listener]", "\"-o X=y\""]
+        {
+            assert!(has_own_settings(other), "{other}");
+        }
+        for usual in ["", "-D", "-u0", "-p 22", "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"] {
+            assert!(!has_own_settings(usual), "{usual}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn judge(known: &Known<'_>, rules: &Value, found: &mut Vec<Finding>, notes: &mut
         }
         for (name, usual) in SERVICES {
             if let Some(service) = option(&one, name).as_ref().and_then(Value::as_str)
-                && !known.asks(service)
+                && !known.asks_anywhere(service)
             {
                 let text = format!(
                     "sudo uses the PAM service {service} in place of {usual}, and that one asks nobody"

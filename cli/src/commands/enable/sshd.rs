@@ -105,6 +105,18 @@ fn missing(places: &Places) -> Outcome<Option<Vec<&'static str>>> {
             words.next().is_some_and(|word| word.eq_ignore_ascii_case(name)) && words.next() == Some(value)
         })
     };
+    let service = shown
+        .out
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(name, _)| name.eq_ignore_ascii_case("pamservicename"));
+    if let Some((_, service)) = service.filter(|(_, service)| service.trim() != "sshd") {
+        let text = format!(
+            "sshd uses the PAM service {service} and not sshd: take PAMServiceName out of {}, or ask in that service by hand",
+            config.display()
+        );
+        return Err(Failure::new(Exit::Refused, text));
+    }
     // Where only keys are taken a prompt would let passwords in: there the session stage asks.
     let keys_alone = has("PasswordAuthentication", "no") && has("KbdInteractiveAuthentication", "no");
     let needed = NEEDED.into_iter().filter(|name| !(keys_alone && *name == PROMPT));
