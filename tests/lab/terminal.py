@@ -25,6 +25,7 @@ class Terminal:
         )
         self.child.delaybeforesend = None
         self.text = ""
+        self.is_interrupted = False
         OPEN.append(self)
 
     def expect(self, *patterns, timeout=-1):
@@ -50,6 +51,7 @@ class Terminal:
 
     def interrupt(self):
         self.child.sendintr()
+        self.is_interrupted = True
 
     def give_up(self, timeout=10):
         """What a person does whom sudo refuses: Enter below the reason, Ctrl-C where the password is asked for anew. Only
@@ -62,6 +64,12 @@ class Terminal:
 
     def finish(self, timeout=10):
         """Waits for the end; returns the exit status. What was on the screen is in `text`."""
+        # sudo looks whether Ctrl-C came, then reads: one between the two goes unheard, and a person presses it again.
+        for _ in range(3 if self.is_interrupted else 0):
+            if self.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=2) == 0:
+                self.text += self.child.before
+                break
+            self.child.sendintr()
         self.expect(pexpect.EOF, timeout=timeout)
         self.child.close()
         return self.child.exitstatus if self.child.exitstatus is not None else 128 + self.child.signalstatus
