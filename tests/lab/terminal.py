@@ -1,6 +1,7 @@
 """Programs on a terminal: ssh, sudo and su, typed into as a person would."""
 
 import re
+import signal
 
 import pexpect
 
@@ -16,13 +17,19 @@ ACKNOWLEDGE = r"Press Enter: ?$"
 OPEN = []
 
 
+def takes_interrupts():
+    """As a person's terminal has it. Whatever a shell has started in the background ignores Ctrl-C, and so would this."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A program on a pseudo-terminal."""
 
     def __init__(self, argv, timeout=10, size=(24, 80)):
         self.child = pexpect.spawn(
-            argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, dimensions=size
-        )
+            argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, dimensions=size,
+            preexec_fn=takes_interrupts,
+        )  # fmt: skip
         self.child.delaybeforesend = None
         self.text = ""
         self.is_interrupted = False
