@@ -39,7 +39,7 @@ def test_quiet_begins_with_the_third_and_outlives_a_restart_and_a_success_ends_i
     undecided(1, stack)
     assert rung(stack) == ["quiet"]
     undecided(47, stack)
-    assert len(phone.requests()) == 50, "the app shows all of them"
+    wait_until(lambda: len(phone.requests()) == 50, 10, "the app shows all of them")
     stack.daemon.stop()
     stack.daemon.start()
     wait_until(lambda: stack.daemon.status()["connected"], 10, "the daemon is back")

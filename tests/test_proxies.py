@@ -107,8 +107,9 @@ def metrics(directory):
 def test_hosts_and_phones_work_through_it_at_once(proxy, tmp_path):
     start_server(tmp_path)
     token = subprocess.run(
-        [paths.SERVER, "token", "--database", tmp_path / "server.db"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+        [paths.SERVER, "token", "--quiet", "--database", tmp_path / "server.db"],
+        check=True, capture_output=True, text=True,
+    ).stdout.strip()  # fmt: skip
     daemon = Daemon(tmp_path / "daemon", ORIGIN, ca=proxy).start()
     daemon.join(token)
     phone = Approver(tmp_path / "phone", server_ca=proxy).pair("alice")

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connection::{Connection, FRAME_TIME};
+use crate::farewell::{LONGEST, Mark, Stage, Waiting};
 use crate::places::{Place, Places};
 use crate::sockets::Sockets;
 use crate::{clock, login, manage, service_manager};
@@ -27,13 +28,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long it is not said again that one could not.
 const SAID_FOR: Duration = Duration::from_secs(60);
 
-/// How long it is waited for a moment without a login, once a newer daemon is to take over. The longest time that a
-/// person has for an answer is in it, and that somebody who holds a connection keeps no old daemon running.
-const LONGEST_FAREWELL: Duration = Duration::from_secs(15 * 60);
-/// How often it is looked whether that moment is there when nothing else happens.
+/// How often it is looked whether a newer daemon may take over when nothing else happens.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Serves until `stop` is done, or after `leave` until no connection is left; then every waiting login is told.
+/// Serves until `stop` is done, or after `leave` until nobody waits for a verdict; then every waiting login is told.
 /// Whoever connects meanwhile is served: with the sockets of a service manager nobody notices.
 ///
 /// # Errors
@@ -50,30 +48,30 @@ pub async fn serve(
     let places = Rc::new(Places::new(descriptors));
     let mut troubles = Troubles::default();
     let mut tasks = JoinSet::new();
+    let waiting = Rc::new(Waiting::default());
     tokio::pin!(stop, leave);
     let mut leaves_by = None;
     loop {
-        if let Some(last) = leaves_by {
-            let is_late = clock::boot() >= last;
-            if is_late || tasks.is_empty() && !app.logins.any_session_due() {
-                service_manager::stopping();
-                app.log.notice(if is_late {
-                    "ending for a newer one: there was no moment without a login, those that wait are refused"
-                } else {
-                    "ending for a newer one: no login waits"
-                });
-                break;
-            }
+        let stage = leaves_by.map(|last| waiting.stage(clock::boot(), last, app.logins.any_session_due()));
+        if let Some(Stage::Over | Stage::Late) = stage {
+            service_manager::stopping();
+            app.log.notice(if stage == Some(Stage::Late) {
+                "ending for a newer one: there was no moment without a login, those that wait are refused"
+            } else {
+                "ending for a newer one: no login waits"
+            });
+            break;
         }
+        let takes = stage != Some(Stage::Closes);
         let (accepted, root_socket) = tokio::select! {
             () = &mut stop => break,
             () = &mut leave, if leaves_by.is_none() => {
-                leaves_by = Some(clock::boot() + LONGEST_FAREWELL);
+                leaves_by = Some(clock::boot() + LONGEST);
                 continue;
             }
             () = sleep(LOOK), if leaves_by.is_some() => continue,
-            accepted = root.accept() => (accepted, true),
-            accepted = everybody.accept() => (accepted, false),
+            accepted = root.accept(), if takes => (accepted, true),
+            accepted = everybody.accept(), if takes => (accepted, false),
             Some(ended) = tasks.join_next() => {
                 tell_panic(&app, ended);
                 continue;
@@ -83,7 +81,7 @@ pub async fn serve(
             Ok((stream, _)) => {
                 // Here, so that none is open beyond those that have a place.
                 if let Some(welcome) = welcome(&app, &places, stream, root_socket).await {
-                    tasks.spawn_local(serve_one(Rc::clone(&app), welcome));
+                    tasks.spawn_local(serve_one(Rc::clone(&app), welcome, waiting.unheard()));
                 }
             }
             Err(error) => {
@@ -173,7 +171,7 @@ async fn welcome(app: &App, places: &Rc<Places>, stream: UnixStream, root_socket
     Some(Welcome { caller, connection, place, places: Rc::clone(places) })
 }
 
-async fn serve_one(app: Rc<App>, welcome: Welcome) {
+async fn serve_one(app: Rc<App>, welcome: Welcome, mark: Mark) {
     let Welcome { caller, mut connection, mut place, places } = welcome;
     let known = if caller.root_socket { Some(true) } else { places.knows(caller.uid).await };
     let Some(is_known) = known else {
@@ -191,7 +189,7 @@ async fn serve_one(app: Rc<App>, welcome: Welcome) {
         return;
     }
     // In a box, so that thousands who wait to be looked up hold no room for a login.
-    if let Err(why) = Box::pin(first_call(&app, caller, is_stranger, connection)).await {
+    if let Err(why) = Box::pin(first_call(&app, caller, is_stranger, connection, mark)).await {
         app.log.caller_warning(&caller, &format!("user {} sent no usable call: {why}", caller.uid));
     }
 }
@@ -206,6 +204,7 @@ async fn first_call(
     caller: Caller,
     is_stranger: bool,
     mut connection: Connection,
+    mut mark: Mark,
 ) -> Result<(), String> {
     let frame = match timeout(FRAME_TIME, connection.recv_frame()).await {
         Ok(Ok(Some(frame))) => frame,
@@ -221,6 +220,7 @@ async fn first_call(
         }
         match frame::decode(&frame) {
             Ok(login_calls::Call::Begin(begin)) => {
+                mark.wanted();
                 login::serve(Rc::clone(app), caller, connection, *begin).await;
                 Ok(())
             }
@@ -230,6 +230,12 @@ async fn first_call(
             Err(error) => refuse(&mut connection, login::BAD_CALL, &error.to_string()).await,
         }
     } else if method.starts_with("org.countersign.Manage.") {
+        if caller.uid == 0 {
+            mark.wanted();
+        } else {
+            // A newer daemon answers it as well.
+            drop(mark);
+        }
         manage::serve(app, caller, connection, &frame).await.map_err(|error| error.to_string())
     } else {
         refuse(&mut connection, UNKNOWN, "there is org.countersign.Login and org.countersign.Manage").await

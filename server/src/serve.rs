@@ -58,7 +58,6 @@ pub(crate) enum ServeError {
 pub(crate) fn run(config: &Config) -> Result<(), ServeError> {
     // For calls to others; there is one provider only, so nothing is lost if it is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    raise_file_limit(config.limits.connections);
     keeper::make_place(&config.database)?;
     // What only root may: listen on any port, and read the key. The rest is for the user that keeps the database.
     let keeper = keeper::of(&config.database);
@@ -72,6 +71,7 @@ pub(crate) fn run(config: &Config) -> Result<(), ServeError> {
         Some(tls) => Some(tls),
         None => Tls::acme(config)?,
     };
+    raise_file_limit(config.limits.connections);
     let limits = &config.limits;
     let (registry, thread, secret) = Registry::open(
         &config.database,

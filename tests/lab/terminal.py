@@ -1,6 +1,7 @@
 """Programs on a terminal: ssh, sudo and su, typed into as a person would."""
 
 import re
+import signal
 
 import pexpect
 
@@ -16,15 +17,22 @@ ACKNOWLEDGE = r"Press Enter: ?$"
 OPEN = []
 
 
+def takes_interrupts():
+    """As a person's terminal has it. Whatever a shell has started in the background ignores Ctrl-C, and so would this."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A program on a pseudo-terminal."""
 
     def __init__(self, argv, timeout=10, size=(24, 80)):
         self.child = pexpect.spawn(
-            argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, dimensions=size
-        )
+            argv[0], [str(word) for word in argv[1:]], encoding="utf-8", timeout=timeout, dimensions=size,
+            preexec_fn=takes_interrupts,
+        )  # fmt: skip
         self.child.delaybeforesend = None
         self.text = ""
+        self.is_interrupted = False
         OPEN.append(self)
 
     def expect(self, *patterns, timeout=-1):
@@ -50,6 +58,7 @@ class Terminal:
 
     def interrupt(self):
         self.child.sendintr()
+        self.is_interrupted = True
 
     def give_up(self, timeout=10):
         """What a person does whom sudo refuses: Enter below the reason, Ctrl-C where the password is asked for anew. Only
@@ -62,6 +71,12 @@ class Terminal:
 
     def finish(self, timeout=10):
         """Waits for the end; returns the exit status. What was on the screen is in `text`."""
+        # sudo looks whether Ctrl-C came, then reads: one between the two goes unheard, and a person presses it again.
+        for _ in range(3 if self.is_interrupted else 0):
+            if self.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=2) == 0:
+                self.text += self.child.before
+                break
+            self.child.sendintr()
         self.expect(pexpect.EOF, timeout=timeout)
         self.child.close()
         return self.child.exitstatus if self.child.exitstatus is not None else 128 + self.child.signalstatus

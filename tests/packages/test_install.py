@@ -11,6 +11,7 @@ from lab.process import wait_until
 SERVICES = ("countersignd", "countersign-server")
 CONFIG = "/etc/countersign/countersign.toml"
 ORIGIN = "http://127.0.0.1:8443"
+DROP_IN = "/etc/ssh/sshd_config.d/00-countersign.conf"
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,30 @@ def test_the_module_does_not_go_while_a_line_needs_it(host):
     assert "/etc/pam.d/lab:1:auth required pam_countersign.so" in said.stderr
     assert host.run("pamtester", "lab", "alice", "authenticate", check=False, stdin="").returncode != 0
     host.run("rm", "/etc/pam.d/lab")
+
+
+def test_the_hosts_packages_go_away_and_leave_the_server_its_own(host):
+    """Lines taken out by hand left the settings of sshd; the server's key lies beside the host's configuration."""
+    host.write(DROP_IN, "# countersign: written by countersign enable sshd, removed by countersign disable sshd.\n"
+                        "KbdInteractiveAuthentication yes\n")  # fmt: skip
+    servers = {f"/etc/countersign/{name}": name for name in ("server-chain.pem", "server-key.pem", "push-ca.pem")}
+    own = [f"/etc/countersign/{name}" for name in ("approvers", "revoked", "server-ca.pem", "countersign.toml.d/ours.toml")]
+    for path in (*servers, *own):
+        host.write(path, servers.get(path, ""))
+    settings = host.read("/etc/countersign/server.toml")
+    host.run("usermod", "--gid", "countersign-breakglass", "alice")
+    said = host.run("dpkg", "--purge", "libpam-countersign", "countersign").stdout
+    host.run("usermod", "--gid", "alice", "alice")
+    assert "the group countersign-breakglass stays" in said
+    assert not host.path(DROP_IN).exists()
+    assert {path: host.read(path) for path in servers} == servers
+    assert host.read("/etc/countersign/server.toml") == settings
+    left = {path.name for path in (host.root / "etc/countersign").iterdir()}
+    assert left == {"server.toml", "server-chain.pem", "server-key.pem", "push-ca.pem"}
+    host.run("systemctl", "restart", "countersign-server")
+    host.run("rm", *servers)
+    # For the last test, which has them all.
+    host.shell("dpkg --install /debs/*.deb")
 
 
 def test_the_packages_go_away_and_leave_nothing(host):

@@ -175,6 +175,13 @@ fn certificates(config: &Path, given: &Path) -> Outcome<String> {
     if !bytes.windows(BEGIN.len()).any(|part| part == BEGIN) {
         return Err(Failure::new(Exit::Usage, format!("{}: it holds no certificate (PEM)", given.display())));
     }
+    if bytes.windows(PRIVATE.len()).any(|part| part == PRIVATE) {
+        let text = format!(
+            "{}: it holds a private key, and everybody on this host can read the copy; name a file of certificates alone",
+            given.display()
+        );
+        return Err(Failure::new(Exit::Usage, text));
+    }
     let copy = copy_of(config);
     match read_trusted(&copy, Owner::own(), MAX_CA) {
         Ok(text) if text.as_bytes() == bytes => {}
@@ -189,6 +196,8 @@ fn certificates(config: &Path, given: &Path) -> Outcome<String> {
 }
 
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// What the label of a private key of any kind ends with.
+const PRIVATE: &[u8] = b"PRIVATE KEY-----";
 
 fn copy_of(config: &Path) -> PathBuf {
     config.parent().map_or_else(|| beside(config, ".ca"), |folder| folder.join(CA_NAME))
@@ -289,6 +298,19 @@ mod tests {
         assert!(!name_server(&path, URL, Some(&given)).unwrap().written);
         fs::write(&given, "-----BEGIN CERTIFICATE-----\nanother").unwrap();
         assert!(name_server(&path, URL, Some(&given)).unwrap_err().message.contains("already"));
+    }
+
+    #[test]
+    fn a_private_key_beside_the_certificates_is_not_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, given) = (dir.path().join("countersign.toml"), dir.path().join("mine.pem"));
+        for kind in ["", "RSA ", "EC ", "ENCRYPTED "] {
+            let key = format!("-----BEGIN {kind}PRIVATE KEY-----\n…\n-----END {kind}PRIVATE KEY-----\n");
+            fs::write(&given, format!("-----BEGIN CERTIFICATE-----\n…\n{key}")).unwrap();
+            let told = name_server(&path, URL, Some(&given)).unwrap_err().message;
+            assert!(told.contains("holds a private key"), "{told}");
+            assert!(!dir.path().join(CA_NAME).exists() && !path.exists());
+        }
     }
 
     #[test]
