@@ -100,7 +100,7 @@ fn open_for_writing(path: &Path, database: &Path) -> Result<File, String> {
         FileFault::Unreadable(user) => {
             format!("user {user}, as whom this runs, may not write it; check who owns it and its directory")
         }
-        FileFault::Missing => "its directory does not exist; make it, or name another file".to_owned(),
+        FileFault::Missing => "its directory does not exist: a first start of the service makes it (systemctl enable --now countersign-server); or name another file".to_owned(),
         FileFault::Io(error) => format!("it cannot be opened for writing: {error}"),
         fault => fault.to_string(),
     })

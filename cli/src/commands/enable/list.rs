@@ -23,6 +23,7 @@ pub(super) fn run(places: &Places, out: Output) -> Outcome<ExitCode> {
     });
     out.either(&object, || {
         let mut text = match on.is_empty() {
+            true if pending.is_some() => String::new(),
             true => "Nothing is on: countersign enable SERVICE\n".to_owned(),
             false => format!("On: {}\n", on.iter().cloned().collect::<Vec<_>>().join(", ")),
         };
@@ -41,7 +42,7 @@ fn troubles_at(places: &Places) -> Vec<String> {
     let mut lines = Vec::new();
     match Record::read(places) {
         Ok(Some(record)) => lines.push(format!(
-            "{} waits to be confirmed from a new login (sudo countersign confirm); at {} it is taken back.",
+            "Waiting to be confirmed: {}, from a new login (sudo countersign confirm); at {} it is taken back.",
             record.services.join(", "),
             time(record.began.unix + record.within)
         )),

@@ -67,6 +67,13 @@ pub(super) fn run(args: &Enable, run: &Path, out: Output) -> Outcome<ExitCode> {
         let text = "an earlier change waits: countersign confirm from a new login keeps it, countersign rollback takes it back";
         return Err(Failure::new(Exit::Refused, text));
     }
+    if !args.dry_run && !places.policy().exists() {
+        let text = format!(
+            "{} is not there: this host is set up first, with countersign setup",
+            places.policy().display()
+        );
+        return Err(Failure::new(Exit::Broken, text));
+    }
     let plan = Plan::of(&places, &args.services, &args.module)?;
     if plan.edits.is_empty() {
         return nothing_to_do(&places, &plan, args.dry_run, out);

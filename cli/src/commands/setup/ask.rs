@@ -63,9 +63,15 @@ impl Asker {
         if !self.person {
             return Ok(false);
         }
-        prompt(&format!("{question} [y/N]: "));
-        let Some(line) = read_line()? else { return Err(stopped()) };
-        Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+        loop {
+            prompt(&format!("{question} [y/N]: "));
+            let Some(line) = read_line()? else { return Err(stopped()) };
+            match line.trim().to_ascii_lowercase().as_str() {
+                "" | "n" | "no" => return Ok(false),
+                "y" | "yes" => return Ok(true),
+                _ => {}
+            }
+        }
     }
 
     /// Waits for Enter, where there is somebody.

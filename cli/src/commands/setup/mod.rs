@@ -262,7 +262,7 @@ impl Session<'_> {
                 "groupadd --system {BREAK_GLASS}   (its members get in whatever happens to us)"
             )),
             Some(group) if group.mem.is_empty() => next.push(format!(
-                "usermod -aG {BREAK_GLASS} NAME   (one account that gets in whatever happens to us)"
+                "gpasswd --add NAME {BREAK_GLASS}   (one account that gets in whatever happens to us)"
             )),
             Some(_) => {}
         }
