@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 mod enable;
 mod join;
 mod leases;
+mod packages;
 mod pair;
 mod policy;
 mod revoke;
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
         Command::Doctor(args) => doctor::run(args, &cli.run, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
+        Command::PackageHook { manager } => packages::run(*manager, &cli.run, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }
 }
