@@ -38,7 +38,7 @@ pub struct Ask {
     #[arg(long, value_parser = origin)]
     pub origin: Vec<String>,
     /// What to run once it is approved
-    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
