@@ -1,5 +1,6 @@
 //! What a PAM service's name says of it.
 
+use countersign_protocol::login::ASK_SERVICE;
 use countersign_protocol::message::Kind;
 
 /// Services that unlock a screen: one field, and the person is already logged in.
@@ -33,7 +34,7 @@ pub fn kind(service: &str) -> Kind {
         Kind::Unlock
     } else if COMMANDS.contains(&service) {
         Kind::Command
-    } else if service == "polkit-1" {
+    } else if service == "polkit-1" || service == ASK_SERVICE {
         Kind::Action
     } else {
         Kind::Login
@@ -62,6 +63,7 @@ mod tests {
             ("sudo", Kind::Command, true),
             ("swaylock", Kind::Unlock, false),
             ("polkit-1", Kind::Action, false),
+            ("ask", Kind::Action, false),
             ("login", Kind::Login, true),
             ("gdm-password", Kind::Login, false),
         ] {

@@ -108,6 +108,14 @@ impl Ending {
         )
     }
 
+    /// The same of a program that was started without a terminal.
+    pub(super) fn no_terminal() -> Self {
+        Self {
+            text: Some(prompts::NO_TERMINAL.to_owned()),
+            ..Self::cannot_ask("there is no terminal to prompt at")
+        }
+    }
+
     /// The same at the session stage.
     pub(super) fn key_alone() -> Self {
         Self {

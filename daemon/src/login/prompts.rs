@@ -57,6 +57,10 @@ pub(super) const STOPPING: &str = "The approval service on this machine is stopp
 pub(super) const CANNOT_ASK: &str =
     "This login cannot ask for a code. An administrator can set KbdInteractiveAuthentication yes.";
 
+/// The same where there is no terminal.
+pub(super) const NO_TERMINAL: &str =
+    "There is no terminal to type a code at, and the policy wants one (without_prompt).";
+
 /// The same at the session stage, where a key was enough for sshd.
 pub(super) const KEY_ALONE: &str = "A key alone is not enough here: log in in a way that can ask for a code.";
 

@@ -142,7 +142,7 @@ impl Login {
         if lease::lets_in(self, rule, &account, &person).await? {
             return Ok(Ending::leased());
         }
-        let confirm = rules::confirm(rule, self.facts.stage)?;
+        let confirm = rules::confirm(rule, &self.facts)?;
         let open = self.open(&account, (&person, panel), confirm, rule, true).await?;
         match confirm {
             Confirm::Code => self.ask_for_code(open, rule, &account).await,
@@ -201,8 +201,12 @@ impl Login {
     /// first request; `posting` is when this one was about to be posted.
     async fn even_out(&mut self, open: &Open, began: Option<Duration>, posting: Duration) -> Told<()> {
         let (now, even) = (clock::boot(), &self.app.logins.even);
-        // Others than root's programs are no measure: whoever runs them chooses how many there are.
-        if open.state() == State::Posted && !open.devices.is_empty() && self.facts.by_root {
+        // Others than root's programs are no measure: whoever runs them chooses how many there are. Nor is a list.
+        if open.state() == State::Posted
+            && !open.devices.is_empty()
+            && self.facts.by_root
+            && !self.facts.is_ask()
+        {
             even.note(began.map(|began| now.saturating_sub(began)), now.saturating_sub(posting));
         }
         let until = match (open.state(), began) {

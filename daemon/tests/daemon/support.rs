@@ -238,6 +238,7 @@ impl Peer {
             session: None,
             silent: false,
             token: None,
+            action: None,
         };
         match self.call(&login::Call::Begin(Box::new(begin))) {
             Reply::Parameters { parameters } => parameters,

@@ -21,6 +21,8 @@ fn login(service: &str, stage: Stage) -> Situation<'_> {
         ssh_key: None,
         command: None,
         new_source: false,
+        action: None,
+        origins: &[],
         now: "2026-11-23T12:00:00Z".parse().unwrap(),
         zone: TimeZone::UTC,
     }

@@ -238,6 +238,7 @@ impl Field {
             session: None,
             silent: false,
             token: None,
+            action: None,
         };
         (Peer::begin(&self.lab.app, begin), terminal)
     }

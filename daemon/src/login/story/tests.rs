@@ -232,6 +232,7 @@ fn begin(service: &str, stage: Stage) -> Begin {
         session: None,
         silent: false,
         token: None,
+        action: None,
     }
 }
 
