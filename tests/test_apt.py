@@ -1,7 +1,6 @@
 """apt asks a phone before it changes packages: a real apt and dpkg, on a folder, with a repository of the test's own."""
 
 import hashlib
-import os
 import pwd
 import subprocess
 
@@ -49,18 +48,6 @@ class Running:
         return self.popen.returncode
 
 
-def as_root(stack, **settings):
-    """Asked is root's own phone: nobody is logged in behind the test."""
-    return stack(without_prompt="tap", **settings)
-
-
-def rules(stack, text):
-    """Puts rules into the policy, and waits until they hold."""
-    stack.daemon.write_config(f"{stack.daemon.config.read_text()}\n{text}")
-    stack.daemon.reload()
-    wait_until(lambda: "policy was read" in stack.daemon.process.log(), 10, "the daemon has read its policy")
-
-
 def sha256(file):
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
@@ -75,22 +62,19 @@ def test_an_approved_upgrade_at_a_terminal(stack, apt, repository):
     assert (request["service"], request["kind"], request["user"], request["requester"]) == ("ask", "action", "root", "alice")
     assert request["action"] == "apt.install"
     assert request["detail"] == "3 packages: install greeter 3, libgreet 1:1.0-1; upgrade hello 2.9-1 -> 2.10-3"
-    files = {name: sha256(repository.file(name, version)) for name, version in (("greeter", "3"), ("libgreet", "1:1.0-1"), ("hello", "2.10-3"))}
     expected = (
-        f"install greeter all 3 from Lab sha256:{files['greeter']}\n"
-        f"install libgreet all 1:1.0-1 from Lab sha256:{files['libgreet']}\n"
-        f"upgrade hello all 2.9-1 -> 2.10-3 from Lab sha256:{files['hello']}\n"
+        f"install greeter all 3 from Lab sha256:{sha256(repository.file('greeter', '3'))}\n"
+        f"install libgreet all 1:1.0-1 from Lab sha256:{sha256(repository.file('libgreet', '1:1.0-1'))}\n"
+        f"upgrade hello all 2.9-1 -> 2.10-3 from Lab sha256:{sha256(repository.file('hello', '2.10-3'))}\n"
     )
     assert request["list"]["sha256"] == hashlib.sha256(expected.encode()).hexdigest()
     assert apt.version("greeter") is None
     screen.answer_code(phone.approve(request))
     assert screen.finish(30) == 0, screen.text
     assert (apt.version("greeter"), apt.version("hello")) == ("3", "2.10-3")
-    assert "\x1b" not in request["detail"]
 
 
-def test_a_no_or_no_answer_leaves_everything_as_it_was(up, apt):
-    stack = up(wait="5s")
+def test_a_no_leaves_everything_as_it_was(stack, apt):
     phone = stack.approver("root")
     before = apt.packages()
     installing = Running(apt, "install", "greeter")
@@ -100,8 +84,6 @@ def test_a_no_or_no_answer_leaves_everything_as_it_was(up, apt):
     assert installing.finish() == 100
     assert NOT_APPROVED in installing.text and "Denied" in installing.text
     assert apt.packages() == before
-    # Another source, as it were, so that the denial does not refuse it at once.
-    assert apt.version("hello") == "2.9-1"
 
 
 def test_nobody_answers(up, apt):
@@ -206,9 +188,11 @@ def test_500_packages_at_once(stack, tmp_path):
     request = phone.next_request(seconds=30)
     assert request["detail"].startswith("500 packages: install package-") and request["detail"].endswith(" and 497 more")
     assert request["list"]["lines"] == 500
-    phone.approve(request)
-    assert installing.finish() == 0, installing.text[-2000:]
-    assert apt.version("package-499") == "1.499"
+    # (dpkg takes its time for so many, and does nothing that it does not do for three.)
+    before = apt.packages()
+    phone.decide(request, "deny")
+    assert installing.finish() == 100, installing.text[-2000:]
+    assert apt.packages() == before
 
 
 def test_origins_pass_by_policy_without_a_person(up, tmp_path):
@@ -242,22 +226,26 @@ def test_origins_pass_by_policy_without_a_person(up, tmp_path):
     assert (apt.version("base"), apt.version("extra")) == ("2", "1")
 
 
-def test_hostile_names_and_versions(stack, tmp_path):
-    """What a list says of a package is text from outside, on the phone and on the terminal."""
-    repository = Repository(tmp_path / "repository")
-    deb = repository.add("nice", "1.0", description="\x1b[2J \u202e no")
-    repository.stanzas[0] = repository.stanzas[0].replace("Package: nice", "Package: ni\x1b]0;x\u202ece")
-    repository.publish()
-    apt = AptRoot(tmp_path / "root", repository)
-    apt.turn_on()
-    phone = stack.approver("root")
-    before = apt.packages()
-    installing = Running(apt, "install", "ni\x1b]0;x\u202ece")
-    request = phone.next_request()
-    said = "ni\\u{1b}]0;x\\u{202e}ce"
-    assert request["detail"] == f"{said} 1.0"
-    line = f"install {said} all 1.0 from Lab sha256:{sha256(deb)}\n"
-    assert request["list"]["sha256"] == hashlib.sha256(line.encode()).hexdigest()
-    phone.decide(request, "deny")
-    assert installing.finish() == 100
-    assert apt.packages() == before
+def test_a_list_that_lies_about_a_package_is_refused(tmp_path):
+    """apt believes the list, dpkg the package: neither hostile text nor Countersign's own name gets past by that. Nobody is
+    even asked: there is no daemon."""
+    for name in ("nice", "countersign", "ni\x1b]0;x\u202ece"):
+        repository = Repository(tmp_path / f"repository-{name.encode().hex()}")
+        repository.add(name, "1.0")
+        repository.publish()
+        apt = AptRoot(tmp_path / f"root-{name.encode().hex()}", repository)
+        if name == "countersign":
+            apt.apt("install", "countersign")
+        repository.add("evil", "2.0", description="\x1b[2J \u202e no")
+        repository.stanzas[-1] = repository.stanzas[-1].replace("Package: evil", f"Package: {name}")
+        repository.publish()
+        apt.apt("update")
+        apt.turn_on()
+        before = apt.packages()
+        done = apt.apt("install", name, check=False)
+        assert done.returncode == 100
+        shown = name.replace("\x1b", "\\u{1b}").replace("\u202e", "\\u{202e}")
+        said = next(line for line in done.stderr.splitlines() if line.startswith("countersign: "))
+        assert f"apt takes it for {shown} 2.0 all, and the package itself says Package:\\u{{20}}evil" in said
+        assert "\x1b" not in said
+        assert apt.packages() == before

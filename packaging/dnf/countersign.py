@@ -26,8 +26,14 @@ GOES = {dnf.transaction.PKG_REMOVE, dnf.transaction.PKG_OBSOLETED}
 REPLACED = {dnf.transaction.PKG_UPGRADED, dnf.transaction.PKG_DOWNGRADED, dnf.transaction.PKG_REINSTALLED}
 
 
+def text(value):
+    """A header's text; older releases of rpm have bytes."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def lines(transaction):
-    """A line of JSON for each package that changes."""
+    """A line of JSON for each package that changes. What arrives says itself who it is: rpm goes by that, and not by the
+    repository's list."""
     items = [(item.action, item.pkg) for item in transaction]
     old = {}
     for action, package in items:
@@ -37,9 +43,11 @@ def lines(transaction):
     for action, package in items:
         line = {"name": package.name, "architecture": package.arch}
         if action in ARRIVES:
+            header = package._header
+            line = {"name": text(header["name"]), "architecture": text(header["arch"])}
             line["what"] = ARRIVES[action]
-            line["old"] = old.get((package.name, package.arch), old.get(package.name))
-            line["new"] = package.evr
+            line["old"] = old.get((line["name"], line["architecture"]), old.get(line["name"]))
+            line["new"] = text(header["evr"])
             line["file"] = os.path.abspath(package.localPkg())
             line["repository"] = None if package._from_cmdline else package.reponame
         elif action in GOES:

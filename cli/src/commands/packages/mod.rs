@@ -4,6 +4,7 @@
 //! what they were when somebody was asked.
 
 mod apt;
+mod deb;
 mod dnf;
 mod files;
 mod origin;
@@ -31,6 +32,10 @@ pub(super) fn run(manager: Manager, run: &Path, out: Output) -> Outcome<ExitCode
     };
     if transaction.changes.is_empty() {
         return Ok(ExitCode::SUCCESS);
+    }
+    // Before its name counts for anything.
+    if manager == Manager::Apt {
+        deb::check(&transaction)?;
     }
     if transaction.is_own() {
         out.remark("Countersign: these are Countersign's own packages only, so nobody is asked.");
