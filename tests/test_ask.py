@@ -225,9 +225,10 @@ def test_a_list_is_named_in_what_is_signed_and_in_the_audit(stack, tmp_path):
     named = request["list"]
     digest = hashlib.sha256(text.encode()).hexdigest()
     assert (named["sha256"], named["bytes"], named["lines"]) == (digest, len(text.encode()), 2001)
-    phone.decide(request, "deny")
-    assert ended(run)[0] == 1
-    assert record(stack)["list"] == digest
+    assert phone.wait_for("list", id=request["id"])["text"] == text
+    phone.approve(request)
+    assert ended(run)[0] == 0
+    assert (record(stack)["list"], record(stack)["outcome"]) == (digest, "granted")
     assert stack.daemon.command("audit", "verify")["valid"]
     for name, bad in [("long", b"a" * 262145), ("empty", b""), ("binary", b"\xff\n")]:
         (tmp_path / name).write_bytes(bad)
@@ -265,6 +266,7 @@ def test_the_guides_recipes(stack, tmp_path):
         run = Terminal(behind("alice", "env", f"PATH={environment['PATH']}", str(script), "42"))
         request = phone.next_request(len(phone.requests()))
         assert request["detail"] == "release 42" and request["list"]["lines"] == 1
+        assert phone.wait_for("list", id=request["id"])["text"] == "index.html\n"
         run.expect(CODE)
         run.send(phone.decide(request, answer).get("code") or "")
         assert (run.finish() == 0) == (answer == "approve")

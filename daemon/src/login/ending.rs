@@ -128,6 +128,11 @@ impl Ending {
         Self::new(Outcome::Busy, Some(prompts::BUSY), "too many logins wait that nobody can answer")
     }
 
+    /// Open requests have too many lists already.
+    pub(super) fn too_many_lists(reason: String) -> Self {
+        Self::new(Outcome::Busy, Some(prompts::BUSY), reason)
+    }
+
     pub(super) fn blocked() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BLOCKED), "too many wrong typed codes")
     }

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use base64ct::{Base64, Encoding};
+use countersign_protocol::digest;
+use countersign_protocol::list::{self, ListError};
 use countersign_protocol::login::{Call, Continue, FIRST_REPLY_MS, Outcome, Step, Verdict};
 use countersign_protocol::message::List;
-use countersign_protocol::{digest, random};
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::ending::Ending;
 use super::{BAD_CALL, Logins};
@@ -27,32 +26,33 @@ const TIME: Duration = Duration::from_secs(10);
 /// A whole list.
 #[derive(Debug)]
 pub struct ListText {
-    pub(super) text: String,
+    text: String,
     /// SHA-256 of it in hex.
     pub(super) sha256: String,
     _place: Place,
 }
 
-/// A list, and the key that it is encrypted with for the devices of one request.
+/// A list, as one request names it: with a key that is used for this request alone.
 pub struct Enclosed {
-    pub(super) list: Rc<ListText>,
-    pub(super) key: Zeroizing<[u8; 16]>,
+    list: Rc<ListText>,
+    pub(super) named: List,
 }
 
 impl Enclosed {
     /// With a fresh key.
-    pub(super) fn new(list: Rc<ListText>) -> Self {
-        Self { list, key: Zeroizing::new(random::bytes()) }
+    ///
+    /// # Errors
+    /// When it cannot be a list.
+    pub(super) fn new(list: &Rc<ListText>) -> Result<Self, ListError> {
+        Ok(Self { named: list::describe(&list.text)?, list: Rc::clone(list) })
     }
 
-    /// As its request names it.
-    pub(super) fn named(&self) -> List {
-        List {
-            sha256: self.list.sha256.clone(),
-            bytes: u32::try_from(self.list.text.len()).unwrap_or(u32::MAX),
-            lines: u32::try_from(self.list.text.lines().count()).unwrap_or(u32::MAX),
-            key: Base64::encode_string(self.key.as_slice()),
-        }
+    /// Encrypted for the devices of that request.
+    ///
+    /// # Errors
+    /// When it cannot be encrypted.
+    pub(super) fn seal(&self, id: &str) -> Result<Vec<u8>, ListError> {
+        list::seal(&self.named, id, &self.list.text)
     }
 }
 

@@ -103,7 +103,8 @@ impl OpenRequest {
     ) -> Result<Rc<Self>, String> {
         let id = digest::hex(&random::bytes::<16>());
         let reply = SealKey::generate();
-        let list = facts.list.clone().map(Enclosed::new);
+        let list = facts.list.as_ref().map(Enclosed::new).transpose();
+        let list = list.map_err(|error| format!("the action cannot be asked for: {error}"))?;
         let mut request = Request {
             version: VERSION,
             id: id.clone(),
@@ -117,7 +118,7 @@ impl OpenRequest {
             command: facts.command.clone(),
             action: facts.action.clone(),
             detail: facts.detail.clone(),
-            list: list.as_ref().map(Enclosed::named),
+            list: list.as_ref().map(|list| list.named.clone()),
             terminal: facts.terminal.clone(),
             remote: facts.remote.clone(),
             ssh_key: facts.ssh_key.clone(),
