@@ -387,3 +387,34 @@ fn a_hostile_server_lets_nobody_in_and_stops_nobody_else() {
     });
     eprintln!("{} attacks in {:.1?}", done.get(), began.elapsed());
 }
+
+/// A stream whose beginning does not get through in three seconds, as on a machine that has much else to do, is given up
+/// for long polls, and those go on: what the server keeps has to come by them as well.
+#[test]
+fn a_server_whose_streams_are_held_back_is_heard_by_long_poll() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let mut field = Field::new().await;
+        field.server.lie(Call::Poll, Lie::Status(200));
+        let polls = async {
+            while !field.log().contains("(by long poll)") {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(BESIDE, polls).await.is_ok(), "it does not poll: {}", field.log());
+        for _ in 0..2 {
+            let (login, request) = field.asks_beside().await;
+            let (phone, asked) = (&CAST.devices[number(Holder::Phone)], &field.asked[request].1);
+            let message = approval(phone, asked);
+            field.server.keep(&seal_to(&field.lab, phone, asked, &message));
+            let began = Instant::now();
+            while !login.is_over() {
+                assert!(began.elapsed() < DECIDED, "its approval does not come: {}", field.log());
+                sleep(Duration::from_millis(5)).await;
+            }
+            let granted = matches!(login.at(), At::Over(verdict) if verdict.outcome == Outcome::Granted);
+            assert!(granted, "{:?}\n{}", login.at(), field.log());
+            field.server.forget();
+        }
+    });
+}
