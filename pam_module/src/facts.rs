@@ -4,7 +4,7 @@ use crate::{host, peer};
 use countersign_protocol::login::{
     Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Peer, Session, Stage, VERSION,
 };
-use nix::unistd::{geteuid, getsid, getuid};
+use nix::unistd::{geteuid, getsid};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use zeroize::Zeroizing;
@@ -57,7 +57,7 @@ impl Caller {
     /// Looks at the calling process.
     pub(crate) fn look(service: &str) -> Self {
         let root = geteuid().is_root();
-        let set_uid = host::privileged_at_exec() || getuid() != geteuid();
+        let set_uid = host::is_set_uid();
         // A user who starts a set-uid program chooses its open files, and so could show it any peer.
         let connection = (root && !set_uid && service.starts_with("sshd")).then(peer::find).flatten();
         let (peer, socket) = connection.unzip();
