@@ -28,6 +28,7 @@ pub mod fuzzing;
 pub mod manage_client;
 pub mod output;
 pub mod qr;
+mod units;
 
 use args::Cli;
 use clap::Parser;

@@ -18,6 +18,8 @@ mod status;
 mod test_login;
 mod unblock;
 
+pub(crate) use enable::program;
+
 use crate::args::{Audit, Cli, Command};
 use crate::manage_client::ManageClient;
 use crate::output::{Exit, Failure, Outcome, Output};
