@@ -171,6 +171,26 @@ def test_it_is_taken_back_though_its_shell_and_the_daemon_die(machine, syslog):
     syslog.wait_for("was taken back: nobody confirmed it in time", after=mark)
 
 
+def test_what_cannot_be_taken_back_is_an_alert_and_is_told_until_it_is(machine, syslog):
+    machine.approver(USER)
+    mark = syslog.mark()
+    assert enable("sudo", "--yes", "--no-test", within=2).returncode == 0
+    written = (PAM / "sudo").read_bytes()
+    # Something that no program of ours can put a file in place of.
+    (PAM / "sudo").unlink()
+    (PAM / "sudo" / "in the way").mkdir(parents=True)
+    [line] = syslog.wait_for("NOT TAKEN BACK: /etc/pam.d/sudo:", 20, after=mark)
+    # authpriv, alert.
+    assert line.startswith("<81>"), line
+    told = countersign("status").stderr
+    assert "was NOT taken back" in told and "NOT TAKEN BACK: /etc/pam.d/sudo" in told, told
+    shutil.rmtree(PAM / "sudo")
+    (PAM / "sudo").write_bytes(written)
+    done = countersign("rollback")
+    assert done.returncode == 0, done
+    assert as_shipped("sudo", "sudo-i") and "NOT" not in countersign("status").stderr
+
+
 def test_an_old_shell_cannot_confirm_whatever_it_does(machine):
     machine.approver(USER)
     assert enable("sudo", "--yes", "--no-test").returncode == 0

@@ -9,6 +9,8 @@ mod ssh;
 mod ssh_files;
 mod sudo;
 
+pub(in crate::commands) use sudo::whose_phone;
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -148,21 +150,27 @@ fn asks_in(folders: &Folders, service: &str, stage: Stage) -> bool {
     !stack.from_other && stack.handlers.iter().any(is_ours)
 }
 
+/// The services that ask, and in which stages; without names of all there are.
+pub(in crate::commands) fn asking(folders: &Folders, of: &[String]) -> Vec<(String, Stage)> {
+    let names = folders.names().unwrap_or_default();
+    let mut asking = Vec::new();
+    for name in names.iter().filter(|name| of.is_empty() || of.contains(name)) {
+        for stage in [Stage::Auth, Stage::Session] {
+            let is_shared = examine::SHARED.contains(&name.as_str());
+            if !is_shared && asks_in(folders, name, stage) {
+                asking.push((name.clone(), stage));
+            }
+        }
+    }
+    asking
+}
+
 fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>) -> Known<'a> {
     let folders = match &args.pam {
         Some(folder) => Folders::of([folder]),
         None => Folders::system(),
     };
-    let names = folders.names().unwrap_or_default();
-    let mut asking = Vec::new();
-    for name in names.iter().filter(|name| args.services.is_empty() || args.services.contains(name)) {
-        for stage in [Stage::Auth, Stage::Session] {
-            let is_shared = examine::SHARED.contains(&name.as_str());
-            if !is_shared && asks_in(&folders, name, stage) {
-                asking.push((name.clone(), stage));
-            }
-        }
-    }
+    let asking = asking(&folders, &args.services);
     let mut known = Known { args, folders, asking, config: None, status: None, devices: None };
     if known.asking.is_empty() && meant().is_empty() {
         return known;

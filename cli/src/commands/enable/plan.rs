@@ -60,6 +60,9 @@ impl Plan {
         if plan.services.iter().any(|name| name == "sshd") {
             plan.edits.extend(sshd::edit(places)?);
         }
+        if plan.services.iter().any(|name| matches!(name.as_str(), "sudo" | "sudo-i")) {
+            plan.remarks.extend(doctor::whose_phone());
+        }
         plan.examined(&folders)?;
         plan.remarks.extend(super::accounts::break_glass()?);
         let on = enabled::read(places)?;
