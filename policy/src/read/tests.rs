@@ -29,6 +29,7 @@ fn one_line_is_a_policy_and_the_default_is_to_ask() {
             unenrolled: Unenrolled::Deny,
             ask: Ask::User,
             approvals: None,
+            passwordless: false,
         }
     );
 }

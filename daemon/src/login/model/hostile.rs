@@ -238,6 +238,7 @@ impl Field {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
         };
         (Peer::begin(&self.lab.app, begin), terminal)
     }
