@@ -220,18 +220,26 @@ def test_the_phone_alone_is_for_whom_a_rule_names(desk, tmp_path, pictures):
 
 
 def test_doctor_finds_the_phone_alone_where_nobody_has_said_so(desk):
-    def found(service):
-        done = subprocess.run([paths.COMMAND, "doctor", "--json", service], capture_output=True, text=True, timeout=60)
-        said = json.loads(done.stdout)
-        return {one["kind"] for one in said["findings"]}, said["notes"]
+    desk.approver("alice")
 
-    kinds, notes = found("login")
-    assert not {"approval-alone", "passwordless-unruled", "above-password", "skip-refused"} & kinds, kinds
-    assert 'login lets in with the phone alone whom "ward desks" names' in notes
+    def doctor(*words):
+        argv = [paths.COMMAND, "doctor", "--json", *words, "login"]
+        return json.loads(subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout)
+
+    def kinds():
+        return {one["kind"] for one in doctor()["findings"]}
+
+    said = doctor("--drill")
+    about_the_line = {"approval-alone", "above-password", "skip-refused", "passwordless-unruled", "passwordless-idle"}
+    assert not about_the_line & {one["kind"] for one in said["findings"]}, said
+    assert 'login lets in with the phone alone whom "ward desks" names' in said["notes"]
+    rows = {row["who"]: row for row in said["drill"]}
+    assert (rows["with a phone"]["phone_gone"], rows["break-glass"]["phone_gone"]) == ("refused", "in: password")
+    # The word is taken from the line, then from the rule.
     file = pam.PAM_D / "login"
     text = file.read_text()
     file.write_text(text.replace(" passwordless", ""))
-    assert "approval-alone" in found("login")[0]
+    assert "approval-alone" in kinds()
     file.write_text(text)
     desk.daemon.write_config(desk.daemon.config.read_text().replace("passwordless = true", "passwordless = false"))
-    assert "passwordless-unruled" in found("login")[0]
+    assert "passwordless-unruled" in kinds()

@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn all_of_them() {
-        let parsed = Arguments::parse(&[c"debug", c"daemon_down=ignore", c"passwordless", c"socket=/run/x/pam.sock"]);
+        let parsed =
+            Arguments::parse(&[c"debug", c"daemon_down=ignore", c"passwordless", c"socket=/run/x/pam.sock"]);
         let socket = Some(PathBuf::from("/run/x/pam.sock"));
         assert_eq!(parsed, Ok(Arguments { socket, ignore_when_down: true, debug: true, passwordless: true }));
         let last_wins = Arguments::parse(&[c"daemon_down=ignore", c"daemon_down=refuse"]);
@@ -82,9 +83,16 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_error() {
-        for bad in
-            [c"", c"Debug", c"debug=1", c"daemon_down", c"daemon_down=allow", c"failmode=safe", c"passwordless=no", c"\xff"]
-        {
+        for bad in [
+            c"",
+            c"Debug",
+            c"debug=1",
+            c"daemon_down",
+            c"daemon_down=allow",
+            c"failmode=safe",
+            c"passwordless=no",
+            c"\xff",
+        ] {
             assert!(matches!(Arguments::parse(&[bad]), Err(BadArgument::Unknown(_))), "{bad:?}");
         }
         let long = std::ffi::CString::new(format!("socket=/{}", "x".repeat(MAX_SOCKET_PATH))).unwrap();

@@ -61,8 +61,12 @@ fn cases(folder: &str) -> Vec<Case> {
 fn look(case: &Case) -> Vec<Finding> {
     let folders = Folders::of(["/nowhere/pam.d"]);
     let folders = case.files.iter().fold(folders, |folders, (name, text)| folders.with(name, text));
-    let host =
-        Host { has_module: &|_| true, meant: &[], passwordless: case.passwordless.as_deref(), keys_alone: true };
+    let host = Host {
+        has_module: &|_| true,
+        meant: &[],
+        passwordless: case.passwordless.as_deref(),
+        keys_alone: true,
+    };
     examine(&folders, &[], &host)
 }
 

@@ -111,10 +111,6 @@ fn asked(
                 .to_owned()
         }
     });
-    if rule.passwordless {
-        let text = "no password is wanted before it where the service's PAM line says \"passwordless\"";
-        lines.push(text.to_owned());
-    }
     if stage == Stage::Auth && !rule.codes.is_empty() {
         lines.push(format!("also taken at the prompt: {}", words(&rule.codes, login.service)));
     }
@@ -122,6 +118,10 @@ fn asked(
         None => granted(lease),
         Some(why) => format!("no lease can be granted: {why}"),
     }));
+    if rule.passwordless {
+        let text = "no password is wanted before it where the service's PAM line says \"passwordless\"";
+        lines.push(text.to_owned());
+    }
     lines.push(unenrolled(rule, login.now));
     lines
 }

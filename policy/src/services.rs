@@ -21,18 +21,8 @@ const LOCKERS: [&str; 14] = [
 ];
 
 /// Greeters, and the console: a person stands in front of them, and is not logged in yet.
-const GREETERS: [&str; 10] = [
-    "gdm-password",
-    "greetd",
-    "lightdm",
-    "login",
-    "lxdm",
-    "ly",
-    "plasmalogin",
-    "sddm",
-    "wdm",
-    "xdm",
-];
+const GREETERS: [&str; 10] =
+    ["gdm-password", "greetd", "lightdm", "login", "lxdm", "ly", "plasmalogin", "sddm", "wdm", "xdm"];
 
 /// Services that run a command with other rights.
 const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo", "sudo-i", "pkexec"];
@@ -88,7 +78,9 @@ mod tests {
             assert_eq!(kind(service), means, "{service}");
             assert_eq!(has_terminal(means, service), terminal, "{service}");
         }
-        for (service, seat) in [("lightdm", true), ("xsecurelock", true), ("sshd", false), ("sudo", false), ("remote", false)] {
+        for (service, seat) in
+            [("lightdm", true), ("xsecurelock", true), ("sshd", false), ("sudo", false), ("remote", false)]
+        {
             assert_eq!(is_seat(service), seat, "{service}");
         }
         assert!(is_sshd("sshd-internal") && !is_sshd("ssh"));

@@ -12,7 +12,7 @@ from .process import Process, wait_until
 PROGRAMS = ("Xvfb", "xterm", "xdotool", "xset", "xss-lock", "xsecurelock", "import", "compare", "convert")
 # Like a person's typing: a locker drops keys that come before its window is there.
 BETWEEN_KEYS_MS = "30"
-SIZE = "640x360"
+SIZE = "640x220"
 # Pixels of a cursor that blinks, and seconds in which a program has drawn all that it is about to.
 CURSOR, CALM = 400, 0.3
 
@@ -104,7 +104,7 @@ class Console:
     def __init__(self, screen, log):
         self.screen = screen
         argv = [
-            "xterm", "-fa", "DejaVu Sans Mono", "-fs", "11", "-geometry", "78x18+0+0", "-b", "6", "-bw", "0",
+            "xterm", "-fa", "DejaVu Sans Mono", "-fs", "11", "-geometry", "78x11+0+0", "-b", "6", "-bw", "0",
             "-bg", "black", "-fg", "grey85", "+sb", "-l", "-lf", log, "-e", "login",
         ]  # fmt: skip
         log.unlink(missing_ok=True)

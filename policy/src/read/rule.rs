@@ -157,7 +157,8 @@ impl Draft {
         if !passwordless::is_narrow(&self.when) {
             return Some(Fault::at(place.clone(), passwordless::HOW));
         }
-        let wanted: Vec<&str> = beside.iter().filter(|(is_weak, _)| *is_weak).map(|(_, want)| *want).collect();
+        let wanted: Vec<&str> =
+            beside.iter().filter(|(is_weak, _)| *is_weak).map(|(_, want)| *want).collect();
         (!wanted.is_empty())
             .then(|| Fault::at(place.clone(), format!("{}: {}", passwordless::BESIDE, wanted.join(", "))))
     }

@@ -1,6 +1,6 @@
 //! `doctor --drill`: what would each service do now if the server, the daemon, the phone were gone?
 
-use countersign_pam_stack::examine::{Search, Who, is_on_disk, is_ours, search};
+use countersign_pam_stack::examine::{Search, Who, is_on_disk, is_ours, is_passwordless, search};
 use countersign_pam_stack::{Code, Stack, Stage};
 use countersign_policy::{Factor, Rule, Then, Unenrolled};
 use serde::Serialize;
@@ -82,6 +82,10 @@ fn cell(
         return if ignores && opens(Code::IGNORE) { format!("in: {with}") } else { "refused".to_owned() };
     }
     let Some(rule) = rule else { return "refused: no policy is in force".to_owned() };
+    let is_alone = stack.handlers.iter().any(is_passwordless);
+    if is_alone && !rule.passwordless {
+        return "refused: no rule lets in without a password".to_owned();
+    }
     let passes = match rule.then {
         Then::Skip | Then::Observe => Some("the policy does not ask"),
         _ if is_unasked(known, rule, user) => Some("no device yet, not asked until then"),
@@ -102,7 +106,11 @@ fn cell(
         return "refused".to_owned();
     }
     let factors = factors(rule, stack.stage, gone);
-    if factors.is_empty() { "refused".to_owned() } else { format!("in: {with} + {}", factors.join(" or ")) }
+    match (factors.is_empty(), is_alone) {
+        (true, _) => "refused".to_owned(),
+        (false, true) => format!("in: {}", factors.join(" or ")),
+        (false, false) => format!("in: {with} + {}", factors.join(" or ")),
+    }
 }
 
 /// For su and sudo to root it is the caller who is asked.

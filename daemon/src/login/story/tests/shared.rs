@@ -12,19 +12,19 @@ fn at_the_desk(user: &str) -> Begin {
     Begin { user: user.to_owned(), terminal: Some(":0".to_owned()), ..begin("lightdm", Stage::Auth) }
 }
 
-async fn asked(scene: &Scene, phone: &TestDevice) -> Asked {
-    let post = scene.push.next().await;
+async fn asked(push: &mut Push, lab: &Lab, phone: &TestDevice) -> Asked {
+    let post = push.next().await;
     assert_eq!(post.messages.len(), 1, "it goes to nobody else's phone");
-    match phone.hear(&scene.lab, &post.messages[0]) {
+    match phone.hear(lab, &post.messages[0]) {
         Heard::Request(asked) => *asked,
         _ => panic!("a request was expected"),
     }
 }
 
-async fn closed(scene: &Scene, phone: &TestDevice) -> ClosedOutcome {
-    let post = scene.push.next().await;
+async fn closed(push: &mut Push, lab: &Lab, phone: &TestDevice) -> ClosedOutcome {
+    let post = push.next().await;
     assert_eq!(post.messages.len(), 1, "nobody else's phone hears of its end");
-    match phone.hear(&scene.lab, &post.messages[0]) {
+    match phone.hear(lab, &post.messages[0]) {
         Heard::Closed(closed) => closed.outcome,
         _ => panic!("an end was expected"),
     }
@@ -33,15 +33,15 @@ async fn closed(scene: &Scene, phone: &TestDevice) -> ClosedOutcome {
 #[tokio::test]
 async fn two_requests_at_one_terminal_are_two_peoples() {
     play(async {
-        let scene = Scene::new(|_| {}).await;
+        let mut scene = Scene::new(|_| {}).await;
         let others = TestDevice::new();
         scene.lab.pair(OTHER, &others).await;
         let mut first = scene.login(at_the_desk(USER));
         first.prompt().await;
-        let of_first = asked(&scene, &scene.phone).await;
+        let of_first = asked(&mut scene.push, &scene.lab, &scene.phone).await;
         let mut second = scene.login(at_the_desk(OTHER));
         second.prompt().await;
-        let of_second = asked(&scene, &others).await;
+        let of_second = asked(&mut scene.push, &scene.lab, &others).await;
 
         // What the second one's phone says of the first one's request is nobody's word.
         scene.push.deliver(&others.reply(&scene.lab, &of_first, Answer::Approve, OTHERS_CODE));
@@ -61,10 +61,10 @@ async fn two_requests_at_one_terminal_are_two_peoples() {
         assert_eq!(second.prompt().await, prompts::wrong(2));
         // The first one goes; the second one's request does not end with it.
         first.hang_up().await;
-        assert_eq!(closed(&scene, &scene.phone).await, ClosedOutcome::Withdrawn);
+        assert_eq!(closed(&mut scene.push, &scene.lab, &scene.phone).await, ClosedOutcome::Withdrawn);
         second.answer(OTHERS_CODE).await;
         assert_eq!(second.outcome().await, Outcome::Granted);
-        assert_eq!(closed(&scene, &others).await, ClosedOutcome::Approved);
+        assert_eq!(closed(&mut scene.push, &scene.lab, &others).await, ClosedOutcome::Approved);
     })
     .await;
 }
@@ -72,20 +72,20 @@ async fn two_requests_at_one_terminal_are_two_peoples() {
 #[tokio::test]
 async fn what_one_person_denies_refuses_nobody_else_at_that_terminal() {
     play(async {
-        let scene = Scene::new(|_| {}).await;
+        let mut scene = Scene::new(|_| {}).await;
         let others = TestDevice::new();
         scene.lab.pair(OTHER, &others).await;
         let mut first = scene.login(at_the_desk(USER));
         first.prompt().await;
-        let request = asked(&scene, &scene.phone).await;
+        let request = asked(&mut scene.push, &scene.lab, &scene.phone).await;
         scene.answer(&request, Answer::Report).await;
         first.answer("").await;
         assert_eq!(first.verdict().await.text.as_deref(), Some(prompts::REPORTED));
-        assert_eq!(closed(&scene, &scene.phone).await, ClosedOutcome::Reported);
+        assert_eq!(closed(&mut scene.push, &scene.lab, &scene.phone).await, ClosedOutcome::Reported);
 
         let mut second = scene.login(at_the_desk(OTHER));
         assert_eq!(second.prompt().await, prompts::APPROVE, "it says nothing of the one before");
-        asked(&scene, &others).await;
+        asked(&mut scene.push, &scene.lab, &others).await;
         let mut again = scene.login(at_the_desk(USER));
         assert_eq!(again.verdict().await.text.as_deref(), Some(prompts::COOLING));
     })
@@ -106,16 +106,16 @@ async fn passwordless(then: Then) -> Scene {
 #[tokio::test]
 async fn without_a_password_the_code_lets_in_whom_a_rule_names() {
     play(async {
-        let scene = passwordless(Then::Deny).await;
+        let mut scene = passwordless(Then::Deny).await;
         for caller in [true, false] {
             let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: caller };
             let mut peer = scene.call(caller, Begin { passwordless: true, ..at_the_desk(USER) });
             assert_eq!(peer.prompt().await, prompts::APPROVE);
-            let request = asked(&scene, &scene.phone).await;
+            let request = asked(&mut scene.push, &scene.lab, &scene.phone).await;
             scene.answer(&request, Answer::Approve).await;
             peer.answer(CODE).await;
             assert_eq!(peer.outcome().await, Outcome::Granted);
-            closed(&scene, &scene.phone).await;
+            closed(&mut scene.push, &scene.lab, &scene.phone).await;
         }
         // Where nothing can be asked a tap is not enough for it.
         let mut peer = scene.login(Begin { passwordless: true, ..at_the_desk(USER) });
