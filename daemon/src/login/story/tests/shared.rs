@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::login::prompts;
+use crate::testing::push::Post;
 use countersign_policy::Then;
+use countersign_protocol::keys::Signer;
 
 /// Somebody else whom every machine has.
 const OTHER: &str = "daemon";
@@ -12,9 +14,19 @@ fn at_the_desk(user: &str) -> Begin {
     Begin { user: user.to_owned(), terminal: Some(":0".to_owned()), ..begin("lightdm", Stage::Auth) }
 }
 
-async fn asked(push: &mut Push, lab: &Lab, phone: &TestDevice) -> Asked {
+/// The next post, which is to nobody but this phone.
+async fn post(push: &mut Push, phone: &TestDevice) -> Post {
     let post = push.next().await;
-    assert_eq!(post.messages.len(), 1, "it goes to nobody else's phone");
+    let to = format!("\"to\":\"{}\"", phone.key.public_key().id());
+    assert!(
+        post.messages.iter().all(|message| message.envelope.contains(&to)),
+        "nobody else's phone hears of it"
+    );
+    post
+}
+
+async fn asked(push: &mut Push, lab: &Lab, phone: &TestDevice) -> Asked {
+    let post = post(push, phone).await;
     match phone.hear(lab, &post.messages[0]) {
         Heard::Request(asked) => *asked,
         _ => panic!("a request was expected"),
@@ -22,8 +34,7 @@ async fn asked(push: &mut Push, lab: &Lab, phone: &TestDevice) -> Asked {
 }
 
 async fn closed(push: &mut Push, lab: &Lab, phone: &TestDevice) -> ClosedOutcome {
-    let post = push.next().await;
-    assert_eq!(post.messages.len(), 1, "nobody else's phone hears of its end");
+    let post = post(push, phone).await;
     match phone.hear(lab, &post.messages[0]) {
         Heard::Closed(closed) => closed.outcome,
         _ => panic!("an end was expected"),
