@@ -186,7 +186,9 @@ fn story<H: Host>(
         None => Path::new(SELF_SOCKET),
     };
     let mut daemon = host.connect(path, caller).map_err(|lost| {
-        let ignore = arguments.ignore_when_down && matches!(lost, Lost::NobodyListens(_));
+        // Where no password goes before, the next module may be one that lets everybody in.
+        let may_ignore = arguments.ignore_when_down && !arguments.passwordless;
+        let ignore = may_ignore && matches!(lost, Lost::NobodyListens(_));
         (lost.into(), ignore)
     })?;
 

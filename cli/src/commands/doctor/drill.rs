@@ -75,14 +75,18 @@ fn cell(
     if opens(refusal) {
         return format!("in: {with}");
     }
+    let is_alone = stack.handlers.iter().any(is_passwordless);
     if gone == Gone::Daemon {
         let ignores = stack.handlers.iter().filter(|handler| is_ours(handler)).any(|handler| {
             handler.module().is_some_and(|module| module.args.iter().any(|arg| arg == "daemon_down=ignore"))
         });
-        return if ignores && opens(Code::IGNORE) { format!("in: {with}") } else { "refused".to_owned() };
+        return if ignores && !is_alone && opens(Code::IGNORE) {
+            format!("in: {with}")
+        } else {
+            "refused".to_owned()
+        };
     }
     let Some(rule) = rule else { return "refused: no policy is in force".to_owned() };
-    let is_alone = stack.handlers.iter().any(is_passwordless);
     if is_alone && !rule.passwordless {
         return "refused: no rule lets in without a password".to_owned();
     }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::login::prompts;
-use crate::testing::push::Post;
 use countersign_policy::Then;
+use countersign_protocol::api::Post;
 use countersign_protocol::keys::Signer;
 
 /// Somebody else whom every machine has.
