@@ -5,14 +5,14 @@ use crate::{Factor, When, services};
 /// Which logins it may be for.
 pub(super) const HOW: &str = "\"passwordless\" lets in with the phone alone: it stands in a rule of its own, whose \"when\" \
                               has \"remote = false\", names each \"service\" (a greeter's, the console's, a locker's) \
-                              and says for which \"user\" or \"group\"";
+                              and each \"user\", without patterns, or a \"group\"";
 /// What stands in front of what it wants beside it.
 pub(super) const BESIDE: &str = "\"passwordless\" has nothing weaker beside it";
 
 /// Whether a rule is for some people in front of some seats.
 pub(super) fn is_narrow(when: &When) -> bool {
     let services = when.service.as_ref().and_then(|services| services.names());
-    let for_some = when.group.is_some() || when.user.as_ref().is_some_and(|users| !users.is_all());
+    let for_some = when.group.is_some() || when.user.as_ref().is_some_and(|users| users.names().is_some());
     when.remote == Some(false)
         && for_some
         && services.is_some_and(|names| names.iter().all(|name| services::is_seat(name)))
@@ -55,7 +55,7 @@ mod tests {
     fn it_is_for_some_people_in_front_of_named_seats() {
         for when in [
             "service = \"login\", user = [\"alice\", \"bob\"], remote = false",
-            "service = \"i3lock\", user = \"ward-*\", remote = false",
+            "service = \"kde\", group = [\"ward\", \"!guests\"], user = \"ward-*\", remote = false",
         ] {
             assert!(rule(when, "").is_ok(), "{when}");
         }
@@ -65,6 +65,8 @@ mod tests {
             "service = \"lightdm\", group = \"ward\", remote = true",
             "service = \"lightdm\", remote = false",
             "service = \"lightdm\", user = \"*\", remote = false",
+            "service = \"lightdm\", user = \"ward-*\", remote = false",
+            "service = \"lightdm\", user = [\"*\", \"!root\"], remote = false",
             "service = \"light*\", group = \"ward\", remote = false",
             "service = [\"lightdm\", \"!sudo\"], group = \"ward\", remote = false",
             "service = \"sshd\", group = \"ward\", remote = false",
