@@ -197,6 +197,7 @@ pub(crate) fn facts(user: &str) -> Facts {
         kind: Kind::Login,
         silent: false,
         token: None,
+        passwordless: false,
         uid: 0,
         by_root: true,
     }

@@ -135,6 +135,7 @@ pub(crate) fn begin(
         session: None,
         silent,
         token: token.and_then(|token| token_text(&token)),
+        passwordless: false,
     })
 }
 

@@ -184,6 +184,7 @@ fn story<H: Host>(
     let mut begin = facts::begin(stage, items, host.silent(), token).map_err(|bad| refuse(bad.into()))?;
     let mut caller = host.caller(&begin.service);
     facts::add_caller(&mut begin, &mut caller);
+    begin.passwordless = arguments.passwordless;
     if let Some(peer) = begin.peer {
         who.from = Some(peer.address.to_string());
     }
@@ -194,7 +195,9 @@ fn story<H: Host>(
         None => Path::new(SELF_SOCKET),
     };
     let mut daemon = host.connect(path, caller).map_err(|lost| {
-        let ignore = arguments.ignore_when_down && matches!(lost, Lost::NobodyListens(_));
+        // Where no password goes before, the next module may be one that lets everybody in.
+        let may_ignore = arguments.ignore_when_down && !arguments.passwordless;
+        let ignore = may_ignore && matches!(lost, Lost::NobodyListens(_));
         (lost.into(), ignore)
     })?;
 

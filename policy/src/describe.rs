@@ -118,6 +118,10 @@ fn asked(
         None => granted(lease),
         Some(why) => format!("no lease can be granted: {why}"),
     }));
+    if rule.passwordless {
+        let text = "no password is wanted before it where the service's PAM line says \"passwordless\"";
+        lines.push(text.to_owned());
+    }
     lines.push(unenrolled(rule, login.now));
     lines
 }

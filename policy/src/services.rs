@@ -20,6 +20,10 @@ const LOCKERS: [&str; 14] = [
     "xsecurelock",
 ];
 
+/// Greeters, and the console: a person stands in front of them, and is not logged in yet.
+const GREETERS: [&str; 10] =
+    ["gdm-password", "greetd", "lightdm", "login", "lxdm", "ly", "plasmalogin", "sddm", "wdm", "xdm"];
+
 /// Services that run a command with other rights.
 const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo", "sudo-i", "pkexec"];
 
@@ -38,6 +42,12 @@ pub fn kind(service: &str) -> Kind {
     } else {
         Kind::Login
     }
+}
+
+/// Whether somebody stands in front of the machine: a greeter, the console, a locker. Nobody else's name is one.
+#[must_use]
+pub fn is_seat(service: &str) -> bool {
+    GREETERS.contains(&service) || LOCKERS.contains(&service)
 }
 
 /// Whether the service certainly prompts at a terminal.
@@ -67,6 +77,11 @@ mod tests {
         ] {
             assert_eq!(kind(service), means, "{service}");
             assert_eq!(has_terminal(means, service), terminal, "{service}");
+        }
+        for (service, seat) in
+            [("lightdm", true), ("xsecurelock", true), ("sshd", false), ("sudo", false), ("remote", false)]
+        {
+            assert_eq!(is_seat(service), seat, "{service}");
         }
         assert!(is_sshd("sshd-internal") && !is_sshd("ssh"));
     }

@@ -91,6 +91,12 @@ impl Ending {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), "the rule denies it")
     }
 
+    /// The service's line says that no password goes before it, and the rule does not.
+    pub(super) fn not_passwordless() -> Self {
+        let reason = "its PAM line says passwordless, and the rule does not";
+        Self::new(Outcome::Denied, Some(prompts::NOT_ALONE), reason)
+    }
+
     pub(super) fn denied(reason: &str) -> Self {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), reason)
     }

@@ -41,6 +41,8 @@ pub struct Facts {
     pub silent: bool,
     /// A grant of the `auth` stage.
     pub token: Option<Zeroizing<String>>,
+    /// No password goes before: only a rule that says so lets in. Anybody may say it of themselves, as it only narrows.
+    pub passwordless: bool,
     /// The calling process's effective uid, from the kernel.
     pub uid: u32,
     /// Whether it came by the root socket.
@@ -90,6 +92,7 @@ impl Facts {
             service: begin.service,
             user: begin.user,
             silent: begin.silent,
+            passwordless: begin.passwordless,
             uid: caller.uid,
             by_root,
         })
@@ -119,6 +122,7 @@ impl Facts {
             kind: Kind::Action,
             silent: true,
             token: None,
+            passwordless: false,
             uid: person.uid,
             by_root: false,
         }
@@ -236,6 +240,7 @@ mod tests {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) const DENIED: &str = "Denied on the phone.";
 pub(super) const REPORTED: &str = "Denied on the phone, and reported as not being its owner.";
 /// The policy says no.
 pub(super) const DENIED_BY_POLICY: &str = "This login is not allowed here.";
+/// No password goes before, and no rule lets this person in without one.
+pub(super) const NOT_ALONE: &str = "Your phone alone does not let you in here. Ask an administrator.";
 /// Too many wrong codes.
 pub(super) const FAILED: &str = "Too many wrong codes. Start again for a new one.";
 /// Too many empty lines.

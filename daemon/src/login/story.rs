@@ -99,6 +99,10 @@ impl Login {
         let rule = choose::rule(&self.app, &self.facts, &config, known.as_ref()).await?;
         self.rule = Some(rule.name.clone());
         self.approvals = rule.approvals.clone();
+        // Before anything that could let somebody on: in such a stack nothing else stands in the way.
+        if self.facts.passwordless && !rule.passwordless {
+            return Err(Ending::not_passwordless());
+        }
         match rule.then {
             Then::Skip => return Err(Ending::ignored("the rule skips it")),
             Then::Deny => return Err(Ending::denied_by_policy()),

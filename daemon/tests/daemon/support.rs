@@ -238,6 +238,7 @@ impl Peer {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
         };
         match self.call(&login::Call::Begin(Box::new(begin))) {
             Reply::Parameters { parameters } => parameters,

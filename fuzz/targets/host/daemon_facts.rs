@@ -64,6 +64,7 @@ fn seeds() -> Vec<Vec<u8>> {
         session: Some(Session { leader: 7, started: 1 }),
         silent: false,
         token: Some("t".to_owned().into()),
+        passwordless: false,
     };
     let long = Begin { command_line: Some("\u{1}".repeat(1024)), service: "sudo".into(), ..begin.clone() };
     let odd = Begin { stage: Stage::Session, peer: None, service: "polkit-1".into(), ..begin.clone() };

@@ -67,6 +67,7 @@ fn seeds() -> Vec<Vec<u8>> {
         session: None,
         silent: true,
         token: Some("t".to_owned().into()),
+        passwordless: false,
     };
     let go_on = Continue { answer: Some("123456".to_owned().into()), cannot_ask: false };
     let verdict =

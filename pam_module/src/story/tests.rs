@@ -191,6 +191,21 @@ fn each_outcome_has_its_result() {
 }
 
 #[test]
+fn a_line_that_says_passwordless_tells_the_daemon_and_is_never_left_out() {
+    let mut host = FakeHost::new([verdict(Outcome::Granted)]);
+    login(&mut host, Stage::Auth, &[]);
+    assert!(!host.begin().passwordless);
+    let mut host = FakeHost::new([verdict(Outcome::Granted)]);
+    assert_eq!(login(&mut host, Stage::Auth, &[c"passwordless"]), PamResultCode::PAM_SUCCESS);
+    assert!(host.begin().passwordless);
+
+    let mut host = FakeHost::new([]);
+    host.connect = Some(Lost::NobodyListens("/run/x.sock".into()));
+    let arguments: &[&CStr] = &[c"passwordless", c"daemon_down=ignore"];
+    assert_eq!(login(&mut host, Stage::Auth, arguments), PamResultCode::PAM_AUTHINFO_UNAVAIL);
+}
+
+#[test]
 fn a_code_is_asked_for_and_sent() {
     let mut host = FakeHost::new([
         say("Look at your phone"),

@@ -164,3 +164,20 @@ fn a_window_is_promised_no_qr_code() {
         assert_eq!(!meaning.offline[0].contains("do not show"), shown, "{service}");
     }
 }
+
+#[test]
+fn what_needs_no_password_says_where() {
+    let text = "[default]\nlease = \"8h\"\n[[rule]]\nname = \"desk\"\nthen = \"approve\"\npasswordless = true\n\
+                when = { service = \"lightdm\", user = \"alice\", remote = false }\n";
+    let told = meaning(&config(text).rules[0], &login("lightdm", Stage::Auth), false);
+    assert_eq!(
+        told.online,
+        [
+            "the user's phone is asked, for 60 s",
+            "the code that it shows is typed at the prompt; where nothing can be asked it is refused",
+            "no password is wanted before it where the service's PAM line says \"passwordless\"",
+            "who has no device is refused, after the same prompts",
+        ]
+    );
+    assert_eq!(told.offline, ["refused, within 3 s, with the reason"]);
+}

@@ -1,6 +1,6 @@
 //! `doctor --drill`: what would each service do now if the server, the daemon, the phone were gone?
 
-use countersign_pam_stack::examine::{Search, Who, is_on_disk, is_ours, search};
+use countersign_pam_stack::examine::{Search, Who, is_on_disk, is_ours, is_passwordless, search};
 use countersign_pam_stack::{Code, Stack, Stage};
 use countersign_policy::{Factor, Rule, Then, Unenrolled};
 use serde::Serialize;
@@ -101,16 +101,24 @@ fn cell(
     if opens(refusal) {
         return format!("in: {with}");
     }
+    let is_alone = stack.handlers.iter().any(is_passwordless);
     if gone == Gone::Daemon {
         let ignores = stack.handlers.iter().filter(|handler| is_ours(handler)).any(|handler| {
             handler.module().is_some_and(|module| module.args.iter().any(|arg| arg == "daemon_down=ignore"))
         });
-        return if ignores && opens(Code::IGNORE) { format!("in: {with}") } else { "refused".to_owned() };
+        return if ignores && !is_alone && opens(Code::IGNORE) {
+            format!("in: {with}")
+        } else {
+            "refused".to_owned()
+        };
     }
     let rule = match rule {
         Ok(rule) => rule,
         Err(why) => return why.to_owned(),
     };
+    if is_alone && !rule.passwordless {
+        return "refused: no rule lets in without a password".to_owned();
+    }
     let passes = match rule.then {
         Then::Skip | Then::Observe => Some("the policy does not ask"),
         _ if is_unasked(known, rule, user) => Some("no device yet, not asked until then"),
@@ -131,7 +139,11 @@ fn cell(
         return "refused".to_owned();
     }
     let factors = factors(rule, stack.stage, gone);
-    if factors.is_empty() { "refused".to_owned() } else { format!("in: {with} + {}", factors.join(" or ")) }
+    match (factors.is_empty(), is_alone) {
+        (true, _) => "refused".to_owned(),
+        (false, true) => format!("in: {}", factors.join(" or ")),
+        (false, false) => format!("in: {with} + {}", factors.join(" or ")),
+    }
 }
 
 /// For su and sudo to root it is the caller who is asked.

@@ -171,7 +171,7 @@ fn another_way_in_is_told_of() {
 #[test]
 fn the_doctor_finds_nothing_that_would_open_or_lock_out() {
     use countersign_pam_stack::examine::{Host, Severity, examine};
-    let host = Host { has_module: &|_| true, meant: &[], keys_alone: true };
+    let host = Host { has_module: &|_| true, meant: &[], passwordless: None, keys_alone: true };
     for system in ["debian12", "debian13", "ubuntu2404", "el9", "fedora42", "tumbleweed"] {
         for service in ["sshd", "sudo", "su", "login", "lightdm", "gdm-password"] {
             if !systems().join(system).join(service).exists() {

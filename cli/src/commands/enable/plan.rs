@@ -85,7 +85,7 @@ impl Plan {
 
     /// What `countersign doctor` says of the stacks as they would be: nothing is written that would open or lock out.
     fn examined(&mut self, folders: &Folders) -> Outcome {
-        for found in doctor::examine(folders, &self.services, true) {
+        for found in doctor::examine(folders, &self.services, None, true) {
             let at = found.at.map(|at| format!(" ({at})")).unwrap_or_default();
             let text = format!("{}{at}: {}", found.text, found.next);
             match found.severity {

@@ -245,6 +245,7 @@ impl Field {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
         };
         (Peer::begin(&self.lab.app, begin), terminal)
     }

@@ -168,6 +168,7 @@ impl Visit {
             session: key.filter(|_| !self.is_ssh()).map(|_| Session { leader: 700, started: self.by.into() }),
             silent: self.program == Program::SilentLocker,
             token: token.map(Into::into),
+            passwordless: false,
         }
     }
 }

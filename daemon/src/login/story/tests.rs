@@ -11,6 +11,7 @@ mod pairing;
 mod policy;
 mod principals;
 mod several;
+mod shared;
 mod tap;
 
 use std::rc::Rc;
@@ -232,6 +233,7 @@ fn begin(service: &str, stage: Stage) -> Begin {
         session: None,
         silent: false,
         token: None,
+        passwordless: false,
     }
 }
 
