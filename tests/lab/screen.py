@@ -1,0 +1,151 @@
+"""Screens that nobody sits at: an X server, and a Wayland compositor without an output; what is shown on them, and who
+types there."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import accounts
+from .process import Process, wait_until
+
+RUNTIME = Path("/run/user")
+# Pictures of the documentation: few colours, small files.
+COLOURS = 32
+SCALE = "640x"
+
+SWAY = """output * resolution 800x600 background #202830 solid_color
+default_border none
+exec {locker}
+"""
+
+
+def missing(*programs):
+    """Those of the programs that are not there."""
+    return [program for program in programs if not shutil.which(program)]
+
+
+def runtime_of(user):
+    """The user's directory below /run/user, as logind makes it."""
+    entry = pwd.getpwnam(user)
+    place = RUNTIME / str(entry.pw_uid)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    os.chown(place, entry.pw_uid, entry.pw_gid)
+    return place
+
+
+class Screen:
+    """An X server with one user's programs on it."""
+
+    def __init__(self, directory, user="alice", size="800x600"):
+        self.directory, self.user = directory, user
+        self.runtime = runtime_of(user)
+        argv = ["Xvfb", "-displayfd", "1", "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-ac"]
+        self.x = Process("Xvfb", argv, directory / "xvfb.log")
+        found = wait_until(
+            lambda: re.search(r"^(\d+)\n", self.x.log(), re.MULTILINE), 20, f"Xvfb's display; it said:\n{self.x.log()}"
+        )
+        self.display = f":{found[1]}"
+        self._run("xsetroot", "-solid", "#202830")
+
+    def start(self, name, *argv, **environment):
+        """A program of the user's."""
+        settings = {"DISPLAY": self.display, "XDG_RUNTIME_DIR": self.runtime, **environment}
+        words = [*[f"{key}={value}" for key, value in settings.items()], *argv]
+        return Process(name, accounts.as_user_argv(self.user, *words), self.directory / f"{name}.log")
+
+    def _run(self, *argv):
+        done = subprocess.run(
+            [str(word) for word in argv], capture_output=True, timeout=20, env={**os.environ, "DISPLAY": self.display}
+        )
+        assert done.returncode == 0, f"{argv}: {done.stderr.decode(errors='replace')}"
+        return done.stdout
+
+    def type(self, text):
+        """Types it and presses Enter."""
+        self._run("xdotool", "type", "--delay", "15", text)
+        self.press("Return")
+
+    def press(self, key):
+        self._run("xdotool", "key", key)
+
+    def pixels(self):
+        """What is shown, to see whether something else is."""
+        return self._run("import", "-silent", "-window", "root", "-depth", "8", "rgb:-")
+
+    def wait_changed(self, before, seconds=10):
+        wait_until(lambda: self.pixels() != before, seconds, "something else on the screen", interval=0.1)
+
+    def wait_still(self, seconds=10):
+        """Waits until two looks, a moment apart, see the same."""
+        seen = [b""]
+
+        def still():
+            seen.append(self.pixels())
+            return seen[-1] == seen[-2]
+
+        wait_until(still, seconds, "a screen that stands still", interval=0.15)
+
+    def picture(self, file):
+        self._run("import", "-silent", "-window", "root", file)
+
+
+class Compositor:
+    """sway without a screen, and a locker that covers it from its start."""
+
+    def __init__(self, directory, *locker, user="alice"):
+        self.directory, self.user = directory, user
+        self.runtime = runtime_of(user)
+        config = directory / "sway.conf"
+        # What it starts is not to be held against a directory that only root reads.
+        self.log = self.runtime / "locker.log"
+        config.write_text(SWAY.format(locker=f"{' '.join(locker)} >{self.log} 2>&1"))
+        place = self.runtime / config.name
+        shutil.copy(config, place)
+        self.sway = self._start("sway", "sway", "-c", place)
+        self.name = wait_until(self._socket, 20, f"sway's socket; it said:\n{self.sway.log()}").name
+
+    def _start(self, name, *argv):
+        settings = {
+            "XDG_RUNTIME_DIR": self.runtime, "WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman",
+            "LIBSEAT_BACKEND": "noop",
+        }  # fmt: skip
+        words = [*[f"{key}={value}" for key, value in settings.items()], *argv]
+        return Process(name, accounts.as_user_argv(self.user, *words), self.directory / f"{name}.log")
+
+    def _socket(self):
+        assert self.sway.alive(), self.sway.log()
+        return next((place for place in self.runtime.glob("wayland-*") if place.suffix != ".lock"), None)
+
+    def _run(self, *argv):
+        words = [f"XDG_RUNTIME_DIR={self.runtime}", f"WAYLAND_DISPLAY={self.name}", *argv]
+        done = subprocess.run(
+            [str(word) for word in accounts.as_user_argv(self.user, *words)], capture_output=True, timeout=20
+        )
+        assert done.returncode == 0, f"{argv}: {done.stderr.decode(errors='replace')}"
+        return done.stdout
+
+    def type(self, text):
+        self._run("wtype", "-d", "15", text)
+        self.press("Return")
+
+    def press(self, key):
+        self._run("wtype", "-k", key)
+
+    def pixels(self):
+        return self._run("grim", "-t", "ppm", "-")
+
+    wait_changed = Screen.wait_changed
+    wait_still = Screen.wait_still
+
+    def picture(self, file):
+        Path(file).write_bytes(self._run("grim", "-t", "png", "-"))
+
+
+def keep(raw, file, scale=SCALE):
+    """Makes a picture small enough for the documentation."""
+    argv = ["convert", raw, "-strip", "-resize", scale, "-dither", "None", "-colors", str(COLOURS), f"PNG8:{file}"]
+    subprocess.run([str(word) for word in argv], check=True, capture_output=True)
