@@ -1,5 +1,6 @@
 """Screen lockers, each on a screen of its own, run by the user whom they lock out."""
 
+import os
 import pwd
 import signal
 import subprocess
@@ -11,30 +12,52 @@ from .screen import Compositor, Screen
 USER = "alice"
 PASSWORD = accounts.PASSWORDS[USER]
 
+SETTINGS = """mode: blank
+lock: True
+lockTimeout: 0:00:00
+passwdTimeout: 0:01:00
+splash: False
+fade: False
+unfade: False
+"""
+
 
 class Locker:
     """A locker that covers the screen. `service` is the name that PAM hears from it."""
 
     service = ""
     programs = ()
-    # What the first key is for: to wake it.
-    wakes = None
+    # Whether it shows its field once a key was pressed.
+    sleeps = False
 
     def __init__(self, directory):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        pam.write(self.service, pam.lines(auth=True, session=False))
+        # The module says in the log what it is told to ask.
+        pam.write(self.service, pam.lines(auth=True, session=False, arguments="debug"))
         self.screen = None
         self.program = None
         self.lock()
 
     def gives_password(self):
-        if self.wakes:
+        if self.sleeps:
             before = self.screen.pixels()
-            self.screen.press(self.wakes)
-            self.screen.wait_changed(before)
-            self.screen.wait_still()
+            wait_until(lambda: self._wakes(before), 15, "something else on the screen")
+            self.wait_ready()
         self.screen.type(PASSWORD)
+
+    def _wakes(self, before):
+        """A key that is pressed too early after locking is not heard; this one writes nothing into the field."""
+        self.screen.press("BackSpace")
+        try:
+            self.screen.wait_changed(before, 2)
+        except AssertionError:
+            return False
+        return True
+
+    def wait_ready(self):
+        """Waits until its field is there."""
+        self.screen.wait_still()
 
     def is_locked(self):
         return self.program.alive()
@@ -48,10 +71,15 @@ class Locker:
     def kill(self):
         self.program.kill()
 
+    def end(self):
+        """Takes it away, with its screen."""
+        self.program.stop()
+        self.screen.stop()
+
 
 class I3lock(Locker):
     service = "i3lock"
-    programs = ("Xvfb", "xdotool", "import", "i3lock", "xsetroot")
+    programs = ("Xvfb", "xdotool", "import", "i3lock", "display")
 
     def lock(self):
         self.screen = Screen(self.directory)
@@ -62,8 +90,8 @@ class I3lock(Locker):
 
 class Xsecurelock(Locker):
     service = "xsecurelock"
-    programs = ("Xvfb", "xdotool", "import", "xsecurelock", "xsetroot")
-    wakes = "space"
+    programs = ("Xvfb", "xdotool", "import", "xsecurelock", "display")
+    sleeps = True
 
     def lock(self):
         self.screen = Screen(self.directory)
@@ -79,22 +107,25 @@ class Xsecurelock(Locker):
 
 class Xscreensaver(Locker):
     service = "xscreensaver"
-    programs = ("Xvfb", "xdotool", "import", "xscreensaver", "xscreensaver-command", "xsetroot")
-    wakes = "space"
+    programs = ("Xvfb", "xdotool", "import", "xscreensaver", "xscreensaver-command", "display")
+    sleeps = True
 
     def lock(self):
         self.screen = Screen(self.directory)
         home = accounts.HOMES / USER
         settings = home / ".xscreensaver"
-        settings.write_text("mode: blank\nlock: True\nlockTimeout: 0:00:00\npasswdTimeout: 0:01:00\nsplash: False\nfade: False\nunfade: False\n")
+        settings.write_text(SETTINGS)
         entry = pwd.getpwnam(USER)
-        import os
-
         os.chown(settings, entry.pw_uid, entry.pw_gid)
         self.program = self.screen.start("xscreensaver", "xscreensaver", "--no-splash")
         wait_until(lambda: self._command("-time") == 0, 15, f"xscreensaver runs; it said:\n{self.said()}")
+        before = self.screen.pixels()
         assert self._command("-lock") == 0
         wait_until(self.is_locked, 10, "xscreensaver has locked")
+        self.screen.wait_changed(before)
+
+    def wait_ready(self):
+        """Its window never stands still: a bar in it shows how much time is left."""
 
     def _ask(self, word):
         argv = accounts.as_user_argv(USER, f"DISPLAY={self.screen.display}", "xscreensaver-command", word)
@@ -115,23 +146,23 @@ class Swaylock(Locker):
         # The same empty field is no try.
         self.screen = Compositor(self.directory, "swaylock", "--color", "305060", "--indicator-idle-visible")
         self.program = self.screen.sway
-        self.pid = wait_until(self._pid, 20, f"swaylock runs; sway said:\n{self.program.log()}")
+        wait_until(self.is_locked, 20, f"swaylock runs; sway said:\n{self.program.log()}")
         self.screen.wait_still()
 
-    def _pid(self):
-        found = subprocess.run(["pgrep", "-o", "-x", "swaylock"], capture_output=True, text=True).stdout.split()
-        return int(found[0]) if found else None
+    @staticmethod
+    def _pids():
+        """What draws, and what asks PAM."""
+        return subprocess.run(["pgrep", "-x", "swaylock"], capture_output=True, text=True).stdout.split()
 
     def is_locked(self):
-        return self._pid() is not None
+        return bool(self._pids())
 
     def said(self):
         return self.screen.log.read_text(errors="replace")
 
     def kill(self):
-        import os
-
-        os.kill(self.pid, signal.SIGKILL)
+        for pid in self._pids():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 ALL = (I3lock, Swaylock, Xsecurelock, Xscreensaver)

@@ -16,8 +16,8 @@ RUNTIME = Path("/run/user")
 COLOURS = 32
 SCALE = "640x"
 
-SWAY = """output * resolution 800x600 background #202830 solid_color
-default_border none
+SIZE = "800x600"
+SWAY = """output * resolution {size} background {wallpaper} fill
 exec {locker}
 """
 
@@ -25,6 +25,13 @@ exec {locker}
 def missing(*programs):
     """Those of the programs that are not there."""
     return [program for program in programs if not shutil.which(program)]
+
+
+def wallpaper(user, file):
+    """What stands on the user's desktop."""
+    argv = ["convert", "-size", SIZE, "xc:#205080", "-fill", "white", "-font", "DejaVu-Sans", "-pointsize", "32"]
+    argv += ["-gravity", "center", "-annotate", "0", f"{user}'s desktop", f"PNG8:{file}"]
+    subprocess.run(argv, check=True, capture_output=True, timeout=20)
 
 
 def runtime_of(user):
@@ -40,16 +47,22 @@ def runtime_of(user):
 class Screen:
     """An X server with one user's programs on it."""
 
-    def __init__(self, directory, user="alice", size="800x600"):
+    def __init__(self, directory, user="alice"):
         self.directory, self.user = directory, user
         self.runtime = runtime_of(user)
-        argv = ["Xvfb", "-displayfd", "1", "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-ac"]
+        argv = ["Xvfb", "-displayfd", "1", "-screen", "0", f"{SIZE}x24", "-nolisten", "tcp", "-ac", "-noreset"]
         self.x = Process("Xvfb", argv, directory / "xvfb.log")
         found = wait_until(
             lambda: re.search(r"^(\d+)\n", self.x.log(), re.MULTILINE), 20, f"Xvfb's display; it said:\n{self.x.log()}"
         )
         self.display = f":{found[1]}"
-        self._run("xsetroot", "-solid", "#202830")
+        wallpaper(user, directory / "wallpaper.png")
+        before = self.pixels()
+        # It says 1 whatever has come of it.
+        subprocess.run(
+            ["display", "-window", "root", directory / "wallpaper.png"], timeout=20, env={**os.environ, "DISPLAY": self.display}
+        )
+        self.wait_changed(before)
 
     def start(self, name, *argv, **environment):
         """A program of the user's."""
@@ -92,6 +105,9 @@ class Screen:
     def picture(self, file):
         self._run("import", "-silent", "-window", "root", file)
 
+    def stop(self):
+        self.x.stop()
+
 
 class Compositor:
     """sway without a screen, and a locker that covers it from its start."""
@@ -99,13 +115,13 @@ class Compositor:
     def __init__(self, directory, *locker, user="alice"):
         self.directory, self.user = directory, user
         self.runtime = runtime_of(user)
-        config = directory / "sway.conf"
-        # What it starts is not to be held against a directory that only root reads.
-        self.log = self.runtime / "locker.log"
-        config.write_text(SWAY.format(locker=f"{' '.join(locker)} >{self.log} 2>&1"))
-        place = self.runtime / config.name
-        shutil.copy(config, place)
-        self.sway = self._start("sway", "sway", "-c", place)
+        # What it reads and writes is where the user does so, too.
+        self.log, config, picture = (self.runtime / name for name in ("locker.log", "sway.conf", "wallpaper.png"))
+        wallpaper(user, picture)
+        picture.chmod(0o644)
+        started = f"{' '.join(locker)} >{self.log} 2>&1"
+        config.write_text(SWAY.format(size=SIZE, wallpaper=picture, locker=started))
+        self.sway = self._start("sway", "sway", "-c", config)
         self.name = wait_until(self._socket, 20, f"sway's socket; it said:\n{self.sway.log()}").name
 
     def _start(self, name, *argv):
@@ -143,6 +159,9 @@ class Compositor:
 
     def picture(self, file):
         Path(file).write_bytes(self._run("grim", "-t", "png", "-"))
+
+    def stop(self):
+        self.sway.stop()
 
 
 def keep(raw, file, scale=SCALE):
