@@ -154,9 +154,13 @@ def test_pictures(scene, kind, tmp_path):
 
     locker = scene.lock(kind)
     scene.gives_password(asks)
-    scene.phone.decide(scene.request(), "deny")
+    request = scene.request()
+    locker.wait_ready()
+    before = locker.screen.pixels()
+    scene.phone.decide(request, "deny")
     if asks == ASKED:
         locker.screen.press("Return")
     scene.wait_log("step: verdict Denied")
-    time.sleep(0.7)
+    locker.screen.wait_changed(before)
+    time.sleep(0.5)
     keep("denied")

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import signal
 import subprocess
 
 from . import accounts, pam
@@ -140,29 +139,17 @@ class Xscreensaver(Locker):
 
 class Swaylock(Locker):
     service = "swaylock"
-    programs = ("sway", "swaylock", "grim", "wtype")
+    programs = ("sway", "swaymsg", "swaylock", "grim", "wtype", "convert")
 
     def lock(self):
-        # The same empty field is no try.
-        self.screen = Compositor(self.directory, "swaylock", "--color", "305060", "--indicator-idle-visible")
-        self.program = self.screen.sway
-        wait_until(self.is_locked, 20, f"swaylock runs; sway said:\n{self.program.log()}")
+        self.screen = Compositor(self.directory)
         self.screen.wait_still()
-
-    @staticmethod
-    def _pids():
-        """What draws, and what asks PAM."""
-        return subprocess.run(["pgrep", "-x", "swaylock"], capture_output=True, text=True).stdout.split()
-
-    def is_locked(self):
-        return bool(self._pids())
-
-    def said(self):
-        return self.screen.log.read_text(errors="replace")
-
-    def kill(self):
-        for pid in self._pids():
-            os.kill(int(pid), signal.SIGKILL)
+        before = self.screen.pixels()
+        self.program = self.screen.start(
+            "swaylock", "swaylock", "--color", "305060", "--indicator-idle-visible", "--indicator-radius", "90"
+        )
+        self.screen.wait_changed(before)
+        self.screen.wait_still()
 
 
 ALL = (I3lock, Swaylock, Xsecurelock, Xscreensaver)

@@ -18,7 +18,6 @@ SCALE = "640x"
 
 SIZE = "800x600"
 SWAY = """output * resolution {size} background {wallpaper} fill
-exec {locker}
 """
 
 
@@ -110,25 +109,32 @@ class Screen:
 
 
 class Compositor:
-    """sway without a screen, and a locker that covers it from its start."""
+    """sway without an output, with one user's programs on it."""
 
-    def __init__(self, directory, *locker, user="alice"):
+    def __init__(self, directory, user="alice"):
         self.directory, self.user = directory, user
         self.runtime = runtime_of(user)
-        # What it reads and writes is where the user does so, too.
-        self.log, config, picture = (self.runtime / name for name in ("locker.log", "sway.conf", "wallpaper.png"))
+        # What it reads is where the user reads, too.
+        config, picture = self.runtime / "sway.conf", self.runtime / "wallpaper.png"
         wallpaper(user, picture)
         picture.chmod(0o644)
-        started = f"{' '.join(locker)} >{self.log} 2>&1"
-        config.write_text(SWAY.format(size=SIZE, wallpaper=picture, locker=started))
-        self.sway = self._start("sway", "sway", "-c", config)
-        self.name = wait_until(self._socket, 20, f"sway's socket; it said:\n{self.sway.log()}").name
+        config.write_text(SWAY.format(size=SIZE, wallpaper=picture))
+        self.environment = {"XDG_RUNTIME_DIR": self.runtime}
+        headless = {"WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman", "LIBSEAT_BACKEND": "noop"}
+        self.sway = self.start("sway", "sway", "-c", config, **headless)
+        self.environment["WAYLAND_DISPLAY"] = wait_until(
+            self._socket, 20, f"sway's socket; it said:\n{self.sway.log()}"
+        ).name
+        self.environment["SWAYSOCK"] = wait_until(
+            lambda: next(self.runtime.glob("sway-ipc.*.sock"), None), 20, "sway's second socket"
+        )
+        # A keyboard that stays: what is typed on one that has just come is not heard by who does not know it yet.
+        self.start("keyboard", "wtype", "-s", "600000")
+        wait_until(lambda: b'"keyboard"' in self._run("swaymsg", "-r", "-t", "get_inputs"), 20, "a keyboard")
 
-    def _start(self, name, *argv):
-        settings = {
-            "XDG_RUNTIME_DIR": self.runtime, "WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman",
-            "LIBSEAT_BACKEND": "noop",
-        }  # fmt: skip
+    def start(self, name, *argv, **environment):
+        """A program of the user's."""
+        settings = {**self.environment, **environment}
         words = [*[f"{key}={value}" for key, value in settings.items()], *argv]
         return Process(name, accounts.as_user_argv(self.user, *words), self.directory / f"{name}.log")
 
@@ -137,7 +143,7 @@ class Compositor:
         return next((place for place in self.runtime.glob("wayland-*") if place.suffix != ".lock"), None)
 
     def _run(self, *argv):
-        words = [f"XDG_RUNTIME_DIR={self.runtime}", f"WAYLAND_DISPLAY={self.name}", *argv]
+        words = [*[f"{key}={value}" for key, value in self.environment.items()], *argv]
         done = subprocess.run(
             [str(word) for word in accounts.as_user_argv(self.user, *words)], capture_output=True, timeout=20
         )
