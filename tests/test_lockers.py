@@ -5,7 +5,7 @@ import time
 import pytest
 from lab import accounts, lockers, pam, paths, screen
 from lab.lockers import I3lock, Swaylock, Xscreensaver, Xsecurelock
-from lab.process import wait_until
+from lab.process import Process, wait_until
 from lab.terminal import Terminal
 
 IMAGES = paths.REPOSITORY / "docs/images/desktop"
@@ -126,17 +126,63 @@ def test_nobody_unlocks_for_somebody_else(stack, syslog):
     assert "denied" in syslog.lines("service=i3lock", after=syslog.since)[-1]
 
 
+@pytest.mark.parametrize(("service", "asks"), [("sddm", False), ("gdm-password", True), ("kde", True)])
+def test_greeters_by_their_name_alone(stack, service, asks):
+    """Without the greeters themselves: what PAM would hear from one of that name."""
+    pam.write(service, pam.lines(auth=True, session=False))
+    phone = stack.approver("alice")
+    greeter = Terminal(["pamtester", service, "alice", "authenticate"])
+    greeter.answer_password(lockers.PASSWORD)
+    request = phone.next_request()
+    assert request["confirm"] == ("code" if asks else "tap")
+    code = phone.approve(request)
+    if asks:
+        greeter.answer_code(code)
+    assert greeter.finish() == 0, greeter.text
+    assert ("Approve this on your phone." in greeter.text) is not asks
+
+
+def keeper(tmp_path, picture, who):
+    """Keeps what `picture` takes, for docs/desktop.md."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+
+    def keep(name):
+        raw = tmp_path / "raw.png"
+        picture(raw)
+        screen.keep(raw, IMAGES / f"{who}-{name}.png")
+
+    return keep
+
+
+@pytest.mark.screenshots
+@pytest.mark.parametrize("answer", ("approve", "deny"))
+def test_pictures_of_the_console(stack, tmp_path, answer):
+    """login(1), as a getty starts it, in a window that looks like a console."""
+    pam.write("login", pam.lines(auth=True, session=False))
+    phone = stack.approver("alice")
+    shown = screen.Screen(tmp_path)
+    keep = keeper(tmp_path, shown.picture, "console")
+    font = ["-fa", "DejaVu Sans Mono", "-fs", "13", "-bg", "black", "-fg", "gray90", "-geometry", "78x27+0+0", "+sb", "-bw", "8"]
+    before = shown.pixels()
+    Process("xterm", ["xterm", *font, "-e", "login", "-p", "alice"], tmp_path / "xterm.log", env={"DISPLAY": shown.display})
+    shown.wait_changed(before)
+    shown.wait_still()
+    shown.type(lockers.PASSWORD)
+    request = phone.next_request()
+    time.sleep(1)
+    shown.wait_still()
+    if answer == "approve":
+        keep("waiting")
+    shown.type(phone.decide(request, answer).get("code") or " ")
+    time.sleep(2)
+    keep("approved" if answer == "approve" else "denied")
+
+
 @pytest.mark.screenshots
 @pytest.mark.parametrize("kind", lockers.ALL)
 def test_pictures(scene, kind, tmp_path):
     """What the person sees: docs/desktop.md."""
-    IMAGES.mkdir(parents=True, exist_ok=True)
-    raw = tmp_path / "raw.png"
-
-    def keep(name):
-        locker.screen.picture(raw)
-        screen.keep(raw, IMAGES / f"{kind.service}-{name}.png")
-
+    keep = keeper(tmp_path, lambda raw: locker.screen.picture(raw), kind.service)
     asks = TAPS if kind in lockers.ONE_FIELD else ASKED
     locker = scene.lock(kind)
     scene.gives_password(asks)
