@@ -182,7 +182,8 @@ fn a_session_that_takes_no_tap_is_refused_before_anybody_is_asked() {
 
 #[test]
 fn a_window_is_promised_no_qr_code() {
-    for (service, shown) in [("sshd", true), ("login", true), ("gdm-password", false), ("xsecurelock", false)] {
+    for (service, shown) in [("sshd", true), ("login", true), ("gdm-password", false), ("xsecurelock", false)]
+    {
         let meaning = of("codes = [\"phone-code\"]\n", service, Stage::Auth);
         assert_eq!(!meaning.offline[0].contains("do not show"), shown, "{service}");
     }
