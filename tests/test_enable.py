@@ -381,3 +381,18 @@ def test_all_off_tells_of_lines_by_hand(machine):
     assert as_shipped("sudo", "sudo-i")
     (PAM / "app").unlink()
     assert countersign("disable", "--all").returncode == 0
+
+
+def test_lockers_ask_for_a_tap_where_their_files_are_as_they_are_shipped(machine):
+    """They run as the user whom they lock out; Debian's have the lines of `login`."""
+    phone = machine.approver(USER)
+    done = enable("i3lock", "swaylock", "xscreensaver", "--yes", "--no-test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for number, service in enumerate(("i3lock", "swaylock")):
+        locker = Terminal(as_user_argv(USER, "pamtester", service, USER, "authenticate"))
+        locker.answer_password("alice-password")
+        locker.expect(r"Approve this on your phone\.\r?\n")
+        phone.approve(phone.next_request(after=number))
+        assert locker.finish(20) == 0, locker.text
+    done = countersign("disable", "i3lock", "swaylock", "xscreensaver")
+    assert done.returncode == 0 and as_shipped("i3lock", "swaylock", "xscreensaver"), done.stderr

@@ -2,8 +2,8 @@
 
 use countersign_protocol::message::Kind;
 
-/// Services that unlock a screen: one field, and the person is already logged in.
-const LOCKERS: [&str; 14] = [
+/// Services that unlock a screen: the person is already logged in.
+const LOCKERS: [&str; 15] = [
     "cinnamon-screensaver",
     "gnome-screensaver",
     "gtklock",
@@ -15,6 +15,7 @@ const LOCKERS: [&str; 14] = [
     "physlock",
     "swaylock",
     "vlock",
+    "waylock",
     "xfce4-screensaver",
     "xscreensaver",
     "xsecurelock",
@@ -23,6 +24,10 @@ const LOCKERS: [&str; 14] = [
 /// Greeters, and the console: a person stands in front of them, and is not logged in yet.
 const GREETERS: [&str; 10] =
     ["gdm-password", "greetd", "lightdm", "login", "lxdm", "ly", "plasmalogin", "sddm", "wdm", "xdm"];
+
+/// Services of programs that have one field, and put what was typed there into every prompt, or a user's name: a
+/// question for a code would be answered with the password. Each was tried, or its conversation was read.
+const ONE_FIELD: [&str; 6] = ["gtklock", "hyprlock", "i3lock", "sddm", "swaylock", "waylock"];
 
 /// Services that run a command with other rights.
 const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo", "sudo-i", "pkexec"];
@@ -56,6 +61,12 @@ pub fn has_terminal(kind: Kind, service: &str) -> bool {
     kind == Kind::Command || TERMINALS.contains(&service)
 }
 
+/// Whether the service's program has one field, so that nothing can be asked beside the password.
+#[must_use]
+pub fn has_one_field(service: &str) -> bool {
+    ONE_FIELD.contains(&service)
+}
+
 /// Whether this is sshd, under whatever name its binary was started: its PAM service is its own file name.
 #[must_use]
 pub fn is_sshd(service: &str) -> bool {
@@ -84,5 +95,17 @@ mod tests {
             assert_eq!(is_seat(service), seat, "{service}");
         }
         assert!(is_sshd("sshd-internal") && !is_sshd("ssh"));
+    }
+
+    #[test]
+    fn what_asks_in_a_field_of_its_own_is_none_of_one_field() {
+        for service in ONE_FIELD {
+            assert!(has_one_field(service) && !has_terminal(kind(service), service), "{service}");
+        }
+        for service in
+            ["gdm-password", "lightdm", "kde", "xscreensaver", "xsecurelock", "login", "sudo", "i3lock2"]
+        {
+            assert!(!has_one_field(service), "{service}");
+        }
     }
 }

@@ -122,6 +122,14 @@ impl Ending {
         }
     }
 
+    /// The same where the program has one field, for the password.
+    pub(super) fn one_field() -> Self {
+        Self {
+            text: Some(prompts::ONE_FIELD.to_owned()),
+            ..Self::cannot_ask("the program has one field and cannot ask for a code")
+        }
+    }
+
     pub(super) fn busy() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BUSY), "too many logins wait that nobody can answer")
     }

@@ -146,6 +146,13 @@ impl Facts {
         services::has_terminal(self.kind, &self.service)
     }
 
+    /// Whether a question gets an answer of its own: not in the session stage, and not where the program puts the
+    /// password into every prompt.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        self.stage == Stage::Auth && !services::has_one_field(&self.service)
+    }
+
     /// Whether rows of text come to stand above a prompt as they are said: not so in the windows of greeters and
     /// lockers.
     #[must_use]

@@ -62,6 +62,10 @@ pub(super) const CANNOT_ASK: &str =
 /// The same at the session stage, where a key was enough for sshd.
 pub(super) const KEY_ALONE: &str = "A key alone is not enough here: log in in a way that can ask for a code.";
 
+/// The same where the program has one field, for the password.
+pub(super) const ONE_FIELD: &str =
+    "This program cannot ask for a code, and a code is needed: use another one.";
+
 /// What the log says of an application that cannot ask.
 #[must_use]
 pub(super) fn cannot_prompt(service: &str) -> &'static str {
@@ -169,6 +173,7 @@ mod tests {
             STOPPING,
             CANNOT_ASK,
             KEY_ALONE,
+            ONE_FIELD,
             ABOVE_QR,
             ABOVE_QR_OFFLINE,
             BELOW_QR,

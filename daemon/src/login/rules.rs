@@ -22,11 +22,12 @@ pub(super) fn whom(rule: &Rule, facts: &Facts, account: &Account) -> String {
     }
 }
 
-/// What the person has to do beside approving.
-pub(super) fn confirm(rule: &Rule, stage: Stage) -> Told<Confirm> {
-    match (stage, rule.without_prompt) {
-        (Stage::Auth, _) => Ok(rule.confirm),
-        (Stage::Session, WithoutPrompt::Tap) => Ok(Confirm::Tap),
+/// What the person has to do beside approving. Where nothing can be asked, that is the rule's `without_prompt`.
+pub(super) fn confirm(rule: &Rule, facts: &Facts) -> Told<Confirm> {
+    match (facts.stage, rule.without_prompt) {
+        (Stage::Auth, _) if facts.can_ask() || rule.confirm == Confirm::Tap => Ok(rule.confirm),
+        (_, WithoutPrompt::Tap) => Ok(Confirm::Tap),
+        (Stage::Auth, WithoutPrompt::Refuse) => Err(Ending::one_field()),
         (Stage::Session, WithoutPrompt::Refuse) => Err(Ending::key_alone()),
     }
 }

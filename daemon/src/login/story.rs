@@ -146,7 +146,7 @@ impl Login {
         if lease::lets_in(self, rule, &account, &person).await? {
             return Ok(Ending::leased());
         }
-        let confirm = rules::confirm(rule, self.facts.stage)?;
+        let confirm = rules::confirm(rule, &self.facts)?;
         let open = self.open(&account, (&person, panel), confirm, rule, true).await?;
         match confirm {
             Confirm::Code => self.ask_for_code(open, rule, &account).await,
@@ -412,7 +412,8 @@ impl Login {
 
     /// One line, and then the phone decides.
     async fn wait_for_tap(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
-        let can_ask = self.facts.stage == Stage::Auth;
+        let can_ask = self.facts.can_ask();
+        let can_say = self.facts.stage == Stage::Auth;
         // As there: whose connection has broken is not away yet.
         if open.state() == State::Unreachable && !open.was_posted() {
             self.let_in_unasked(&open, rule).await?;
@@ -422,7 +423,7 @@ impl Login {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
         let deadline_ms = deadline_ms(&open);
-        let step = if self.facts.silent || !can_ask {
+        let step = if self.facts.silent || !can_say {
             Step::Wait { deadline_ms }
         } else {
             Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
@@ -434,7 +435,7 @@ impl Login {
                 return Box::pin(self.ask_for_code(open, rule, account)).await;
             }
         }
-        self.wait_for_decision(open, can_ask.then_some(rule)).await
+        self.wait_for_decision(open, can_say.then_some(rule)).await
     }
 
     /// Waits for a decision, or until the server has been away for longer than a moment.

@@ -133,6 +133,16 @@ fn what_a_stage_without_a_prompt_cannot_take_is_found() {
 }
 
 #[test]
+fn a_code_that_nobody_can_type_is_found() {
+    let of = |services: &str, more: &str| advice(&format!("{}{more}", rule("x", services, "approve")), None);
+    let refuses = "without_prompt = \"refuse\"\n";
+    assert_eq!(of("service = [\"i3lock\", \"sddm\"]", refuses), [("x".to_owned(), "idle")]);
+    assert_eq!(of("service = [\"i3lock\", \"lightdm\"]", refuses), []);
+    assert_eq!(of("service = \"i3lock\"", &format!("{refuses}confirm = \"tap\"\n")), []);
+    assert_eq!(of("service = \"i3lock\"", ""), []);
+}
+
+#[test]
 fn a_day_that_has_come_is_told_once() {
     let spared = |date: &str| {
         let default = format!("[default]\nunenrolled = {{ skip_until = {date} }}\n");

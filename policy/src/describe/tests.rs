@@ -57,6 +57,28 @@ fn the_default_is_told_as_it_is() {
 }
 
 #[test]
+fn a_program_with_one_field_gets_a_tap_or_nothing() {
+    let meaning = of("offline = [\"totp\"]", "i3lock", Stage::Auth);
+    assert_eq!(
+        meaning.online,
+        [
+            "the user's phone is asked, for 60 s",
+            "approving it is enough: i3lock has one field, in which no code can be typed",
+            "who has no device is refused, after the same prompts",
+        ]
+    );
+    assert_eq!(
+        meaning.offline,
+        ["refused, within 3 s, with the reason: i3lock has one field, in which no code can be typed"]
+    );
+    let refused = "refused at once: i3lock has one field, in which no code can be typed, and \"without_prompt\" refuses";
+    let meaning = of("without_prompt = \"refuse\"", "i3lock", Stage::Auth);
+    assert_eq!((meaning.online, meaning.offline), (vec![refused.to_owned()], vec![refused.to_owned()]));
+    let tap = of("without_prompt = \"refuse\"\nconfirm = \"tap\"", "i3lock", Stage::Auth);
+    assert_eq!(tap.online[1], "approving it is enough");
+}
+
+#[test]
 fn what_asks_nobody_says_so_and_observing_says_that_it_lets_pass() {
     for (text, begins) in [("then = \"skip\"", "let pass"), ("then = \"deny\"", "refused")] {
         let meaning = of(text, "sudo", Stage::Auth);
@@ -153,13 +175,15 @@ fn a_day_that_has_come_lets_nobody_pass() {
 #[test]
 fn a_session_that_takes_no_tap_is_refused_before_anybody_is_asked() {
     let meaning = of("without_prompt = \"refuse\"\n", "sshd", Stage::Session);
-    assert_eq!(meaning.online, [AT_ONCE]);
-    assert_eq!(meaning.offline, [AT_ONCE]);
+    let at_once = "refused at once: this stage cannot ask for a code, and \"without_prompt\" refuses";
+    assert_eq!(meaning.online, [at_once]);
+    assert_eq!(meaning.offline, [at_once]);
 }
 
 #[test]
 fn a_window_is_promised_no_qr_code() {
-    for (service, shown) in [("sshd", true), ("login", true), ("gdm-password", false), ("swaylock", false)] {
+    for (service, shown) in [("sshd", true), ("login", true), ("gdm-password", false), ("xsecurelock", false)]
+    {
         let meaning = of("codes = [\"phone-code\"]\n", service, Stage::Auth);
         assert_eq!(!meaning.offline[0].contains("do not show"), shown, "{service}");
     }
