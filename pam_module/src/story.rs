@@ -175,6 +175,7 @@ fn story<H: Host>(
     let mut begin = facts::begin(stage, items, host.silent(), token).map_err(|bad| refuse(bad.into()))?;
     let mut caller = host.caller(&begin.service);
     facts::add_caller(&mut begin, &mut caller);
+    who.asked_by.clone_from(&begin.remote_user);
     if let Some(peer) = begin.peer {
         who.from = Some(peer.address.to_string());
     }

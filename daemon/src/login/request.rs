@@ -110,7 +110,7 @@ impl OpenRequest {
             kind: facts.kind,
             command: facts.command.clone(),
             action: facts.action.clone(),
-            detail: None,
+            detail: facts.detail.clone(),
             list: None,
             terminal: facts.terminal.clone(),
             remote: facts.remote.clone(),
