@@ -55,8 +55,11 @@ fn described(folder: &Path, action: &str) -> Option<String> {
 fn message(text: &str, action: &str) -> Option<String> {
     let (_, after) = text.split_once(&format!("<action id=\"{action}\">"))?;
     let (own, _) = after.split_once("</action>")?;
-    let (_, after) = own.split_once("<message>")?;
-    let (message, _) = after.split_once("</message>")?;
+    let message = own.split("<message").skip(1).find_map(|tag| {
+        let (attributes, after) = tag.split_once('>')?;
+        let (message, _) = after.split_once("</message>")?;
+        (!attributes.contains("xml:lang")).then_some(message)
+    })?;
     let words: Vec<&str> = message.split_whitespace().collect();
     let plain = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
         .iter()
@@ -75,7 +78,7 @@ mod tests {
   <action id="org.example.install">
     <description>Install</description>
     <message xml:lang="de">Installieren</message>
-    <message>Authentication is required
+    <message gettext-domain="example">Authentication is required
       to install &quot;signed&quot; &amp;lt; software</message>
     <defaults><allow_any>auth_admin</allow_any></defaults>
   </action>
