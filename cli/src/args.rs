@@ -166,6 +166,16 @@ Exit codes: 0 granted (or the policy does not ask), 1 denied, expired or busy, 2
     /// What the policy means, without a daemon and without a login
     #[command(subcommand)]
     Policy(Policy),
+    /// Tell the daemon what polkit is about to ask a password for: for a rule of polkit's, which waits for it
+    #[command(hide = true)]
+    PolkitAsks {
+        /// The user for whom something is to be done
+        subject: String,
+        /// The action's name
+        action: String,
+        /// What it is in words; where that is empty the words of the action's package
+        text: String,
+    },
     /// Print the completions for a shell, as the packages install them
     #[command(hide = true)]
     Completions {

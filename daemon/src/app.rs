@@ -13,6 +13,7 @@ use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
+use crate::polkit::Questions;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
@@ -66,6 +67,8 @@ pub struct App {
     pub notices: Notices,
     /// The administrator's own program.
     pub hook: Hook,
+    /// What polkit is about to ask a password for.
+    pub polkit: Questions,
     /// Removals that were not believed lately.
     pub refusals: Refusals,
 }

@@ -35,6 +35,7 @@ pub mod notices;
 pub mod pairing;
 pub mod person;
 pub mod places;
+pub mod polkit;
 pub mod privileges;
 pub mod recovery;
 pub mod relay;

@@ -9,16 +9,18 @@ mod unblock;
 use crate::app::App;
 use crate::audit::Durability;
 use crate::caller::Caller;
+use crate::clock;
 use crate::connection::{Connection, ConnectionError};
 use crate::devices::Device;
 use crate::log::Level;
 use crate::pairing;
 use crate::person::{self, Person};
+use crate::polkit;
 use crate::revoke;
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
 use countersign_protocol::manage::{
-    self, Call, Codes, CodesLeft, Devices, Held, Joined, Leases, Revoked, Status, error,
+    self, Call, Codes, CodesLeft, Devices, Held, Joined, Leases, Noted, Revoked, Status, error,
 };
 use countersign_relay_client::RelayError;
 use pair::Step;
@@ -121,6 +123,9 @@ impl Session {
             Call::NewAuthenticator { user } => answer!(self.new_authenticator(&user).await),
             Call::Leases { user } => answer!(self.leases(user.as_deref()).await),
             Call::EndLeases { user, id } => answer!(self.end_leases(user.as_deref(), id.as_deref()).await),
+            Call::PolkitAsks { subject, action, text } => {
+                answer!(self.polkit_asks(&subject, &action, &text).await)
+            }
             Call::Blocks {} => answer!(self.root_only().map(|()| unblock::held(&self.app, None, None))),
             Call::Unblock { user, source } => {
                 answer!(self.unblock(user.as_deref(), source.as_deref()).await)
@@ -249,6 +254,15 @@ impl Session {
     async fn unblock(&self, user: Option<&str>, source: Option<&str>) -> Answer<Held> {
         self.root_only()?;
         unblock::unblock(&self.app, user, source, &self.by()).await
+    }
+
+    /// What polkit's rule says. Anybody else could put words into a stranger's question.
+    async fn polkit_asks(&self, subject: &str, action: &str, text: &str) -> Answer<Noted> {
+        if !self.caller.root_socket && self.caller_itself().await?.name != polkit::DAEMON {
+            return Err(Refusal(error::NOT_PERMITTED, "only polkit's daemon and root may say this".into()));
+        }
+        let noted = self.app.polkit.note(subject, action, text, clock::boot());
+        noted.map(|()| Noted {}).map_err(|why| Refusal(error::BAD_CALL, why.into()))
     }
 
     async fn leases(&self, user: Option<&str>) -> Answer<Leases> {
@@ -398,6 +412,29 @@ mod tests {
             let revoked = [("revoked", Some("root")), ("revoked", Some("admin"))];
             assert_eq!(told, if root_socket { &revoked[..] } else { &[("unpaired", Some("root"))] });
         }
+    }
+
+    #[tokio::test]
+    async fn what_polkit_asks_is_polkits_and_roots_to_say() {
+        let lab = Lab::new();
+        let say = async |uid, root_socket, action: &str| {
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            let caller = Caller { uid, gid: 0, pid: None, root_socket };
+            let session = Session {
+                app: Rc::clone(&lab.app),
+                caller,
+                connection: Connection::new(stream),
+                step: Step::None,
+            };
+            session.polkit_asks("alice", action, "run id").await.map_err(|Refusal(name, _)| name)
+        };
+        // Number 0 by the socket for everybody is a user like any other.
+        assert_eq!(say(0, false, "a.b").await, Err(error::NOT_PERMITTED));
+        assert_eq!(say(4_000_000_000, false, "a.b").await, Err(error::NOT_FOUND));
+        assert_eq!(lab.app.polkit.of("alice", clock::boot()), (None, None));
+        assert_eq!(say(0, true, "a b").await, Err(error::BAD_CALL));
+        assert_eq!(say(0, true, "a.b").await, Ok(Noted {}));
+        assert_eq!(lab.app.polkit.of("alice", clock::boot()).0.as_deref(), Some("a.b"));
     }
 
     /// The key has ended with its line among the revoked ones, whatever becomes of the rest.

@@ -14,6 +14,7 @@ use crate::leases::{self, Leases};
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
+use crate::polkit::Questions;
 use crate::recovery::Recovery;
 use crate::relay::{self, Relay};
 use crate::removal::Refusals;
@@ -221,6 +222,7 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         leases: Leases::open(&paths.own("leases.json"), own, leases::boot_id(), &log),
         notices: Notices::default(),
         hook: Hook::default(),
+        polkit: Questions::default(),
         refusals: Refusals::default(),
         administrator,
         paths,

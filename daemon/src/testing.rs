@@ -47,6 +47,7 @@ use crate::login::panel::Panel;
 use crate::login::request::OpenRequest;
 use crate::notices::Notices;
 use crate::person::Person;
+use crate::polkit::Questions;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
@@ -174,6 +175,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>, boot: &str) -> App {
         leases: Leases::open(&state.join("leases.json"), owner, Some(boot.to_owned()), &log),
         notices: Notices::default(),
         hook: Hook::default(),
+        polkit: Questions::default(),
         refusals: Refusals::default(),
         administrator: owner,
         paths,
@@ -192,6 +194,7 @@ pub(crate) fn facts(user: &str) -> Facts {
         ssh_key: None,
         command: None,
         action: None,
+        detail: None,
         context: None,
         session: None,
         kind: Kind::Login,

@@ -7,7 +7,7 @@ use countersign_protocol::card::{self, VerifiedCard};
 use countersign_protocol::certificate::APPROVER_OPTION;
 use countersign_protocol::keys::{SealKey, Signer, SigningKey};
 use countersign_protocol::message::{
-    Answer, Approvals, Card, Confirm, Context, Decision, Envelope, Host, Kind, MessageType, Place,
+    Answer, Approvals, Card, Confirm, Context, Decision, Envelope, Host, Kind, List, MessageType, Place,
     PlaceSource, Remote, RemoteSource, Request, Sealed, SshKey, VERSION, Zone,
 };
 use countersign_protocol::seal::{self, Recipient};
@@ -160,6 +160,13 @@ pub fn request() -> Request {
         kind: Kind::Command,
         command: Some("sudo -- echo \"\u{1b}[31m\" \u{202e}é".into()),
         action: Some("org.example.act".into()),
+        detail: Some("hello 2.10-3 \u{202e}".into()),
+        list: Some(List {
+            sha256: "ab".repeat(32),
+            bytes: 9,
+            lines: 1,
+            key: Base64::encode_string(&[7; 16]),
+        }),
         terminal: Some("pts/3".into()),
         remote: Some(Remote {
             address: "2001:db8::1".into(),

@@ -185,6 +185,7 @@ fn story<H: Host>(
     let mut caller = host.caller(&begin.service);
     facts::add_caller(&mut begin, &mut caller);
     begin.passwordless = arguments.passwordless;
+    who.asked_by.clone_from(&begin.remote_user);
     if let Some(peer) = begin.peer {
         who.from = Some(peer.address.to_string());
     }

@@ -35,6 +35,9 @@ const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo
 /// Services beside those that certainly have a terminal to prompt at.
 const TERMINALS: [&str; 2] = ["login", "remote"];
 
+/// The service of polkit's helper.
+const POLKIT: &str = "polkit-1";
+
 /// What a login by this service is, where root's own programs name it.
 #[must_use]
 pub fn kind(service: &str) -> Kind {
@@ -42,7 +45,7 @@ pub fn kind(service: &str) -> Kind {
         Kind::Unlock
     } else if COMMANDS.contains(&service) {
         Kind::Command
-    } else if service == "polkit-1" {
+    } else if is_polkit(service) {
         Kind::Action
     } else {
         Kind::Login
@@ -65,6 +68,12 @@ pub fn has_terminal(kind: Kind, service: &str) -> bool {
 #[must_use]
 pub fn has_one_field(service: &str) -> bool {
     ONE_FIELD.contains(&service)
+}
+
+/// Whether this is polkit's helper, which an authentication agent speaks with.
+#[must_use]
+pub fn is_polkit(service: &str) -> bool {
+    service == POLKIT
 }
 
 /// Whether this is sshd, under whatever name its binary was started: its PAM service is its own file name.

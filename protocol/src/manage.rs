@@ -93,6 +93,17 @@ pub enum Call {
         /// For whom.
         user: String,
     },
+    /// That polkit is about to ask a user's agent for a password, and for what: [`Noted`]. For polkit's own daemon,
+    /// whose rule calls it, and root.
+    #[serde(rename = "org.countersign.Manage.PolkitAsks")]
+    PolkitAsks {
+        /// For whom something is to be done.
+        subject: String,
+        /// The action's name.
+        action: String,
+        /// The same in words; may be empty.
+        text: String,
+    },
     /// What is held against people and places: [`Held`]. Root.
     #[serde(rename = "org.countersign.Manage.Blocks")]
     Blocks {},
@@ -131,6 +142,10 @@ pub const MIN_ONCE: u32 = 60;
 pub const MAX_ONCE: u32 = 24 * 3600;
 /// Longest reason for one in bytes.
 pub const MAX_REASON: usize = 200;
+
+/// The answer where nothing is to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {}
 
 /// Names of the errors that calls end in.
 pub mod error {

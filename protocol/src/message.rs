@@ -66,9 +66,15 @@ pub struct Request {
     /// The command line of the calling process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// The polkit action.
+    /// What is to be done, by its name: of `countersign ask`, of polkit, or of the daemon itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// The same in words, as the program says it that asks; at most [`MAX_DETAIL`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What it is to be done to, where that is too long for a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<List>,
     /// The terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<String>,
@@ -97,6 +103,24 @@ pub struct Request {
     pub approvals: Approvals,
 }
 
+/// Longest [`Request::detail`] in bytes.
+pub const MAX_DETAIL: usize = 300;
+/// Longest list in bytes.
+pub const MAX_LIST: usize = 256 * 1024;
+
+/// A list that belongs to a request and travels beside it, encrypted: UTF-8 text, a line for each thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct List {
+    /// SHA-256 of the text in hex.
+    pub sha256: String,
+    /// The text's length, at most [`MAX_LIST`].
+    pub bytes: u32,
+    /// How many lines it has; the last one needs no line feed.
+    pub lines: u32,
+    /// Base64 of a fresh AES-128 key, good for this list alone.
+    pub key: String,
+}
+
 /// Kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,7 +131,7 @@ pub enum Kind {
     Command,
     /// A screen is unlocked, or another caller that is not root asks about itself.
     Unlock,
-    /// A polkit action.
+    /// Something that a program or person on the host wants to have allowed, named by [`Request::action`].
     Action,
     /// Nothing: the host rings a device to see that it rings.
     Test,

@@ -5,11 +5,12 @@ use crate::digest;
 use crate::keys::{PublicKey, SignError, Signer};
 use crate::login::{MAX_COMMAND, MAX_NAME};
 use crate::message::{
-    Answer, CODE_DIGITS, Closed, Decision, Host, MAX_BODY, MAX_EXPIRES_IN, MAX_OFFSET, MAX_PLACE, MAX_ZONE,
-    MessageType, Receipt, Request, VERSION,
+    Answer, CODE_DIGITS, Closed, Decision, Host, List, MAX_BODY, MAX_DETAIL, MAX_EXPIRES_IN, MAX_LIST,
+    MAX_OFFSET, MAX_PLACE, MAX_ZONE, MessageType, Receipt, Request, VERSION,
 };
 use crate::sshsig::{self, Signed, SshSigError};
 use crate::text;
+use base64ct::{Base64, Encoding};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -151,6 +152,8 @@ impl Message for Request {
         name(&self.service, "service is empty or too long")?;
         optional(self.command.as_deref(), MAX_COMMAND, "command is too long")?;
         optional(self.action.as_deref(), MAX_FIELD, "action is too long")?;
+        optional(self.detail.as_deref(), MAX_DETAIL, "detail is too long")?;
+        self.list.as_ref().map_or(Ok(()), list)?;
         optional(self.terminal.as_deref(), MAX_NAME, "terminal is too long")?;
         if let Some(remote) = &self.remote {
             at_most(&remote.address, MAX_ADDRESS, "address is too long")?;
@@ -248,6 +251,18 @@ fn optional(text: Option<&str>, max: usize, fault: &'static str) -> Result<(), M
 
 fn name(text: &str, fault: &'static str) -> Result<(), MessageError> {
     if text.is_empty() { Err(MessageError::Field(fault)) } else { at_most(text, MAX_NAME, fault) }
+}
+
+fn list(list: &List) -> Result<(), MessageError> {
+    hex(&list.sha256, 64, "list's digest is not SHA-256 in hex")?;
+    let is_size = |n: u32| n > 0 && usize::try_from(n).is_ok_and(|n| n <= MAX_LIST);
+    if !is_size(list.bytes) || !is_size(list.lines) {
+        return Err(MessageError::Field("list is empty or too long"));
+    }
+    match Base64::decode(&list.key, &mut [0; 16]).map(<[u8]>::len) {
+        Ok(16) => Ok(()),
+        _ => Err(MessageError::Field("list's key is not 16 bytes of base64")),
+    }
 }
 
 fn host(host: &Host) -> Result<(), MessageError> {

@@ -75,6 +75,8 @@ fn request() -> SignedMessage {
         kind: Kind::Command,
         command: Some("sudo -- echo \"\u{1b}[31m\" é".into()),
         action: None,
+        detail: None,
+        list: None,
         terminal: Some("pts/3".into()),
         remote: Some(Remote {
             address: "2001:db8::1".into(),

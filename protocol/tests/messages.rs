@@ -6,7 +6,8 @@ use countersign_protocol::auth::{self, AuthError};
 use countersign_protocol::card::{self, CardError};
 use countersign_protocol::keys::{Signer, SigningKey};
 use countersign_protocol::message::{
-    Answer, Approvals, Card, Closed, ClosedOutcome, Confirm, Decision, Host, Kind, Lease, Request, namespace,
+    Answer, Approvals, Card, Closed, ClosedOutcome, Confirm, Decision, Host, Kind, Lease, List, Request,
+    namespace,
 };
 use countersign_protocol::signed::{self, Message, MessageError, SignedMessage};
 use countersign_protocol::sshsig::{self, SshSigError};
@@ -27,6 +28,8 @@ fn request(host: &SigningKey) -> Request {
         kind: Kind::Login,
         command: None,
         action: None,
+        detail: None,
+        list: None,
         terminal: None,
         remote: None,
         ssh_key: None,
@@ -92,7 +95,15 @@ type Fault = Box<dyn Fn(&mut Request)>;
 #[test]
 fn wrong_fields_are_refused_on_both_sides() {
     let host = SigningKey::generate();
-    let good = request(&host);
+    let mut good = request(&host);
+    good.detail = Some("d".repeat(300));
+    good.list = Some(List {
+        sha256: "ab".repeat(32),
+        bytes: 262_144,
+        lines: 262_144,
+        key: "BwcHBwcHBwcHBwcHBwcHBw==".into(),
+    });
+    assert!(signed::sign_message(&host, &good).is_ok());
     let faults: Vec<Fault> = vec![
         Box::new(|r| r.version = 2),
         Box::new(|r| r.id = r.id.to_uppercase()),
@@ -106,6 +117,14 @@ fn wrong_fields_are_refused_on_both_sides() {
         Box::new(|r| r.user = "a".repeat(257)),
         Box::new(|r| r.service = String::new()),
         Box::new(|r| r.command = Some("c".repeat(1025))),
+        Box::new(|r| r.detail = Some("d".repeat(301))),
+        Box::new(|r| r.list.as_mut().unwrap().sha256 = "00".into()),
+        Box::new(|r| r.list.as_mut().unwrap().bytes = 262_145),
+        Box::new(|r| r.list.as_mut().unwrap().bytes = 0),
+        Box::new(|r| r.list.as_mut().unwrap().lines = 0),
+        Box::new(|r| r.list.as_mut().unwrap().lines = 262_145),
+        Box::new(|r| r.list.as_mut().unwrap().key = "AAAA".into()),
+        Box::new(|r| r.list.as_mut().unwrap().key = X25519.into()),
         Box::new(|r| r.expires_in = 0),
         Box::new(|r| r.expires_in = 601),
         Box::new(|r| r.lease_max = Some(8 * 3600 + 1)),

@@ -46,6 +46,8 @@ pub(crate) fn request(id: &str) -> Request {
         kind: Kind::Login,
         command: None,
         action: None,
+        detail: None,
+        list: None,
         terminal: Some("ssh".into()),
         remote: Some(Remote { address: "192.0.2.7".into(), port: Some(50122), source: RemoteSource::Kernel }),
         ssh_key: None,

@@ -12,6 +12,7 @@ mod join;
 mod leases;
 mod pair;
 mod policy;
+mod polkit_asks;
 mod revoke;
 mod setup;
 mod status;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
         Command::Doctor(args) => doctor::run(args, &cli.run, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
+        Command::PolkitAsks { subject, action, text } => polkit_asks::run(&cli.run, subject, action, text),
         Command::Completions { shell } => completions::run(*shell, out),
     }
 }

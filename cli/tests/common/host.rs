@@ -88,6 +88,8 @@ impl FakeHost {
             kind: Kind::Login,
             command: None,
             action: None,
+            detail: None,
+            list: None,
             terminal: Some("ssh".into()),
             remote: Some(Remote { address: "192.0.2.7".into(), port: None, source: RemoteSource::Kernel }),
             ssh_key: None,

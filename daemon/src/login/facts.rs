@@ -31,6 +31,8 @@ pub struct Facts {
     pub command: Option<String>,
     /// What is to be done, where it is no command.
     pub action: Option<String>,
+    /// The same in words.
+    pub detail: Option<String>,
     /// The session that a set-uid caller was started in.
     pub session: Option<Session>,
     /// What kind of thing it is.
@@ -85,6 +87,7 @@ impl Facts {
             terminal: begin.terminal.filter(|t| !t.is_empty()),
             command: begin.command_line.filter(|c| !c.is_empty()).map(fitting),
             action: None,
+            detail: None,
             context: None,
             session: begin.session.filter(|_| by_root),
             token: begin.token.filter(|_| by_root && begin.stage == Stage::Session),
@@ -117,6 +120,7 @@ impl Facts {
             ssh_key: None,
             command: None,
             action: Some(action.to_owned()),
+            detail: None,
             context: None,
             session: None,
             kind: Kind::Action,
@@ -158,6 +162,18 @@ impl Facts {
     #[must_use]
     pub fn shows_rows(&self) -> bool {
         self.stage == Stage::Auth && (self.has_terminal() || self.is_sshd())
+    }
+
+    /// Whether this is polkit's helper. It is told nothing of the action, and who has asked for it is the kernel's word.
+    #[must_use]
+    pub fn is_polkit(&self) -> bool {
+        self.by_root && services::is_polkit(&self.service)
+    }
+
+    /// For whom something is to be done, where polkit asks: whose agent it is.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.requester.as_ref().unwrap_or(&self.user)
     }
 
     /// Whether this is sshd, under whatever name its binary was started: its PAM service is its

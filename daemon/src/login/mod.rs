@@ -285,6 +285,9 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
     if let (true, Some(reason)) = (login.facts.silent && outcome != Outcome::Granted, &text) {
         login.acknowledge(reason).await;
     }
+    if outcome == Outcome::Granted && login.facts.is_polkit() {
+        app.polkit.answered(login.facts.subject(), clock::boot());
+    }
     let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
         .then(|| app.logins.issue(&id, &login));
     let verdict = Step::Verdict(Verdict { outcome, text, token });

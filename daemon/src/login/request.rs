@@ -110,6 +110,8 @@ impl OpenRequest {
             kind: facts.kind,
             command: facts.command.clone(),
             action: facts.action.clone(),
+            detail: facts.detail.clone(),
+            list: None,
             terminal: facts.terminal.clone(),
             remote: facts.remote.clone(),
             ssh_key: facts.ssh_key.clone(),

@@ -12,10 +12,10 @@ use crate::budget::Past;
 use crate::person::Person;
 use countersign_policy::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
 
-/// Whose phone is asked. For su to root the caller's, since nobody carries root's; whoever else names a
+/// Whose phone is asked. For su and polkit to root the caller's, since nobody carries root's; whoever else names a
 /// caller (a remote shell, a mail server) may have that name from the other side.
 pub(super) fn whom(rule: &Rule, facts: &Facts, account: &Account) -> String {
-    let asked_for_other = facts.by_root && facts.kind == Kind::Command;
+    let asked_for_other = facts.by_root && (facts.kind == Kind::Command || facts.is_polkit());
     match facts.requester.as_ref().filter(|_| asked_for_other) {
         Some(caller) if rule.ask == Ask::Caller || account.uid == Some(0) => caller.clone(),
         _ => account.name.clone(),
@@ -105,6 +105,8 @@ mod tests {
         assert_eq!(whom(&rule, &with(Kind::Command, true), &bob), "bob");
         rule.ask = Ask::Caller;
         assert_eq!(whom(&rule, &with(Kind::Command, true), &bob), "eve");
+        let polkit = Facts { service: "polkit-1".to_owned(), ..with(Kind::Action, true) };
+        assert_eq!(whom(&rule, &polkit, &bob), "eve");
         for (kind, by_root) in [(Kind::Login, true), (Kind::Unlock, true), (Kind::Command, false)] {
             assert_eq!(whom(&rule, &with(kind, by_root), &bob), "bob");
         }

@@ -189,6 +189,11 @@ impl Login {
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let known = account.known();
         self.facts.context = Some(context::gather(&self.app, &self.facts, &known.name).await);
+        // After the rule was chosen: what polkit has said is shown, and decides nothing.
+        if self.facts.is_polkit() {
+            let (action, detail) = self.app.polkit.of(self.facts.subject(), clock::boot());
+            (self.facts.action, self.facts.detail) = (action, detail);
+        }
         let posting = clock::boot();
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
@@ -239,7 +244,9 @@ impl Login {
             let answer = match self.ask(&open, prompt, rule).await? {
                 Answered::Text(answer) => answer,
                 // A tap would ring for somebody who has just given up; and who was prompted before can be.
-                Answered::CannotAsk if self.facts.has_terminal() || self.prompts > 1 => {
+                Answered::CannotAsk
+                    if self.facts.has_terminal() || self.facts.is_polkit() || self.prompts > 1 =>
+                {
                     return Err(Ending::withdrawn(&open));
                 }
                 Answered::CannotAsk => return self.without_prompt(open, rule, account).await,

@@ -163,6 +163,8 @@ fn request(host: &SigningKey, reply: &SealKey) -> Request {
         kind: Kind::Login,
         command: None,
         action: None,
+        detail: None,
+        list: None,
         terminal: Some("ssh".to_owned()),
         remote: None,
         ssh_key: None,

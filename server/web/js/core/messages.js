@@ -35,6 +35,8 @@ export const MAX_DEVICE_NAME = 64;
 const MAX_NAME = 256;
 const MAX_FIELD = 256;
 const MAX_COMMAND = 1024;
+const MAX_DETAIL = 300;
+const MAX_LIST = 256 * 1024;
 const MAX_PEOPLE = 16;
 const MAX_LEASE = 8 * 3600;
 /** City and country, in bytes. */
@@ -53,6 +55,12 @@ const MAX_SECONDS = 253_402_300_799;
 export const x25519 = (value) => {
   const bytes = typeof value === 'string' ? fromBase64(value) : new Uint8Array(0);
   if (bytes.length !== 32 || bytes.every((byte) => byte === 0)) throw new TypeError('not an X25519 key');
+  return value;
+};
+
+/** @type {check.Check} */
+const aes128 = (value) => {
+  if (typeof value !== 'string' || fromBase64(value).length !== 16) throw new TypeError('not an AES-128 key');
   return value;
 };
 
@@ -83,6 +91,13 @@ const SHAPES = {
       requester: check.text(MAX_NAME),
       command: check.text(MAX_COMMAND),
       action: check.text(MAX_FIELD),
+      detail: check.text(MAX_DETAIL),
+      list: check.object({
+        sha256: check.hexOf(64),
+        bytes: check.whole(MAX_LIST, 1),
+        lines: check.whole(MAX_LIST, 1),
+        key: aes128,
+      }),
       terminal: check.text(MAX_NAME),
       remote: check.object(
         { address: check.text(MAX_FIELD), source: check.oneOf('kernel', 'pam', 'none') },

@@ -15,6 +15,8 @@
  * @property {'login'|'command'|'unlock'|'action'|'test'} kind
  * @property {string} [command]
  * @property {string} [action]
+ * @property {string} [detail] the same in words
+ * @property {{sha256: string, bytes: number, lines: number, key: string}} [list] a long text that travels beside it
  * @property {string} [terminal]
  * @property {{address: string, port?: number, source: 'kernel'|'pam'|'none'}} [remote]
  * @property {{fingerprint: string, type: string}} [ssh_key]
