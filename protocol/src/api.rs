@@ -207,6 +207,17 @@ pub struct PostDecision {
     pub decision: Sealed,
 }
 
+/// What belongs to `PUT /v1/lists/{id}` by a host, in the address: 204. The body is a request's encrypted list
+/// ([`crate::list::seal`]), as bytes. It is kept until the host posts `closed`, and no longer than `ttl`.
+/// `GET /v1/lists/{host}/{id}` by a device that is linked to the host gives the same bytes; 404 when the server has
+/// not got them (any more).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutList {
+    /// Seconds to keep it, at most [`MAX_TTL`].
+    pub ttl: u32,
+}
+
 /// Names of the events on `GET /v1/stream` (`text/event-stream`). Data is JSON.
 pub mod event {
     /// First, at once: [`super::Hello`]. Then all that the server holds, then live.

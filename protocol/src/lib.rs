@@ -30,6 +30,8 @@ pub mod digest;
 #[cfg(feature = "crypto")]
 pub mod keys;
 #[cfg(feature = "crypto")]
+pub mod list;
+#[cfg(feature = "crypto")]
 pub mod message;
 #[cfg(feature = "crypto")]
 pub mod notice;

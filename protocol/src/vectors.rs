@@ -7,9 +7,11 @@ use crate::auth;
 use crate::card;
 use crate::digest::{hex, sha256, sha256_hex};
 use crate::keys::{SealKey, Signer, SigningKey};
+use crate::list;
 use crate::message::{
     Answer, Approvals, Card, Confirm, Context, Decision, DeviceChange, DeviceEvent, Envelope, Host, Kind,
-    MessageType, NoticeDevice, Place, PlaceSource, Remote, RemoteSource, Removal, Request, Zone, namespace,
+    List, MessageType, NoticeDevice, Place, PlaceSource, Remote, RemoteSource, Removal, Request, Zone,
+    namespace,
 };
 use crate::notice;
 use crate::pairing::{HostPairing, PhonePairing, Ticket, TypedTicket};
@@ -321,6 +323,43 @@ fn phone_codes() -> Value {
     })
 }
 
+fn lists() -> Value {
+    let described = |text: &str| {
+        let mut list = list::describe(text).unwrap();
+        list.key = Base64::encode_string(&[0xdd; 16]);
+        list
+    };
+    let case = |text: &str| {
+        let described = described(text);
+        let sealed = list::seal_with([0xee; 12], &described, ID, text).unwrap();
+        assert_eq!(list::open(&described, ID, &sealed).unwrap(), text);
+        // The padding makes the rest of it long; its end is the tag, which is over all of it.
+        let (bytes, end) = (sealed.len(), hex(&sealed[sealed.len() - 16..]));
+        json!({ "list": described, "text": text, "bytes": bytes, "start": hex(&sealed[..64]), "tag": end })
+    };
+    let text = "install hello 2.10-3\nupgrade zoë 1.0 -> 1.1\n";
+    let refused = |why: &str, change: &dyn Fn(&mut List)| {
+        let mut list = described(text);
+        change(&mut list);
+        json!({ "why": why, "list": list })
+    };
+    json!({
+        "id": ID,
+        "nonce": hex(&[0xee; 12]),
+        "valid": [case(text), case("no line feed"), case("\n"), case(&"x".repeat(list::STEP)), case(&"y\n".repeat(list::STEP))],
+        "text": text,
+        // Of the list of that text.
+        "refused": [
+            refused("another digest", &|list| list.sha256 = "00".repeat(32)),
+            refused("a byte less", &|list| list.bytes -= 1),
+            refused("a byte more", &|list| list.bytes += 1),
+            refused("another number of lines", &|list| list.lines += 1),
+            refused("another length", &|list| list.bytes += 16_384),
+            refused("another key", &|list| list.key = Base64::encode_string(&[0xdc; 16])),
+        ],
+    })
+}
+
 fn messages() -> Value {
     let challenge = Challenge { nonce: "bm9uY2U".into(), expires_at: 1_800_000_060 };
     json!({
@@ -386,6 +425,7 @@ fn committed_vectors_are_what_this_code_makes() {
         ("pairing", pairing()),
         ("notice", notices()),
         ("phone_code", phone_codes()),
+        ("list", lists()),
     ] {
         let path = folder.join(format!("{name}.json"));
         let made = format!("{}\n", serde_json::to_string_pretty(&value).unwrap());

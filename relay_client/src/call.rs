@@ -3,8 +3,8 @@
 use crate::RelayError;
 use crate::transport::Transport;
 use countersign_protocol::api::Problem;
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -19,8 +19,28 @@ const DOUBT: Duration = Duration::from_millis(700);
 /// Longest wait that the server may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// What a call sends along: JSON, or bytes as they are.
+pub(crate) trait Body {
+    fn attach(&self, request: RequestBuilder) -> RequestBuilder;
+}
+
+impl<T: Serialize + ?Sized> Body for T {
+    fn attach(&self, request: RequestBuilder) -> RequestBuilder {
+        request.json(self)
+    }
+}
+
+/// Bytes as they are.
+pub(crate) struct Octets<'a>(pub(crate) &'a [u8]);
+
+impl Body for Octets<'_> {
+    fn attach(&self, request: RequestBuilder) -> RequestBuilder {
+        request.header(CONTENT_TYPE, "application/octet-stream").body(self.0.to_vec())
+    }
+}
+
 /// Sends and waits for the head of a good answer.
-pub(crate) async fn send<B: Serialize + ?Sized>(
+pub(crate) async fn send<B: Body + ?Sized>(
     transport: &Transport,
     method: Method,
     path: &str,
@@ -30,7 +50,7 @@ pub(crate) async fn send<B: Serialize + ?Sized>(
     send_on(transport, &transport.http().client, method, path, token, body).await
 }
 
-async fn send_on<B: Serialize + ?Sized>(
+async fn send_on<B: Body + ?Sized>(
     transport: &Transport,
     client: &Client,
     method: Method,
@@ -43,7 +63,7 @@ async fn send_on<B: Serialize + ?Sized>(
         request = request.bearer_auth(token);
     }
     if let Some(body) = body {
-        request = request.json(body);
+        request = body.attach(request);
     }
     let response = request.send().await.map_err(|e| RelayError::from_http(transport.origin(), &e))?;
     let status = response.status();
@@ -51,7 +71,7 @@ async fn send_on<B: Serialize + ?Sized>(
 }
 
 /// Sends and reads the whole answer within `limit`. A connection that did not answer is forgotten.
-pub(crate) async fn whole<B: Serialize + ?Sized>(
+pub(crate) async fn whole<B: Body + ?Sized>(
     transport: &Transport,
     limit: Duration,
     method: Method,
@@ -75,7 +95,7 @@ pub(crate) async fn whole<B: Serialize + ?Sized>(
 
 /// The same for a call that means no more when it is made twice: one connection that is slow, dead or breaks says
 /// nothing about the server yet. The first good answer counts, and of errors the second call's.
-pub(crate) async fn whole_or_again<B: Serialize + ?Sized>(
+pub(crate) async fn whole_or_again<B: Body + ?Sized>(
     transport: &Transport,
     limit: Duration,
     method: Method,

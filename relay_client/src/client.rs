@@ -1,12 +1,12 @@
 //! The calls, one function each.
 
 use crate::RelayError;
-use crate::call;
+use crate::call::{self, Octets};
 use crate::events::{self, Events};
 use crate::transport::{Pace, Server, Transport};
 use countersign_protocol::api::{
-    Challenge, ChallengeFor, Directory, Hosts, Join, MAX_POLL, Mail, MailboxInfo, Mails, Post, PostDecision,
-    Posted, Proof, Register, SignedCard, TOKEN_LIFE, Token,
+    Challenge, ChallengeFor, Directory, Hosts, Join, MAX_POLL, MAX_TTL, Mail, MailboxInfo, Mails, Post,
+    PostDecision, Posted, Proof, Register, SignedCard, TOKEN_LIFE, Token,
 };
 use countersign_protocol::auth;
 use countersign_protocol::keys::Signer;
@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// Longest time of a short call.
 const SHORT: Duration = Duration::from_secs(5);
+/// Longest time in which a list comes, on a slow line.
+const LIST: Duration = Duration::from_secs(15);
 /// Longest time of each call that earns a token; signing between them may take a person's time.
 const EARNING: Duration = Duration::from_secs(3);
 /// A token is renewed this much before its end.
@@ -142,6 +144,36 @@ impl RelayClient {
             result => result?,
         };
         call::parse(&self.transport, &bytes)
+    }
+
+    /// Gives the server the encrypted list of a request, to keep for `ttl` seconds; once more on another
+    /// connection when the one that there is does not answer.
+    ///
+    /// # Errors
+    /// Whatever the call meets; 404 from a server that knows no lists.
+    pub async fn put_list(&self, id: &str, sealed: &[u8], ttl: u32) -> Result<(), RelayError> {
+        let path = format!("/v1/lists/{}?ttl={}", part(id)?, ttl.clamp(1, MAX_TTL));
+        let body = Octets(sealed);
+        let put_with = async |token: &str| {
+            call::whole_or_again(&self.transport, SHORT, Method::PUT, &path, Some(token), Some(&body)).await
+        };
+        let token = self.token().await?;
+        match put_with(&token).await {
+            Err(RelayError::Status { status: 401, .. }) => {
+                self.drop_token(&token).await;
+                put_with(&self.token().await?).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// The encrypted list of a host's request. What it is worth shows when it is opened.
+    ///
+    /// # Errors
+    /// 404 when the server does not hold it (any more).
+    pub async fn list(&self, host: &str, id: &str) -> Result<Vec<u8>, RelayError> {
+        let path = format!("/v1/lists/{}/{}", part(host)?, part(id)?);
+        self.call_within::<()>(LIST, Method::GET, &path, None).await
     }
 
     /// Posts a device's decision.

@@ -4,6 +4,7 @@ use crate::challenges::Challenges;
 use crate::config::Config;
 use crate::directory::Role;
 use crate::limits::Limits;
+use crate::lists::Lists;
 use crate::mailboxes::Mailboxes;
 use crate::messages::{Bounds, Messages};
 use crate::metrics::Metrics;
@@ -27,6 +28,7 @@ pub(crate) struct App {
     pub(crate) challenges: Challenges,
     pub(crate) tokens: Tokens,
     pub(crate) mailboxes: Mailboxes,
+    pub(crate) lists: Lists,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) push: Push,
@@ -54,6 +56,7 @@ impl App {
             challenges: Challenges::new(),
             tokens: Tokens::default(),
             mailboxes: Mailboxes::new(config.limits.mailboxes_per_host),
+            lists: Lists::default(),
             limits: Limits::new(&config.limits),
             metrics: Metrics::new(push.results()),
             push,
@@ -87,7 +90,9 @@ impl App {
 
     /// Drops expired messages: often, so that no phone is shown what is over.
     pub(crate) fn sweep(&self) {
-        self.messages().sweep(Instant::now());
+        let now = Instant::now();
+        self.messages().sweep(now);
+        self.lists.sweep(now);
     }
 
     /// Forgets everything else that has expired. Nothing of it is taken for good meanwhile.

@@ -1,8 +1,8 @@
 //! How handlers get at a request's parts; every refusal is a [`Fault`].
 
 use crate::app::Shared;
-use crate::directory::Role;
-use crate::envelope;
+use crate::directory::{KeyId, Role};
+use crate::envelope::{self, RequestId};
 use crate::mailboxes::{MailboxId, Slot};
 use crate::problem::Fault;
 use crate::tokens::Caller;
@@ -25,29 +25,35 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Fault> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = kind.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
-            return Err(Fault::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "media-type",
-                "the body must be JSON with Content-Type: application/json",
-            ));
+        if !is_of_type(&request, "application/json") {
+            return Err(Fault::media_type("the body must be JSON with Content-Type: application/json"));
         }
-        let body = Bytes::from_request(request, app);
-        let body = tokio::time::timeout(BODY, body).await.map_err(|_| {
-            Fault::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long to arrive")
-        })?;
-        let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is over its size limit")
-            }
-            _ => Fault::bad("the body did not arrive whole"),
-        })?;
+        let body = body(request, app).await?;
         serde_json::from_slice(&body)
             .map(Self)
             .map_err(|error| Fault::bad(format!("the body is not what this call takes: {}", short(&error))))
     }
+}
+
+/// Whether a body is said to be of that type.
+pub(crate) fn is_of_type(request: &Request, wanted: &str) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case(wanted)
+}
+
+/// The whole body, within its limits.
+pub(crate) async fn body(request: Request, app: &Shared) -> Result<Bytes, Fault> {
+    let body = Bytes::from_request(request, app);
+    let body = tokio::time::timeout(BODY, body).await.map_err(|_| {
+        Fault::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long to arrive")
+    })?;
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is over its size limit")
+        }
+        _ => Fault::bad("the body did not arrive whole"),
+    })
 }
 
 /// A parser's words may quote the input at length.
@@ -182,15 +188,44 @@ impl FromRequestParts<Shared> for MailboxSlot {
 }
 
 /// A key id in the path.
-pub(crate) struct KeyIdPath(pub(crate) crate::directory::KeyId);
+pub(crate) struct KeyIdPath(pub(crate) KeyId);
 
 impl FromRequestParts<Shared> for KeyIdPath {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Fault> {
         let Path(id) = text_path::<String>(parts, app).await?;
-        crate::directory::KeyId::parse(&id).map(Self).ok_or_else(|| Fault::bad("the path names no key id"))
+        KeyId::parse(&id).map(Self).ok_or_else(|| Fault::bad("the path names no key id"))
     }
+}
+
+/// The id of a list's request in the path.
+pub(crate) struct ListPath(pub(crate) RequestId);
+
+impl FromRequestParts<Shared> for ListPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Fault> {
+        let Path(id) = text_path::<String>(parts, app).await?;
+        list_id(&id).map(Self)
+    }
+}
+
+/// A host's key id and the id of a list's request in the path.
+pub(crate) struct ListOf(pub(crate) KeyId, pub(crate) RequestId);
+
+impl FromRequestParts<Shared> for ListOf {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Fault> {
+        let Path((host, id)) = text_path::<(String, String)>(parts, app).await?;
+        let host = KeyId::parse(&host).ok_or_else(|| Fault::bad("the path names no key id"))?;
+        Ok(Self(host, list_id(&id)?))
+    }
+}
+
+fn list_id(text: &str) -> Result<RequestId, Fault> {
+    envelope::request_id(text).ok_or_else(|| Fault::bad("a request's id is 32 lower-case hex digits"))
 }
 
 /// Reads a mailbox's id: 32 lower-case hex digits.

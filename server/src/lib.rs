@@ -19,6 +19,7 @@ mod gate;
 mod invite;
 mod keeper;
 mod limits;
+mod lists;
 mod mailboxes;
 mod messages;
 mod metrics;

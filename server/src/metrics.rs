@@ -25,9 +25,12 @@ pub(crate) struct Metrics {
     pub(crate) posts: Counter,
     pub(crate) messages: Counter,
     pub(crate) decisions: Counter,
+    pub(crate) lists: Counter,
     streams: Gauge,
     held: Gauge,
     held_bytes: Gauge,
+    lists_held: Gauge,
+    lists_held_bytes: Gauge,
     mailboxes: Gauge,
     hosts: Gauge,
     devices: Gauge,
@@ -50,6 +53,7 @@ impl Metrics {
         let posts = counter("posts", "Calls of hosts that post messages");
         let messages = counter("messages", "Messages of hosts to devices");
         let decisions = counter("decisions", "Decisions of devices");
+        let lists = counter("lists", "Lists that belong to requests of hosts");
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -58,6 +62,9 @@ impl Metrics {
         let streams = gauge("streams_open", "Event streams open");
         let held = gauge("messages_held", "Messages held in memory");
         let held_bytes = gauge("messages_held_bytes", "Memory that they take, roughly");
+        let lists_held = gauge("lists_held", "Lists held in memory");
+        let lists_held_bytes =
+            gauge("lists_held_bytes", "Memory for them and for those that are being received");
         let mailboxes = gauge("mailboxes_open", "Pairing mailboxes open");
         let hosts = gauge("hosts", "Hosts known");
         let devices = gauge("devices", "Devices known");
@@ -70,9 +77,12 @@ impl Metrics {
             posts,
             messages,
             decisions,
+            lists,
             streams,
             held,
             held_bytes,
+            lists_held,
+            lists_held_bytes,
             mailboxes,
             hosts,
             devices,
@@ -95,6 +105,9 @@ impl Metrics {
         set(&self.streams, streams);
         set(&self.held, held);
         set(&self.held_bytes, bytes);
+        let (lists, bytes) = app.lists.counts();
+        set(&self.lists_held, lists);
+        set(&self.lists_held_bytes, bytes);
         set(&self.mailboxes, app.mailboxes.count());
         let (hosts, devices, links) = app.registry.counts();
         set(&self.hosts, hosts);

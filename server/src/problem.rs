@@ -41,6 +41,16 @@ impl Fault {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
+    /// The body is of another type than the call takes.
+    pub(crate) fn media_type(message: &'static str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", message)
+    }
+
+    /// The device calls for a host that it is not paired with.
+    pub(crate) fn not_linked() -> Self {
+        Self::forbidden("not-linked", "this device is not linked to that host; pair it again")
+    }
+
     pub(crate) fn not_found(message: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", message)
     }

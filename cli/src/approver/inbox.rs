@@ -4,7 +4,9 @@
 //! and what happened. A request is removed by its host's signed `closed` or by its end, never by
 //! a word of the relay.
 
-pub use super::item::{Decided, DeviceNews, Ended, Event, Item, Key, Now, Order, Phase, Verified};
+pub use super::item::{
+    Decided, DeviceNews, Ended, Event, Extent, Item, Key, Listed, Now, Order, Phase, Verified,
+};
 
 use super::conflicts::conflicts;
 use super::devices::Devices;
@@ -150,11 +152,43 @@ impl Inbox {
             self.alarm(format!("{} asks too much at once; more is not shown", item.verified.host_name));
             return;
         }
+        if !item.is_listed() {
+            self.orders.push_back(Order::Fetch(key.clone()));
+        }
         self.items.push(item);
         if self.selected.is_none() {
             self.select(Some(key.clone()), now);
         }
         self.events.push_back(Event::Request(key));
+    }
+
+    /// The list of a request has come, or why it has not.
+    pub fn listed(&mut self, key: &Key, list: Result<String, String>, now: Now) {
+        let Some(item) = self.items.iter_mut().find(|i| i.verified.key() == *key) else { return };
+        let Listed::Coming(tried) = item.listed else { return };
+        match list {
+            Ok(text) => {
+                item.listed = Listed::There(text.into());
+                self.events.push_back(Event::Listed(key.clone(), Extent::Beginning));
+            }
+            Err(why) => {
+                let wait = wait(tried);
+                item.listed = Listed::Missing { why: why.clone(), tried: tried + 1, again_at: now.ms + wait };
+                if tried == 0 {
+                    self.notice(format!("its list is not here, and is tried again: {why}"));
+                }
+            }
+        }
+    }
+
+    /// The person wants to see the whole list of a request.
+    pub fn show_list(&mut self, key: &Key) {
+        match self.get(key).map(|item| &item.listed) {
+            Some(Listed::There(_)) => self.events.push_back(Event::Listed(key.clone(), Extent::Whole)),
+            Some(Listed::None) => self.hint("that one has no list"),
+            Some(_) => self.hint("its list is not here yet"),
+            None => self.hint("that one is not open"),
+        }
     }
 
     /// A decision of an earlier run, which its host may not have heard.
@@ -238,6 +272,9 @@ impl Inbox {
                 item.standing = (before != Phase::Asking).then_some(before);
                 self.notices.clear();
                 self.orders.push_back(Order::Sign(key.clone(), answer));
+            }
+            Some(item) if item.phase == Phase::Asking => {
+                self.hint("its list is not here, and nothing is approved without it");
             }
             Some(_) => self.hint("that one is answered already"),
             None => self.hint("that one is not open"),
@@ -356,10 +393,16 @@ impl Inbox {
         self.notices.tick(now.ms);
         for item in &mut self.items {
             let key = item.verified.key();
+            if let (Listed::Missing { tried, again_at, .. }, Phase::Asking) = (&item.listed, &item.phase)
+                && *again_at <= now.ms
+            {
+                item.listed = Listed::Coming(*tried);
+                self.orders.push_back(Order::Fetch(key.clone()));
+            }
             if let Phase::Decided { sealed, sent, again_at, delivered, .. } = &mut item.phase
                 && *again_at <= now.ms
             {
-                let wait = SEND_AGAIN_MS.get(*sent).or(SEND_AGAIN_MS.last()).copied().unwrap_or_default();
+                let wait = wait(*sent);
                 (*sent, *again_at, *delivered) = (*sent + 1, now.ms + wait, false);
                 self.orders.push_back(Order::Send(key, item.verified.server.clone(), sealed.clone()));
             }
@@ -410,6 +453,11 @@ impl Inbox {
         self.selected = key;
         self.look_until = now.ms + LOOK_FIRST_MS;
     }
+}
+
+/// Milliseconds until what was tried so often is tried again.
+fn wait(tried: usize) -> u64 {
+    SEND_AGAIN_MS.get(tried).or(SEND_AGAIN_MS.last()).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

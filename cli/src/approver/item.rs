@@ -87,6 +87,26 @@ pub enum Phase {
     },
 }
 
+/// What is known here of a request's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// The request has none.
+    None,
+    /// It is under way, after so many tries.
+    Coming(usize),
+    /// It has not come, or is not the one that was signed.
+    Missing {
+        /// Which of the two, in words.
+        why: String,
+        /// How often it was tried.
+        tried: usize,
+        /// When it is tried again, by the monotonic clock.
+        again_at: u64,
+    },
+    /// All of it, as it was signed.
+    There(Arc<str>),
+}
+
 /// An open request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -96,6 +116,8 @@ pub struct Item {
     pub phase: Phase,
     /// The approval that is being taken back; it stands until that is signed.
     pub standing: Option<Phase>,
+    /// Its list, without which it is not approved.
+    pub listed: Listed,
     /// Seconds of the lease that goes with an approval; 0 is none.
     pub lease: u32,
     /// Its end by the monotonic clock.
@@ -113,10 +135,12 @@ impl Item {
         let ahead = i64::try_from(issued_at).unwrap_or(i64::MAX).saturating_sub_unsigned(now.unix);
         let left = issued_at.saturating_add(expires_in.into()).saturating_sub(now.unix);
         let left = left.min(expires_in.into());
+        let listed = if verified.request.list.is_some() { Listed::Coming(0) } else { Listed::None };
         Self {
             verified,
             phase: Phase::Asking,
             standing: None,
+            listed,
             lease: 0,
             ends_at: now.ms + left * 1000,
             clock_apart: (ahead.unsigned_abs() > CLOCKS_APART).then_some(ahead),
@@ -128,12 +152,18 @@ impl Item {
     #[must_use]
     pub fn takes(&self, answer: Answer) -> bool {
         match self.phase {
-            Phase::Asking => true,
+            Phase::Asking => answer != Answer::Approve || self.is_listed(),
             Phase::Decided { answer: Answer::Approve, .. } => {
                 answer != Answer::Approve && self.verified.request.kind != Kind::Test
             }
             _ => false,
         }
+    }
+
+    /// Whether the list that it may have is here.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        matches!(self.listed, Listed::None | Listed::There(_))
     }
 
     /// Chooses the lease that goes with an approval, never longer than the host lets be granted. False where it
@@ -215,6 +245,8 @@ pub enum Event {
     Request(Key),
     /// An answer was signed.
     Decided(Key),
+    /// A request's list has come, or the person wants to see the whole of it.
+    Listed(Key, Extent),
     /// A request ended.
     Closed(Box<Ended>),
     /// Something that must not happen: somebody cheats, or something is broken.
@@ -225,9 +257,20 @@ pub enum Event {
     Notice(String),
 }
 
+/// How much of a list is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The first lines.
+    Beginning,
+    /// All lines.
+    Whole,
+}
+
 /// What the loop has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
+    /// Fetch the list of that request.
+    Fetch(Key),
     /// Make, sign and seal a decision.
     Sign(Key, Answer),
     /// Send the decision to that server.

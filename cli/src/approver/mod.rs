@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod item;
 pub mod letter;
 pub mod listen;
+mod listing;
 mod notices;
 pub mod pair;
 pub mod plain;

@@ -1,6 +1,6 @@
 //! The plain mode: a line an event, for scripts, tests and screen readers; commands as lines.
 
-use super::inbox::{DeviceNews, Event, Inbox, Item, Key, Now, Phase};
+use super::inbox::{DeviceNews, Event, Extent, Inbox, Item, Key, Listed, Now, Phase};
 use super::words;
 use countersign_protocol::message::Answer;
 use countersign_protocol::text::{clip, escape};
@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 /// Characters of a request's id that name it here.
 const HANDLE: usize = 8;
 
+/// Lines of a list that are told when it comes.
+const FIRST_LINES: usize = 10;
+
 /// A line that was typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Typed<'a> {
@@ -16,6 +19,8 @@ pub enum Typed<'a> {
     Answer(Answer, &'a str),
     /// An approval, with a lease of so many seconds.
     Lease(&'a str, u32),
+    /// The whole list of the request whose id begins so.
+    List(&'a str),
     /// The end.
     Quit,
     /// Nothing.
@@ -24,7 +29,7 @@ pub enum Typed<'a> {
     Unknown,
 }
 
-/// Reads `a ID`, `a ID TIME`, `d ID`, `r ID`, `q`.
+/// Reads `a ID`, `a ID TIME`, `d ID`, `r ID`, `l ID`, `q`.
 #[must_use]
 pub fn parse(line: &str) -> Typed<'_> {
     let mut words = line.split_ascii_whitespace();
@@ -37,6 +42,7 @@ pub fn parse(line: &str) -> Typed<'_> {
         (Some("a"), Some(id), None) => Typed::Answer(Answer::Approve, id),
         (Some("d"), Some(id), None) => Typed::Answer(Answer::Deny, id),
         (Some("r"), Some(id), None) => Typed::Answer(Answer::Report, id),
+        (Some("l"), Some(id), None) => Typed::List(id),
         _ => Typed::Unknown,
     }
 }
@@ -84,6 +90,7 @@ pub fn words_of(event: &Event, inbox: &Inbox, now: Now, time_of: fn(u64) -> Stri
             lines.extend(code.map(|code| format!("code {handle} {code}")));
             lines
         }
+        Event::Listed(key, extent) => inbox.get(key).map(|item| list_of(item, *extent)).unwrap_or_default(),
         Event::Closed(ended) => {
             vec![format!("closed {} {}", handle(&ended.verified.key()), words::ending(ended))]
         }
@@ -105,6 +112,10 @@ pub fn object_of(event: &Event, inbox: &Inbox, now: Now) -> Option<Value> {
             let item = inbox.get(key)?;
             // The request's own fields, and what is known here beside them.
             let mut object = serde_json::to_value(&item.verified.request).ok()?;
+            // Opens a list that anybody may have seen pass by.
+            if let Some(list) = object.get_mut("list").and_then(Value::as_object_mut) {
+                list.remove("key");
+            }
             let extra = json!({
                 "event": "request",
                 "host": item.verified.host_name,
@@ -122,6 +133,15 @@ pub fn object_of(event: &Event, inbox: &Inbox, now: Now) -> Option<Value> {
             let lease = item.lease_of(answer);
             json!({
                 "event": "decided", "id": key.id, "host": host, "decision": answer, "code": code, "lease": lease,
+            })
+        }
+        Event::Listed(key, _) => {
+            let item = inbox.get(key)?;
+            let Listed::There(text) = &item.listed else { return None };
+            let (host, list) = (&item.verified.host_name, item.verified.request.list.as_ref()?);
+            json!({
+                "event": "list", "id": key.id, "host": host, "lines": list.lines, "sha256": list.sha256,
+                "text": **text,
             })
         }
         Event::Closed(ended) => json!({
@@ -162,6 +182,22 @@ fn decided(item: &Item) -> Option<(Answer, Option<&str>)> {
     }
 }
 
+/// A list: how long it is, its lines, and how to see the rest.
+fn list_of(item: &Item, extent: Extent) -> Vec<String> {
+    let (Listed::There(text), Some(list)) = (&item.listed, &item.verified.request.list) else {
+        return Vec::new();
+    };
+    let key = item.verified.key();
+    let most = if extent == Extent::Whole { usize::MAX } else { FIRST_LINES };
+    let mut lines = vec![format!("list {} {}", handle(&key), words::lines(list.lines))];
+    lines.extend(words::list_lines(text).take(most).map(|line| format!("| {line}")));
+    let more = (list.lines as usize).saturating_sub(most);
+    if more > 0 {
+        lines.push(format!("| ... and {more} more; to see all: l {}", handle(&key)));
+    }
+    lines
+}
+
 fn asked(item: &Item, inbox: &Inbox, now: Now, time_of: fn(u64) -> String) -> String {
     let mut line = format!("request {} {}", handle(&item.verified.key()), words::headline(&item.verified));
     for (label, value) in words::details(&item.verified, time_of) {
@@ -178,7 +214,7 @@ fn asked(item: &Item, inbox: &Inbox, now: Now, time_of: fn(u64) -> String) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::approver::testing::{request, sealed, verified};
+    use crate::approver::testing::{listed, request, sealed, verified};
     use zeroize::Zeroizing;
 
     const NOW: Now = Now { ms: 0, unix: 1_000_000 };
@@ -192,6 +228,7 @@ mod tests {
     fn commands_are_one_letter_and_an_id() {
         assert_eq!(parse(" a  0011 "), Typed::Answer(Answer::Approve, "0011"));
         assert_eq!(parse("r x"), Typed::Answer(Answer::Report, "x"));
+        assert_eq!(parse("l 0011"), Typed::List("0011"));
         assert_eq!((parse("q"), parse("")), (Typed::Quit, Typed::Empty));
         assert_eq!((parse("a x 8h"), parse("a x 90m")), (Typed::Lease("x", 28_800), Typed::Lease("x", 5400)));
         for line in
@@ -249,5 +286,27 @@ mod tests {
                 assert!(!line.contains(['\n', '\x1b']), "{line:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_list_comes_in_short_and_whole_when_it_is_asked_for() {
+        let packages: String = (1..=12).map(|n| format!("install {n}\x1b\n")).collect();
+        let mut inbox = Inbox::default();
+        let asked = verified(listed(ID, &packages));
+        let key = asked.key();
+        inbox.arrive(asked, NOW);
+        inbox.listed(&key, Ok(packages.clone()), NOW);
+        inbox.show_list(&key);
+        let events: Vec<_> = inbox.take_events().into();
+        let [request, short, whole] = events.as_slice() else { panic!("{events:?}") };
+        let lines = words_of(short, &inbox, NOW, time);
+        assert_eq!((lines[0].as_str(), lines[1].as_str()), ("list 00112233 12 lines", "| install 1\\u{1b}"));
+        assert_eq!(lines[11..], ["| ... and 2 more; to see all: l 00112233"]);
+        assert_eq!(words_of(whole, &inbox, NOW, time).len(), 13);
+        let object = object_of(short, &inbox, NOW).unwrap();
+        assert_eq!((&object["text"], &object["lines"]), (&json!(packages), &json!(12)));
+        let asked = object_of(request, &inbox, NOW).unwrap();
+        assert_eq!(asked["list"]["lines"], 12);
+        assert_eq!(asked["list"].get("key"), None, "nothing that opens it is written down");
     }
 }

@@ -2,15 +2,17 @@
 
 use super::desktop::{self, Desktop};
 use super::devices::Devices;
-use super::inbox::{Event, Inbox, Key, Now, Order, Phase};
+use super::inbox::{Event, Extent, Inbox, Key, Now, Order, Phase, Verified};
 use super::letter::{self, Letter};
 use super::listen::{News, listen};
+use super::listing::{self, Leaf};
 use super::pair;
 use super::plain::{self, Typed};
 use super::screen::{self, Drawn, View};
 use super::store::{Device, Store};
 use super::terminal::{self, Terminal};
 use crate::output::{Exit, Failure, Outcome, Output, time};
+use countersign_protocol::list;
 use countersign_protocol::message::{Answer, Kind, Sealed};
 use countersign_relay_client::RelayClient;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,8 @@ pub enum Input {
     Redraw,
     /// A line on standard input.
     Line(String),
+    /// A request's list has come, or why it has not.
+    List(Key, Result<String, String>),
     /// A decision was signed.
     Signed(Key, Made),
     /// A decision was sent.
@@ -104,6 +108,7 @@ pub async fn watch(store: Store, device: Device, face: Face, auto: Option<Answer
         kept,
         unkept: BTreeSet::new(),
         drawn: None,
+        leaf: None,
     };
     for decided in decided {
         watch.inbox.restore(decided, watch.now());
@@ -131,6 +136,8 @@ struct Watch {
     unkept: BTreeSet<String>,
     /// What the person sees now.
     drawn: Option<Drawn>,
+    /// The page of a request's list that the person looks at.
+    leaf: Option<Leaf>,
 }
 
 impl Watch {
@@ -178,14 +185,18 @@ impl Watch {
             Input::Line(line) => match plain::parse(&line) {
                 Typed::Quit => return Ok(false),
                 Typed::Empty => (),
-                Typed::Unknown => {
-                    self.inbox.notice("type a ID, a ID 8h (with a lease), d ID, r ID or q".into())
-                }
+                Typed::Unknown => self
+                    .inbox
+                    .notice("type a ID, a ID 8h (with a lease), d ID, r ID, l ID (its list) or q".into()),
                 Typed::Lease(id, seconds) => match plain::find(&self.inbox, id) {
                     Ok(key) => {
                         self.inbox.lease(&key, seconds);
                         self.inbox.answer(&key, Answer::Approve);
                     }
+                    Err(why) => self.inbox.notice(why),
+                },
+                Typed::List(id) => match plain::find(&self.inbox, id) {
+                    Ok(key) => self.inbox.show_list(&key),
                     Err(why) => self.inbox.notice(why),
                 },
                 Typed::Answer(answer, id) => match plain::find(&self.inbox, id) {
@@ -201,6 +212,7 @@ impl Watch {
                     desktop.note(&key, &format!("Not signed: {why}."));
                 }
             }
+            Input::List(key, list) => self.inbox.listed(&key, list, now),
             Input::Sent(key, result) => {
                 let result = result.map_err(|why| self.with_code(&key, why));
                 self.inbox.sent(&key, result);
@@ -219,6 +231,10 @@ impl Watch {
             terminal::Key::Interrupt | terminal::Key::Letter('q') => return false,
             terminal::Key::Next => return self.step(true),
             terminal::Key::Previous => return self.step(false),
+            terminal::Key::Letter('s') => {
+                self.leaf = listing::turn(&self.inbox, self.leaf.take());
+                return true;
+            }
             terminal::Key::Letter('l') => {
                 self.inbox.next_lease();
                 return true;
@@ -230,6 +246,8 @@ impl Watch {
         };
         if self.drawn.as_ref().is_some_and(|drawn| screen::may_answer(drawn, answer)) {
             self.inbox.answer_selected(answer, now);
+        } else if self.leaf.is_some() {
+            self.inbox.notice("go back to the request first: press s until it is there".into());
         } else {
             self.inbox.notice("not all of it is shown: make the window larger".into());
         }
@@ -270,7 +288,10 @@ impl Watch {
             }
             for event in &events {
                 self.tell(event)?;
-                if let (Event::Request(key), Some(answer)) = (event, self.auto) {
+                if let (Event::Request(key) | Event::Listed(key, Extent::Beginning), Some(answer)) =
+                    (event, self.auto)
+                    && self.inbox.get(key).is_some_and(|item| item.takes(answer))
+                {
                     self.inbox.answer(key, answer);
                 }
             }
@@ -327,7 +348,10 @@ impl Watch {
                 }
             }
         }
-        let kept = !matches!(event, Event::Connected(_) | Event::Disconnected(..) | Event::Notice(_));
+        let kept = !matches!(
+            event,
+            Event::Connected(_) | Event::Disconnected(..) | Event::Notice(_) | Event::Listed(..)
+        );
         if let (true, Some(mut object)) = (kept, object) {
             if let Some(fields) = object.as_object_mut() {
                 fields.insert("at".into(), now.unix.into());
@@ -344,6 +368,16 @@ impl Watch {
     fn carry_out(&mut self, order: Order) -> Outcome {
         let inputs = self.inputs.clone();
         match order {
+            Order::Fetch(key) => {
+                let Some(verified) = self.inbox.get(&key).map(|item| item.verified.clone()) else {
+                    return Ok(());
+                };
+                let Some(client) = self.clients.get(&verified.server).cloned() else { return Ok(()) };
+                tokio::spawn(async move {
+                    let list = fetch(&client, &verified).await;
+                    let _ = inputs.send(Input::List(key, list)).await;
+                });
+            }
             Order::Sign(key, answer) => {
                 let Some(item) = self.inbox.get(&key) else { return Ok(()) };
                 let (verified, lease) = (item.verified.clone(), item.lease_of(answer));
@@ -392,14 +426,28 @@ impl Watch {
         let now = self.now();
         let Face::Screen(terminal) = &mut self.face else { return Ok(()) };
         let (width, height) = terminal.size()?;
+        let leaf = self.leaf.take();
+        let page = leaf.as_ref().and_then(|leaf| listing::draw(&self.inbox, leaf, width, height));
+        self.leaf = leaf.filter(|_| page.is_some());
         let view = View { width, height, now, time_of: time };
-        let drawn = screen::draw(&self.inbox, &self.device.card.card.name, &view);
+        let drawn = page.unwrap_or_else(|| screen::draw(&self.inbox, &self.device.card.card.name, &view));
         if self.drawn.as_ref() != Some(&drawn) {
             terminal.show(&drawn.lines)?;
             self.drawn = Some(drawn);
         }
         Ok(())
     }
+}
+
+/// The list of a request, opened and found to be the one that was signed.
+async fn fetch(client: &RelayClient, verified: &Verified) -> Result<String, String> {
+    let request = &verified.request;
+    let described = request.list.as_ref().ok_or("it has none")?;
+    let sealed = client.list(&verified.host, &request.id).await.map_err(|error| match error.code() {
+        Some("not-found") => "the server does not have it; the machine brings it again".to_owned(),
+        _ => error.to_string(),
+    })?;
+    list::open(described, &request.id, &sealed).map_err(|error| error.to_string())
 }
 
 /// Reads lines until the end of input; watching goes on after it.

@@ -1,6 +1,6 @@
 //! The screen as a pure function of the inbox: lines with a style, none wider than the window.
 
-use super::inbox::{Inbox, Item, Now, Phase};
+use super::inbox::{Inbox, Item, Listed, Now, Phase};
 use super::{digits, words};
 use crate::output::minutes;
 use countersign_protocol::message::{Answer, Confirm, Kind};
@@ -11,6 +11,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 const MIN: (usize, usize) = (30, 14);
 /// Open requests that the list names.
 const MAX_LISTED: usize = 4;
+/// Lines of a request's list that stand beside it.
+const FIRST_LINES: usize = 5;
 /// Columns of a label.
 const LABEL: usize = 10;
 
@@ -188,6 +190,33 @@ impl Page {
         self.clipped(Style::Plain, "");
     }
 
+    /// The beginning of a request's list, or why it is not here.
+    fn list_of(&mut self, item: &Item) {
+        match &item.listed {
+            Listed::There(text) => {
+                self.clipped(Style::Plain, "");
+                for line in words::list_lines(text).take(FIRST_LINES) {
+                    self.clipped(Style::Plain, &format!("| {line}"));
+                }
+                let lines = item.verified.request.list.as_ref().map_or(0, |list| list.lines as usize);
+                if lines > FIRST_LINES {
+                    self.clipped(
+                        Style::Plain,
+                        &format!("| ... and {} more (s: show all)", lines - FIRST_LINES),
+                    );
+                }
+            }
+            Listed::Coming(_) if item.phase == Phase::Asking => {
+                self.wrapped(Style::Plain, "Its list is on the way; nothing is approved without it.");
+            }
+            Listed::Missing { why, .. } if item.phase == Phase::Asking => {
+                let text = format!("NO LIST: {}; trying again. Nothing is approved without it.", escape(why));
+                self.wrapped(Style::Alarm, &text);
+            }
+            Listed::None | Listed::Coming(_) | Listed::Missing { .. } => (),
+        }
+    }
+
     /// What ended lately, where there is room.
     fn recent(&mut self, inbox: &Inbox, view: &View, room: usize) {
         let ended: Vec<_> = inbox.recent().take(room.saturating_sub(2)).collect();
@@ -240,6 +269,7 @@ fn body(inbox: &Inbox, item: &Item, view: &View) -> Vec<Line> {
             page.clipped(Style::Plain, &format!("{label:<LABEL$}{line}"));
         }
     }
+    page.list_of(item);
     if let Some(seconds) = item.clock_apart {
         let how = if seconds > 0 { "ahead of" } else { "behind" };
         let text = format!("The machine's clock is {} s {how} this one's.", seconds.unsigned_abs());
@@ -277,7 +307,9 @@ fn foot(inbox: &Inbox, width: usize) -> Vec<Line> {
                 0 => "[l lease: none]".to_owned(),
                 seconds => format!("[l lease: {}]", words::length(seconds)),
             });
-            let keys = [approve].into_iter().chain(lease.as_deref());
+            let item = asking.filter(|item| item.is_listed());
+            let list = item.filter(|item| item.listed != Listed::None).map(|_| "[s show its list]");
+            let keys = item.map(|_| approve).into_iter().chain(lease.as_deref()).chain(list);
             let keys: Vec<&str> = keys.chain(["[d deny]", report, "[q quit]"]).collect();
             page.groups(Style::Strong, &keys);
         }
@@ -317,6 +349,24 @@ fn clip(text: &str, width: usize) -> String {
         out.push(c);
     }
     out + "..."
+}
+
+/// Breaks a text into lines as wide as there is room, wherever that is. Loses nothing.
+pub(crate) fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for c in text.chars() {
+        let columns = c.width().unwrap_or(0);
+        if used + columns > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        used += columns;
+        if let Some(line) = lines.last_mut() {
+            line.push(c);
+        }
+    }
+    lines
 }
 
 /// Breaks a text into lines, at spaces where there are some. Loses no character that is drawn.

@@ -61,6 +61,12 @@ pub(crate) fn request(id: &str) -> Request {
     }
 }
 
+/// The same of an action that comes with a list.
+pub(crate) fn listed(id: &str, text: &str) -> Request {
+    let list = Some(countersign_protocol::list::describe(text).unwrap());
+    Request { kind: Kind::Action, action: Some("apt.install".into()), list, remote: None, ..request(id) }
+}
+
 /// The same as if its signature had been verified.
 pub(crate) fn verified(request: Request) -> Verified {
     Verified {

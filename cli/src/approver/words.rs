@@ -5,6 +5,7 @@ use countersign_protocol::message::{
     Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, PlaceSource, RemoteSource, Request,
 };
 use countersign_protocol::text::escape;
+use std::borrow::Cow;
 
 /// Who wants what, on which machine: one sentence.
 #[must_use]
@@ -42,6 +43,12 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     if let Some(action) = text(&r.action) {
         out.push(("action", action));
     }
+    if let Some(detail) = text(&r.detail) {
+        out.push(("what", detail));
+    }
+    if let Some(list) = &r.list {
+        out.push(("list", lines(list.lines)));
+    }
     if let Some(terminal) = text(&r.terminal) {
         out.push(("terminal", terminal));
     }
@@ -63,6 +70,17 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
         out.push(("its clock", there));
     }
     out
+}
+
+/// `1 line`, `500 lines`.
+#[must_use]
+pub fn lines(n: u32) -> String {
+    if n == 1 { "1 line".to_owned() } else { format!("{n} lines") }
+}
+
+/// The lines of a list. What acts on a terminal is escaped.
+pub fn list_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    text.split_terminator('\n').map(escape)
 }
 
 /// Where its address may be, and whose word that is.

@@ -35,6 +35,15 @@ impl Line {
         }
     }
 
+    /// Brings a request's list.
+    pub(super) async fn put_list(&self, id: &str, sealed: &[u8], ttl: u32) -> Result<(), RelayError> {
+        match self {
+            Self::Server(client) => client.put_list(id, sealed, ttl).await,
+            #[cfg(test)]
+            Self::Simulated(server) => server.put_list(id, sealed),
+        }
+    }
+
     pub(super) async fn events(&self) -> Result<Incoming, RelayError> {
         match self {
             Self::Server(client) => client.events().await.map(Incoming::Server),

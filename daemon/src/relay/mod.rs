@@ -8,6 +8,7 @@
 //! for it, one message after the other and as slowly as the server asks for.
 
 mod line;
+mod lists;
 mod outbox;
 mod rival;
 mod stream;
@@ -28,6 +29,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use line::Line;
+use lists::Lists;
 use outbox::{Entry, Outbox, What};
 
 pub use stream::run;
@@ -68,6 +70,7 @@ pub struct Relay {
     /// The link is another one.
     linked: Notify,
     outbox: RefCell<Outbox>,
+    lists: RefCell<Lists>,
     /// Somebody wants the server now.
     wanted: Notify,
     /// The stream has to be opened anew.
@@ -111,6 +114,7 @@ impl Relay {
             link: RefCell::new(Link::Starting),
             linked: Notify::new(),
             outbox: RefCell::default(),
+            lists: RefCell::default(),
             wanted: Notify::new(),
             broken: Notify::new(),
             heard: Notify::new(),
@@ -174,6 +178,19 @@ impl Relay {
             Link::Starting => Trouble::of(NOT_CONNECTED_YET),
             Link::Up => self.refusal.borrow().clone(),
         }
+    }
+
+    /// Keeps the encrypted list of a request ([`countersign_protocol::list::seal`]) that is posted next: the server
+    /// gets it before the request, each time that it gets the request. It is dropped with the request's end, or at
+    /// `until` (boot clock).
+    ///
+    /// # Errors
+    /// When too many lists are open.
+    pub fn keep_list(&self, id: &str, sealed: Vec<u8>, until: Duration) -> Result<(), String> {
+        if self.lists.borrow_mut().keep(id, sealed, until, clock::boot()) {
+            return Ok(());
+        }
+        Err(format!("{} requests with lists are open, which is the most that there may be", lists::MOST))
     }
 
     /// Posts a request's messages and waits until the server holds them, at most two seconds; at
@@ -267,6 +284,7 @@ impl Relay {
     /// Posts the end of a request in the background, until the server holds it. False when there is
     /// nothing to post, because nobody can have heard of the request.
     pub fn close(&self, id: &str, messages: Vec<Sealed>, until: Duration) -> bool {
+        self.lists.borrow_mut().drop(id);
         let due = self.outbox.borrow_mut().put_end(id, Entry::new(messages, until, What::End), clock::boot());
         if due {
             self.say(id);
@@ -334,7 +352,16 @@ impl Relay {
         let waited = began.elapsed();
         let Some((post, what)) = self.message(id) else { return Ok(true) };
         let known = post.messages.len();
-        let error = match timeout(POST_TIME.saturating_sub(waited), line.post(&post)).await {
+        let list = self.lists.borrow().unsaid(id);
+        let saying = async {
+            // First, so that no phone asks for a list that is not there yet.
+            if let Some(list) = &list {
+                line.put_list(id, list, post.ttl).await?;
+                self.lists.borrow_mut().held(id);
+            }
+            line.post(&post).await
+        };
+        let error = match timeout(POST_TIME.saturating_sub(waited), saying).await {
             Ok(Ok(posted)) => {
                 if line.connection() == self.stream_on.get() {
                     self.answered.set(Some(Instant::now()));
@@ -356,6 +383,12 @@ impl Relay {
                     self.lost(&why);
                 }
                 Unposted { why, pause }
+            }
+            // A long list on a slow line says nothing about the server.
+            Err(_) if list.is_some() => {
+                line.forget_connection();
+                let why = format!("its list was not taken within {} s", POST_TIME.as_secs());
+                Unposted { why: Trouble::of(&why), pause: Some(SLOW_DOWN) }
             }
             // It had less time than a server may take.
             Err(_) if waited > POST_TIME / 4 => congested(),
@@ -387,7 +420,10 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::login::request::OpenRequest;
     use crate::testing::simulated::Simulated;
+    use crate::testing::{Lab, TestDevice};
+    use countersign_protocol::message::Confirm;
     use std::rc::Rc;
     use tokio::time::sleep;
 
@@ -425,5 +461,57 @@ mod tests {
             (false, Duration::ZERO),
             "without a server there is nothing to wait for"
         );
+    }
+
+    const OVER: Duration = Duration::from_secs(60);
+
+    /// A host at a server, a request of it, and the request's messages.
+    async fn asking() -> (Lab, Rc<Simulated>, Rc<OpenRequest>, Vec<Sealed>) {
+        let lab = Lab::new();
+        lab.pair("alice", &TestDevice::new()).await;
+        let server = Rc::new(Simulated::default());
+        server.turn(true);
+        lab.app.relay.simulate(Rc::clone(&server));
+        lab.app.relay.set_link(Link::Up);
+        let request = lab.request("alice", Confirm::Tap, OVER);
+        let messages = request.sealed(&lab.app.host).unwrap();
+        (lab, server, request, messages)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_goes_before_its_request_and_again_after_a_reconnect_until_the_request_is_over() {
+        let (lab, server, request, messages) = asking().await;
+        let (relay, id, until) = (&lab.app.relay, &request.id, request.deadline);
+        relay.keep_list(id, vec![7; 9], until).unwrap();
+        relay.post(id, messages.clone(), until, true).await.unwrap();
+        assert_eq!(*server.lists.borrow(), [(0, id.clone(), vec![7; 9])], "before the first post");
+        relay.post(id, messages.clone(), until, false).await.unwrap();
+        assert_eq!(server.lists.borrow().len(), 1, "the server has it");
+        relay.say_again();
+        let due = relay.due.borrow_mut().pop_front().unwrap();
+        assert!(relay.send(&due).await.is_ok());
+        assert_eq!(*server.lists.borrow(), [(0, id.clone(), vec![7; 9]), (2, id.clone(), vec![7; 9])]);
+        assert!(relay.close(id, messages, until));
+        relay.say_again();
+        assert!(relay.send(id).await.is_ok());
+        assert_eq!(server.lists.borrow().len(), 2, "the request is over");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_its_list() {
+        let (lab, server, request, messages) = asking().await;
+        let (relay, id, until) = (&lab.app.relay, &request.id, request.deadline);
+        relay.keep_list(id, vec![7; 9], until).unwrap();
+        let refusals =
+            [RelayError::Limited { retry_after: None }, RelayError::Status { status: 404, problem: None }];
+        server.refused_lists.borrow_mut().extend(refusals);
+        for _ in 0..2 {
+            assert!(relay.post(id, messages.clone(), until, true).await.is_err());
+            assert!(server.arrived.borrow().is_empty());
+        }
+        assert!(relay.is_up(), "the server is there");
+        assert_eq!(relay.due.borrow_mut().pop_front().as_ref(), Some(id), "it was asked to come later");
+        assert!(relay.send(id).await.is_ok());
+        assert_eq!((server.lists.borrow().len(), server.arrived.borrow().len()), (1, 1));
     }
 }

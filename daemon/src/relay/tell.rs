@@ -74,6 +74,7 @@ fn say_after(app: &Rc<App>, id: String, pause: Duration) {
 impl Relay {
     /// Has everything posted that the server may have forgotten.
     pub(super) fn say_again(&self) {
+        self.lists.borrow_mut().doubt();
         // What was due before is part of it.
         *self.due.borrow_mut() = self.outbox.borrow_mut().due(clock::boot()).into();
         self.due_now.notify_one();

@@ -64,6 +64,10 @@ pub(crate) struct Simulated {
     pub(crate) streams: Cell<u32>,
     /// Decisions that it keeps for the host, with their numbers.
     kept: RefCell<Vec<(usize, Sealed)>>,
+    /// Lists that came, with the number of posts that had come before.
+    pub(crate) lists: RefCell<Vec<(usize, String, Vec<u8>)>>,
+    /// What becomes of the next lists; they are taken otherwise.
+    pub(crate) refused_lists: RefCell<VecDeque<RelayError>>,
     /// Numbers of the decisions that went down the stream, and when.
     pub(crate) delivered: RefCell<Vec<(Duration, usize)>>,
 }
@@ -168,6 +172,18 @@ impl Simulated {
                 answer(post.messages.iter().map(|_| "somebody".to_owned()).collect())
             }
         }
+    }
+
+    pub(crate) fn put_list(&self, id: &str, sealed: &[u8]) -> Result<(), RelayError> {
+        if !self.is_up.get() {
+            return Err(RelayError::Refused { origin: "simulated".into() });
+        }
+        if let Some(error) = self.refused_lists.borrow_mut().pop_front() {
+            return Err(error);
+        }
+        let posts = self.arrived.borrow().len();
+        self.lists.borrow_mut().push((posts, id.to_owned(), sealed.to_vec()));
+        Ok(())
     }
 
     fn take(&self, number: usize, acknowledged: bool) {

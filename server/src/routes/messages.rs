@@ -41,6 +41,11 @@ pub(super) async fn post(
         post.messages.iter().map(|sealed| check(sealed, &caller)).collect::<Result<Vec<_>, _>>()?;
     let to: Vec<_> = messages.iter().map(|(_, checked)| checked.to).collect();
     let devices = app.registry.devices(caller.peer, &to);
+    for (version, checked) in &messages {
+        if *version == Version::Closed {
+            app.lists.remove(caller.peer, &checked.id);
+        }
+    }
     let mut unknown = Vec::new();
     let mut known = Vec::with_capacity(messages.len());
     for ((version, checked), device) in messages.into_iter().zip(devices) {
@@ -168,9 +173,7 @@ pub(super) async fn decide(
         }
     };
     check_sender(&checked, &caller)?;
-    let host = app.registry.host_of(caller.peer, &checked.to).ok_or_else(|| {
-        Fault::forbidden("not-linked", "this device is not linked to that host; pair it again")
-    })?;
+    let host = app.registry.host_of(caller.peer, &checked.to).ok_or_else(Fault::not_linked)?;
     let key = Key { host, device: caller.peer, kind, id: checked.id };
     app.messages().put_decision(key, &checked.frame, Instant::now()).map_err(|full| no_room(&full))?;
     app.metrics.decisions.inc();

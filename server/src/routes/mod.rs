@@ -5,6 +5,7 @@ mod auth;
 mod devices;
 mod health;
 mod hosts;
+mod lists;
 mod mailboxes;
 mod messages;
 mod stream;
@@ -20,6 +21,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use countersign_protocol::api::{MAX_BODY, MAX_POLL, MAX_POST};
+use countersign_protocol::list;
 use std::any::Any;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -73,6 +75,8 @@ fn described(app_origins: &[String]) -> (Router<Shared>, Document) {
         .routes(routes!(devices::unlink))
         .routes(routes!(messages::post).layer(DefaultBodyLimit::max(MAX_POST)))
         .routes(routes!(messages::decide))
+        .routes(routes!(lists::put).layer(DefaultBodyLimit::max(list::MAX_BODY)))
+        .routes(routes!(lists::get))
         .routes(routes!(stream::stream))
         .routes(routes!(stream::poll))
         .routes(routes!(mailboxes::open, mailboxes::info, mailboxes::close))

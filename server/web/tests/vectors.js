@@ -5,6 +5,7 @@ import { prove } from '../js/core/auth.js';
 import { signCard, verifyCard } from '../js/core/card.js';
 import { deriveSecret } from '../js/core/hpke.js';
 import { PublicKey, SigningKey } from '../js/core/keys.js';
+import { openList } from '../js/core/list.js';
 import { digest, noticeId, signMessage, verifyMessage } from '../js/core/messages.js';
 import { PhonePairing } from '../js/core/pairing.js';
 import { phoneCode, readChallenge, requestCode } from '../js/core/phone_code.js';
@@ -173,6 +174,29 @@ const CASES = {
       const code = async () => phoneCode(own.secret, card, host.hash, readChallenge(bytes.fromHex(challenge)));
       await refuses(code(), why);
     }
+  },
+
+  async lists(load) {
+    const { id, nonce, valid, text, refused } = await load('list');
+    /** @param {import('../js/core/list.js').List} list @param {string} text */
+    const sealed = async (list, text) => {
+      const padded = bytes.concat(bytes.utf8(text), new Uint8Array((16_384 - (list.bytes % 16_384)) % 16_384));
+      const key = await crypto.subtle.importKey('raw', bytes.fromBase64(list.key), 'AES-GCM', false, ['encrypt']);
+      const how = { name: 'AES-GCM', iv: bytes.fromHex(nonce), additionalData: bytes.utf8(id) };
+      return bytes.concat(bytes.fromHex(nonce), new Uint8Array(await crypto.subtle.encrypt(how, key, padded)));
+    };
+    for (const { list, text, bytes: length, start, tag } of valid) {
+      const all = await sealed(list, text);
+      same([all.length, bytes.hex(all.slice(0, 64)), bytes.hex(all.slice(-16))], [length, start, tag]);
+      same(await openList(list, id, all), text);
+      const changed = bytes.concat(all);
+      changed[100] = (changed[100] ?? 0) ^ 1;
+      await refuses(openList(list, id, changed), 'a changed list');
+      await refuses(openList(list, id.replace('0', '1'), all), 'the list of another request');
+      await refuses(openList(list, id, bytes.concat(all, new Uint8Array(16_384))), 'a longer list');
+    }
+    const known = valid.find((/** @type {{text: string}} */ one) => one.text === text);
+    for (const { why, list } of refused) await refuses(openList(list, id, await sealed(known.list, text)), why);
   },
 
   async 'device card'(load) {

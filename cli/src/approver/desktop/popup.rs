@@ -1,7 +1,7 @@
 //! What has to be on the desktop, as a pure function of the inbox.
 
 use super::Note;
-use crate::approver::inbox::{Ended, Inbox, Item, Key, Now, Phase};
+use crate::approver::inbox::{Ended, Inbox, Item, Key, Listed, Now, Phase};
 use crate::approver::screen::grouped;
 use crate::approver::words;
 use countersign_protocol::message::{Answer, ClosedOutcome, Kind};
@@ -138,6 +138,9 @@ fn asking(inbox: &Inbox, item: &Item, note: Option<&Note>, time_of: fn(u64) -> S
     lines.extend(
         words::details(verified, time_of).into_iter().map(|(label, value)| format!("{label}: {value}")),
     );
+    let list = of_list(item);
+    let is_short = list.len() <= MAX_LINES;
+    lines.extend(list.into_iter().take(MAX_LINES));
     lines.push(format!("answer within: {} s", verified.request.expires_in));
     let report = if verified.somebody_else().is_some() { "Report: not them" } else { "It wasn't me" };
     let mut buttons = match verified.request.kind {
@@ -146,7 +149,11 @@ fn asking(inbox: &Inbox, item: &Item, note: Option<&Note>, time_of: fn(u64) -> S
             vec![(Answer::Approve, "Approve"), (Answer::Deny, "Deny"), (Answer::Report, report)]
         }
     };
-    if !fits(&mut lines, &words::headline(verified)) {
+    let is_whole = fits(&mut lines, &words::headline(verified)) && is_short;
+    if !item.is_listed() {
+        buttons.retain(|(answer, _)| *answer != Answer::Approve);
+        lines.insert(0, "Its list is not here yet, and nothing is approved without it.".into());
+    } else if !is_whole {
         buttons.retain(|(answer, _)| *answer != Answer::Approve);
         lines.insert(
             0,
@@ -156,6 +163,16 @@ fn asking(inbox: &Inbox, item: &Item, note: Option<&Note>, time_of: fn(u64) -> S
     let urgency = if verified.request.kind == Kind::Test { Urgency::Normal } else { Urgency::Critical };
     let round = note.map_or(0, |n| n.round);
     Popup { lines, buttons, urgency, round, ..bare(item, &words::headline(verified)) }
+}
+
+/// The lines of a request's list, as many as tell whether all of them can be seen here.
+fn of_list(item: &Item) -> Vec<String> {
+    match &item.listed {
+        Listed::There(text) => {
+            words::list_lines(text).take(MAX_LINES + 1).map(|line| format!("| {line}")).collect()
+        }
+        Listed::None | Listed::Coming(_) | Listed::Missing { .. } => Vec::new(),
+    }
 }
 
 /// An approval whose code is to be typed.

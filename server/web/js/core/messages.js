@@ -3,6 +3,7 @@
 import { fromBase64, hex, sha256, utf8 } from './bytes.js';
 import * as check from './check.js';
 import { PublicKey, sameKey } from './keys.js';
+import { MAX_LIST } from './list.js';
 import { MAX_BODY } from './seal.js';
 import * as sshsig from './sshsig.js';
 
@@ -36,7 +37,6 @@ const MAX_NAME = 256;
 const MAX_FIELD = 256;
 const MAX_COMMAND = 1024;
 const MAX_DETAIL = 300;
-const MAX_LIST = 256 * 1024;
 const MAX_PEOPLE = 16;
 const MAX_LEASE = 8 * 3600;
 /** City and country, in bytes. */

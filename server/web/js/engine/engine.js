@@ -153,6 +153,8 @@ export class Engine extends EventTarget {
    */
   async decide(key, answer, { lease } = {}) {
     const { store, sender, screen } = this.#parts;
+    const isUnlisted = answer === 'approve' && (await store.item(key))?.request.list && !screen.isListed(key);
+    if (isUnlisted) throw new Fault('unexpected', 'its list is not here');
     const { item, sealed } = await store.decide(key, answer, screen.own(), lease);
     quietly(sender.post(key, sealed));
     quietly(push.hide(key));

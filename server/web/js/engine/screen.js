@@ -6,6 +6,7 @@ import { conflicts } from './conflicts.js';
 import { isMarked } from './db.js';
 import { loadDevice } from './device.js';
 import { SHOWN_MS } from './inbox.js';
+import { Lists } from './lists.js';
 import { machineView } from './machines.js';
 
 /** @typedef {import('./device.js').Device} Device */
@@ -21,6 +22,7 @@ import { machineView } from './machines.js';
 
 export class Screen {
   #view;
+  #lists;
   #isDirty = false;
   /** @type {Promise<void>|undefined} */
   #loading;
@@ -44,6 +46,7 @@ export class Screen {
     this.relay = relay;
     this.looked = looked;
     this.#view = new View(store.clock);
+    this.#lists = new Lists(relay, () => this.#listed());
   }
 
   /** This device; throws a Fault when it has no keys. */
@@ -82,6 +85,19 @@ export class Screen {
     return fault;
   }
 
+  /** Whether the list of a request is here. @param {string} key */
+  isListed(key) {
+    return this.#lists.of(key)?.state === 'there';
+  }
+
+  #listed() {
+    for (const item of this.engine.items) {
+      const listed = this.#lists.of(item.key);
+      if (listed) item.listed = listed;
+    }
+    this.announce();
+  }
+
   async #load() {
     try {
       while (this.#isDirty) {
@@ -106,7 +122,8 @@ export class Screen {
     const before = this.#known;
     this.#known = new Set(engine.items.map((item) => item.key));
     this.looked();
-    this.announce();
+    this.#lists.look(engine.items);
+    this.#listed();
     for (const item of engine.items) {
       const isNew = item.phase === 'open' && before && !before.has(item.key);
       if (isNew) engine.dispatchEvent(new CustomEvent('arrived', { detail: item }));

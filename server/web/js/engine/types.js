@@ -16,7 +16,7 @@
  * @property {string} [command]
  * @property {string} [action]
  * @property {string} [detail] the same in words
- * @property {{sha256: string, bytes: number, lines: number, key: string}} [list] a long text that travels beside it
+ * @property {import('../core/list.js').List} [list] a long text that travels beside it
  * @property {string} [terminal]
  * @property {{address: string, port?: number, source: 'kernel'|'pam'|'none'}} [remote]
  * @property {{fingerprint: string, type: string}} [ssh_key]
@@ -101,13 +101,20 @@
  * @property {boolean} [delivered] whether the server has the answer
  * @property {Outcome|'over'} [outcome] how it ended; `over` when nobody said
  * @property {number} [endedAt] ms since 1970
+ * @property {Listed} [listed] of a request that has a list; without its text it is not approved
  * @property {Conflict[]} conflicts what other requests to the same person differ in that are not over; none, or not open: []
+ */
+
+/**
+ * What is known here of a request's list. `missing`: it has not come; `wrong`: it is not the one that was signed. Both
+ * are tried again.
+ * @typedef {{state: 'loading'|'missing'|'wrong', text?: undefined} | {state: 'there', text: string}} Listed
  */
 
 /**
  * @typedef {object} Conflict
  * @property {string} key of the other item
- * @property {('machine'|'user'|'service'|'command'|'action'|'requester'|'from'|'terminal'|'ssh_key')[]} differs empty: only the time
+ * @property {('machine'|'user'|'service'|'command'|'action'|'detail'|'list'|'requester'|'from'|'terminal'|'ssh_key')[]} differs empty: only the time
  */
 
 /**

@@ -77,16 +77,24 @@ export async function send(fetch, { method, url, body, token, accept, signal }) 
  * @returns {Promise<unknown>} `undefined` when the answer is empty
  */
 export async function whole(fetch, call, limitMs = SHORT_MS) {
-  return within(limitMs, call.signal, async (signal) => {
-    const response = await send(fetch, { ...call, signal });
-    const bytes = await read(response, MAX_ANSWER);
-    if (bytes.length === 0) return undefined;
-    try {
-      return JSON.parse(fromUtf8(bytes));
-    } catch {
-      throw new Fault('server', 'not JSON');
-    }
-  });
+  const bytes = await octets(fetch, call, MAX_ANSWER, limitMs);
+  if (bytes.length === 0) return undefined;
+  try {
+    return JSON.parse(fromUtf8(bytes));
+  } catch {
+    throw new Fault('server', 'not JSON');
+  }
+}
+
+/**
+ * The same, and the answer as it is.
+ * @param {Fetch} fetch
+ * @param {Call} call
+ * @param {number} most bytes
+ * @param {number} limitMs
+ */
+export function octets(fetch, call, most, limitMs) {
+  return within(limitMs, call.signal, async (signal) => read(await send(fetch, { ...call, signal }), most));
 }
 
 /**

@@ -3,7 +3,8 @@
 import { prove } from '../core/auth.js';
 import * as check from '../core/check.js';
 import { Fault } from '../core/fault.js';
-import { send, SHORT_MS, Unauthorized, whole } from './http.js';
+import { MAX_SEALED } from '../core/list.js';
+import { octets, send, SHORT_MS, Unauthorized, whole } from './http.js';
 
 /** @typedef {import('../core/keys.js').SigningKey} SigningKey */
 /** @typedef {import('./http.js').Fetch} Fetch */
@@ -16,6 +17,8 @@ const MAX_TOKEN_S = 600;
 /** Longest wait of a long poll in seconds. */
 export const MAX_POLL_S = 25;
 const MAX_EVENTS = 1000;
+/** Longest time in which a list comes, on a slow line. */
+const LIST_MS = 30_000;
 const MAX_MAILS = 8;
 const MAX_MAIL = 8 * 1024;
 
@@ -70,6 +73,16 @@ export class Relay {
   /** @param {Sealed} message a decision or a removal */
   async postDecision(message) {
     await this.#call('POST', '/v1/decisions', { decision: { envelope: message.envelope, sealed: message.sealed } });
+  }
+
+  /**
+   * @param {string} host key id
+   * @param {string} id of its request
+   * @returns {Promise<import('../core/bytes.js').Bytes>} the encrypted list
+   */
+  list(host, id) {
+    const url = `${this.origin}/v1/lists/${host}/${id}`;
+    return this.#authorized((token) => octets(this.fetch, { method: 'GET', url, token }, MAX_SEALED, LIST_MS));
   }
 
   /** @param {string} host key id */

@@ -1,8 +1,9 @@
 // One request as a slip: what is asked above the tear line, the answer below it.
 
+import { linesOf } from '../core/list.js';
 import { clock, duration, shortDuration, t, tn, tt } from '../text/index.js';
 import { h } from './dom.js';
-import { outside } from './escape.js';
+import { escape, outside } from './escape.js';
 import { fact, guarded } from './parts.js';
 import { icon } from './icons.js';
 import { steadyNow, timeLeft } from './time.js';
@@ -46,6 +47,7 @@ function slip(item, context, full) {
   h('h2', { id, class: 'headline', tabindex: '-1', 'data-focus': true, 'data-testid': 'headline' }, headline(item)),
   item.phase === 'closed' ? null : other(item),
   item.phase === 'closed' && !full ? null : rows(item, differs),
+  item.phase === 'closed' ? null : listed(item),
   item.phase === 'closed' ? ended(item) : [tear(item), answerPart(item, context)],
   full ? technical(item) : null);
 }
@@ -69,6 +71,24 @@ function rows(item, differs) {
   }));
 }
 
+/** A list as it is shown, made once. @type {WeakMap<object, string>} */
+const inert = new WeakMap();
+/** A list that is not longer is shown at once. */
+const FEW_LINES = 8;
+
+/** What it is done to, all of it; or why it is not here. @param {Item} item */
+function listed({ request: { list }, listed: known, machine, phase }) {
+  if (!list || !known) return null;
+  if (known.state !== 'there') {
+    return phase === 'open' && known.state !== 'loading' ? h('p', { class: 'banner refused', role: 'alert', 'data-testid': 'list-trouble', 'data-state': known.state },
+      icon('alarm'), h('span', null, tt(`list.${known.state}`, { machine: outside(machine.name) }))) : null;
+  }
+  if (!inert.has(known)) inert.set(known, linesOf(known.text).map(escape).join('\n'));
+  return h('details', { class: 'list', open: list.lines <= FEW_LINES, 'data-testid': 'list' },
+    h('summary', null, tn('list.all', list.lines)),
+    h('pre', { tabindex: '0', 'data-testid': 'list-text' }, inert.get(known)));
+}
+
 /** For whoever wants to compare with the machine's own records. @param {Item} item */
 const technical = (item) => h('details', { class: 'technical' }, h('summary', null, t('request.technical')),
   h('dl', { class: 'rows' }, fact(t('row.fingerprint'), fingerprint(item.machine.fingerprint)), fact(t('row.digest'), h('code', { class: 'fingerprint' }, item.digest))));
@@ -87,9 +107,13 @@ function answerPart(item, context) {
   return h('div', { class: 'answers' },
     lease_max ? leaseChoice(item, lease_max) : null,
     button(item, context, 'deny', 'answer.deny', 'deny'),
-    button(item, context, 'approve', busy ? 'answer.signing' : 'answer.approve', 'approve'),
+    unlisted(item) ? h('p', { class: 'pending', role: 'status', 'data-testid': 'list-state' }, t(item.listed?.state === 'loading' ? 'list.loading' : 'list.needed'))
+      : button(item, context, 'approve', busy ? 'answer.signing' : 'answer.approve', 'approve'),
     button(item, context, 'report', reportWords(item), 'report'));
 }
+
+/** Whether its list is not here, without which nothing is approved. @param {Item} item */
+const unlisted = ({ request, listed: known }) => Boolean(request.list) && known?.state !== 'there';
 
 /** Of somebody else's login it is no news that it is not one's own. @param {Item} item */
 const reportWords = (item) => (somebodyElse(item) === undefined ? 'answer.report' : 'answer.report.other');

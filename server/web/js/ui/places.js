@@ -34,6 +34,6 @@ export function placement(engine, banner, step = '') {
   return JSON.stringify([
     banner ? [banner.state, banner.reason] : [], step,
     engine.alarms.map(({ id }) => id), engine.news.map(({ id }) => id),
-    engine.items.filter(shown).map((item) => [item.key, item.phase === 'signing' ? 'open' : item.phase]),
+    engine.items.filter(shown).map((item) => [item.key, item.phase === 'signing' ? 'open' : item.phase, item.listed?.state]),
   ]);
 }

@@ -1,6 +1,6 @@
 // A request in words that are read at a glance. All that a host says is escaped here.
 
-import { duration, hour, list, number, t, tt, when } from '../text/index.js';
+import { duration, hour, list, number, t, tn, tt, when } from '../text/index.js';
 import { h } from './dom.js';
 import { escape, outside } from './escape.js';
 import { icon } from './icons.js';
@@ -47,6 +47,8 @@ export function details(asked) {
   const rows = [];
   if (r.command !== undefined) rows.push({ name: 'command', value: outside(r.command), source: t('row.command.source'), code: true });
   if (r.action !== undefined) rows.push({ name: 'action', value: outside(r.action), code: true });
+  if (r.detail !== undefined) rows.push({ name: 'detail', value: outside(r.detail) });
+  if (r.list) rows.push({ name: 'list', value: tn('list.lines', r.list.lines) });
   if (r.kind !== 'test') rows.push({ name: 'from', value: from(asked) });
   // The sentence has the one who asks; what it leaves out is for whom.
   if (r.requester !== undefined && r.requester !== r.user && r.kind === 'action') rows.push({ name: 'as', value: outside(r.user) });
