@@ -91,6 +91,11 @@ impl Ending {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), "the rule denies it")
     }
 
+    /// The same of an action.
+    pub(super) fn action_denied_by_policy() -> Self {
+        Self::new(Outcome::Denied, Some(prompts::ACTION_DENIED), "the rule denies it")
+    }
+
     pub(super) fn denied(reason: &str) -> Self {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), reason)
     }
@@ -126,6 +131,12 @@ impl Ending {
 
     pub(super) fn busy() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BUSY), "too many logins wait that nobody can answer")
+    }
+
+    /// Nobody who might approve what root asks for has a device.
+    pub(super) fn nobody_to_ask(person: &str) -> Self {
+        let text = prompts::nobody_to_ask(person);
+        Self::new(Outcome::Denied, Some(&text), "nobody who might approve it has a device")
     }
 
     /// Open requests have too many lists already.

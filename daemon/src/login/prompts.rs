@@ -28,6 +28,8 @@ pub(super) const DENIED: &str = "Denied on the phone.";
 pub(super) const REPORTED: &str = "Denied on the phone, and reported as not being its owner.";
 /// The policy says no.
 pub(super) const DENIED_BY_POLICY: &str = "This login is not allowed here.";
+/// The same of what is no login.
+pub(super) const ACTION_DENIED: &str = "The policy does not allow this here.";
 /// Too many wrong codes.
 pub(super) const FAILED: &str = "Too many wrong codes. Start again for a new one.";
 /// Too many empty lines.
@@ -63,6 +65,14 @@ pub(super) const NO_TERMINAL: &str =
 
 /// The same at the session stage, where a key was enough for sshd.
 pub(super) const KEY_ALONE: &str = "A key alone is not enough here: log in in a way that can ask for a code.";
+
+/// What root's programs read where there is no phone to ask; of others nobody is told.
+#[must_use]
+pub(super) fn nobody_to_ask(person: &str) -> String {
+    format!(
+        "Nobody can be asked: there is no device for {person}. Pair one, or name somebody else with --user."
+    )
+}
 
 /// What the log says of an application that cannot ask.
 #[must_use]
@@ -171,6 +181,8 @@ mod tests {
             STOPPING,
             CANNOT_ASK,
             KEY_ALONE,
+            NO_TERMINAL,
+            ACTION_DENIED,
             ABOVE_QR,
             ABOVE_QR_OFFLINE,
             BELOW_QR,
@@ -188,6 +200,7 @@ mod tests {
             wrong(2),
             wrong(1),
             acknowledge(DENIED),
+            nobody_to_ask("root"),
         ];
         for text in texts.iter().map(|t| (*t).to_owned()).chain(made) {
             assert!(!text.is_empty() && text.len() <= MAX_TEXT / 2, "{text}");

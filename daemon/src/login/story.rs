@@ -101,6 +101,7 @@ impl Login {
         self.approvals = rule.approvals.clone();
         match rule.then {
             Then::Skip => return Err(Ending::ignored("the rule skips it")),
+            Then::Deny if self.facts.is_ask() => return Err(Ending::action_denied_by_policy()),
             Then::Deny => return Err(Ending::denied_by_policy()),
             Then::Approve => {}
             Then::Observe => self.observed = true,
@@ -125,6 +126,12 @@ impl Login {
         }
         if let Some(refused) = self.app.fatigue.refuses(&person, &place::place(&self.facts)) {
             return Err(Ending::refused_from_there(refused));
+        }
+        // Root may know who has a device, and a job need not wait for nobody.
+        let is_rooted = self.facts.is_ask() && self.facts.by_root;
+        let may_type = !self.facts.cannot_prompt() && self.app.has_something_to_guess(&person);
+        if is_rooted && panel.devices.is_empty() && !may_type {
+            return Err(Ending::nobody_to_ask(&person));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
         let _place = match panel.devices.is_empty() {

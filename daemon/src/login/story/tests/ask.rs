@@ -80,6 +80,19 @@ async fn without_a_terminal_the_policy_says_whether_a_tap_is_enough() {
 }
 
 #[tokio::test]
+async fn root_is_told_at_once_that_there_is_nobody_to_ask() {
+    play(async {
+        let scene = Scene::offline(|_| {}).await;
+        for begin in [ask(deploy()), at_terminal()] {
+            let verdict = scene.login(Begin { user: "daemon".to_owned(), ..begin }).verdict().await;
+            assert_eq!(verdict.outcome, Outcome::Denied);
+            assert!(verdict.text.unwrap().contains("no device for daemon"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn whoever_is_not_root_asks_about_nobody_else() {
     play(async {
         let scene = Scene::new(|_| {}).await;
