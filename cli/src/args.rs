@@ -1,7 +1,9 @@
 //! The command line.
 
+mod ask;
 mod enable;
 
+pub use ask::Ask;
 pub use enable::{Confirm, Disable, Enable, Lab, Rollback};
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -62,6 +64,8 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
     Setup(Setup),
     /// Approve logins from this terminal instead of a phone
     Approve(Approve),
+    /// Ask a phone whether something may be done, and do it only then: for scripts, jobs and hooks
+    Ask(Ask),
     /// List the paired devices
     Devices {
         /// Only this user's
@@ -347,6 +351,12 @@ pub struct Explain {
     /// The user was never let in from there
     #[arg(long)]
     pub new_source: bool,
+    /// The action that `countersign ask` asks for; its service is "ask"
+    #[arg(long, value_name = "NAME")]
+    pub action: Option<String>,
+    /// Where what it is about comes from; may be given several times
+    #[arg(long)]
+    pub origin: Vec<String>,
 }
 
 /// A time such as 30m or 1h, in seconds.

@@ -195,6 +195,8 @@ pub(crate) fn facts(user: &str) -> Facts {
         command: None,
         action: None,
         detail: None,
+        origins: Vec::new(),
+        list: None,
         context: None,
         session: None,
         kind: Kind::Login,

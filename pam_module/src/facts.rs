@@ -174,6 +174,7 @@ pub(crate) fn begin(
         silent,
         token: token.and_then(|token| token_text(&token)),
         passwordless: false,
+        action: None,
     })
 }
 

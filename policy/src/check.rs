@@ -1,7 +1,7 @@
 //! What is valid and still not what anybody means: rules that can never match, that let in without a
 //! person, that no service reaches.
 
-use countersign_protocol::login::Stage;
+use countersign_protocol::login::{ASK_SERVICE, Stage};
 use jiff::Timestamp;
 
 use crate::describe::{day, is_over, refuses_session};
@@ -99,6 +99,12 @@ fn of_itself(rule: &Rule, config: &Config, now: Timestamp) -> Vec<Advice> {
 
 /// Why no login of this host comes to a rule.
 fn unreached(when: &When, services: &[Asking]) -> Option<String> {
+    // No PAM service, and always there.
+    if when.service.as_ref().is_some_and(|asked| asked.match_name(ASK_SERVICE))
+        && when.stage != Some(Stage::Session)
+    {
+        return None;
+    }
     let is_meant = |one: &&Asking| when.service.as_ref().is_none_or(|asked| asked.match_name(&one.service));
     let meant: Vec<&Asking> = services.iter().filter(is_meant).collect();
     if meant.is_empty() && when.service.is_some() {
@@ -225,7 +231,9 @@ fn is_free(when: &When) -> bool {
         || when.ssh_key.is_some()
         || when.ssh_key_type.is_some()
         || when.remote == Some(false)
-        || when.new_source == Some(false);
+        || when.new_source == Some(false)
+        || when.action.is_some()
+        || when.origin.is_some();
     !narrow
 }
 
@@ -236,6 +244,17 @@ fn contradiction(when: &When) -> Option<&'static str> {
         && when.service.as_ref().is_some_and(|services| !is_sshd(services))
     {
         return Some("only sshd says which key it has accepted: its services have to include sshd");
+    }
+    let is_asked = |services: &Patterns| services.match_name(ASK_SERVICE);
+    if (when.action.is_some() || when.origin.is_some())
+        && (when.service.as_ref().is_some_and(|services| !is_asked(services))
+            || when.stage == Some(Stage::Session)
+            || when.remote == Some(true))
+    {
+        return Some(
+            "only what `countersign ask` asks for has an \"action\" and an \"origin\": its service is \"ask\", in \
+             the auth stage, and never remote",
+        );
     }
     if when.network.is_some() && when.remote == Some(false) {
         return Some("what comes from a network is remote: take \"network\" or \"remote = false\" away");
@@ -263,6 +282,8 @@ fn covers(a: &When, b: &When) -> bool {
         && names(&a.ssh_key, &b.ssh_key)
         && names(&a.ssh_key_type, &b.ssh_key_type)
         && names(&a.command, &b.command)
+        && names(&a.action, &b.action)
+        && names(&a.origin, &b.origin)
         && same(&a.stage, &b.stage)
         && same(&a.remote, &b.remote)
         && same(&a.group, &b.group)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_protocol::login::Stage;
+use countersign_protocol::login::{ASK_SERVICE, Stage};
 use countersign_protocol::message::{Kind, RemoteSource};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -74,8 +74,15 @@ fn one_field(login: &Situation<'_>) -> String {
     format!("{} has one field, in which no code can be typed", login.service)
 }
 
-/// Whose phone is asked. For su and sudo to root the caller's, since nobody carries root's.
+/// Whose phone is asked. For su and sudo to root, and for what root asks for, the caller's, since nobody carries
+/// root's.
 fn whose(rule: &Rule, login: &Situation<'_>, is_root: bool) -> String {
+    if login.service == ASK_SERVICE && is_root {
+        return match login.requester {
+            Some(caller) => format!("the phone of {caller}, who is logged in behind it, is asked"),
+            None => "the phone of whoever is logged in behind it is asked, root's where nobody is".to_owned(),
+        };
+    }
     let for_caller = services::kind(login.service) == Kind::Command && (rule.ask == Ask::Caller || is_root);
     match login.requester.filter(|_| for_caller) {
         Some(caller) => format!("the phone of {caller}, who typed the command, is asked"),
@@ -201,6 +208,7 @@ fn allows(login: &Situation<'_>) -> bool {
 fn no_lease(login: &Situation<'_>, is_root: bool) -> Option<&'static str> {
     match services::kind(login.service) {
         Kind::Command => None,
+        _ if login.service == ASK_SERVICE => Some("an action is asked for each time"),
         _ if !services::is_sshd(login.service) => {
             Some("leases are for ssh with a key, and for commands such as sudo")
         }
@@ -254,7 +262,9 @@ fn length(time: Duration) -> String {
 }
 
 fn words(factors: &[Factor], service: &str) -> String {
-    let shows_rows = services::is_sshd(service) || services::has_terminal(services::kind(service), service);
+    let shows_rows = service == ASK_SERVICE
+        || services::is_sshd(service)
+        || services::has_terminal(services::kind(service), service);
     let words: Vec<&str> = factors
         .iter()
         .map(|factor| match factor {

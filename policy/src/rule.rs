@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use countersign_protocol::login::ASK_SERVICE;
+
 use super::approvals::Approvals;
 use super::when::{Situation, Unmet, When};
 use super::{Confirm, MAX_WAIT, MAX_WAIT_IN_GRACE};
@@ -128,11 +130,11 @@ impl Rule {
         self.offline.contains(&Factor::Lease)
     }
 
-    /// How long this service may wait: up to ten minutes for sudo, su and polkit; all others may
-    /// be under a login grace time and wait at most two minutes.
+    /// How long this service may wait: up to ten minutes for sudo, su, polkit and `countersign ask`; all others
+    /// may be under a login grace time and wait at most two minutes.
     #[must_use]
     pub fn wait_for(&self, service: &str) -> Duration {
-        let patient = matches!(service, "sudo" | "sudo-i" | "su" | "su-l" | "polkit-1");
+        let patient = matches!(service, "sudo" | "sudo-i" | "su" | "su-l" | "polkit-1" | ASK_SERVICE);
         self.wait.min(if patient { MAX_WAIT } else { MAX_WAIT_IN_GRACE })
     }
 }

@@ -1,5 +1,6 @@
 //! What a PAM service's name says of it.
 
+use countersign_protocol::login::ASK_SERVICE;
 use countersign_protocol::message::Kind;
 
 /// Services that unlock a screen: the person is already logged in.
@@ -45,7 +46,7 @@ pub fn kind(service: &str) -> Kind {
         Kind::Unlock
     } else if COMMANDS.contains(&service) {
         Kind::Command
-    } else if is_polkit(service) {
+    } else if is_polkit(service) || service == ASK_SERVICE {
         Kind::Action
     } else {
         Kind::Login
@@ -92,6 +93,7 @@ mod tests {
             ("sudo", Kind::Command, true),
             ("swaylock", Kind::Unlock, false),
             ("polkit-1", Kind::Action, false),
+            ("ask", Kind::Action, false),
             ("login", Kind::Login, true),
             ("gdm-password", Kind::Login, false),
         ] {

@@ -42,6 +42,10 @@ pub struct When {
     pub command: Option<Patterns>,
     /// Whether the user was ever let in from there.
     pub new_source: Option<bool>,
+    /// What is asked for, where that is no login.
+    pub action: Option<Patterns>,
+    /// Where that comes from: there is an origin, and each is one of these.
+    pub origin: Option<Patterns>,
 }
 
 /// Some groups, less some others.
@@ -78,6 +82,10 @@ pub struct Situation<'a> {
     pub command: Option<&'a str>,
     /// Whether the user was never let in from there.
     pub new_source: bool,
+    /// What is asked for, where that is no login.
+    pub action: Option<&'a str>,
+    /// Where that comes from.
+    pub origins: &'a [String],
     /// Now.
     pub now: Timestamp,
     /// The host's time zone.
@@ -152,9 +160,16 @@ impl When {
             ("ssh_key", &self.ssh_key, login.ssh_key.map(|key| key.fingerprint.as_str())),
             ("ssh_key_type", &self.ssh_key_type, login.ssh_key.map(|key| key.key_type.as_str())),
             ("command", &self.command, login.command),
+            ("action", &self.action, login.action),
         ] {
             if misses(names, value) {
                 return Some(Unmet { key, found: nothing(value) });
+            }
+        }
+        if let Some(origins) = &self.origin {
+            let other = login.origins.iter().find(|origin| !origins.match_name(origin));
+            if login.origins.is_empty() || other.is_some() {
+                return Some(Unmet { key: "origin", found: nothing(other.map(String::as_str)) });
             }
         }
         if self.remote.is_some_and(|remote| remote != login.remote.is_some()) {
@@ -231,6 +246,8 @@ mod tests {
             ssh_key: key,
             command: None,
             new_source: false,
+            action: None,
+            origins: &[],
             now: "2026-11-23T12:00:00Z".parse().unwrap(),
             zone: TimeZone::UTC,
         }
@@ -274,6 +291,8 @@ mod tests {
             ("service = \"*\"", "requester = \"*\""),
             ("service = \"*\"", "terminal = \"*\""),
             ("service = \"*\"", "command = \"*\""),
+            ("service = \"*\"", "action = \"*\""),
+            ("service = \"*\"", "origin = \"*\""),
         ] {
             let decides = |when: &str| {
                 let config =
@@ -285,6 +304,35 @@ mod tests {
             let (rule, unmet) = decides(missed);
             assert_eq!(rule, "default", "{missed}");
             assert!(missed.starts_with(unmet.unwrap().key), "{missed}");
+        }
+    }
+
+    #[test]
+    fn an_action_is_met_by_its_name_and_by_where_all_of_it_comes_from() {
+        let origins = |list: &[&str]| list.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>();
+        for (when, from, met) in [
+            ("action = [\"apt.*\", \"!apt.remove\"]", &["Debian"][..], true),
+            ("action = \"apt.install\"", &[], true),
+            ("action = \"deploy.*\"", &["Debian"], false),
+            ("action = [\"apt.*\", \"!*.install\"]", &["Debian"], false),
+            ("origin = \"Debian\"", &["Debian"], true),
+            ("origin = [\"Debian*\", \"!Debian-backports\"]", &["Debian", "Debian-Security"], true),
+            ("origin = [\"Debian*\", \"!Debian-backports\"]", &["Debian", "Debian-backports"], false),
+            // One package from elsewhere is enough, and so is one of which nothing is known.
+            ("origin = \"Debian\"", &["Debian", "elsewhere"], false),
+            ("origin = \"*\"", &[], false),
+        ] {
+            let config = rules(&format!("[[rule]]\nname = \"x\"\nwhen = {{ {when} }}\nthen = \"skip\"\n"));
+            let from = origins(from);
+            let login = Situation {
+                service: "ask",
+                action: Some("apt.install"),
+                origins: &from,
+                ..login(None, None)
+            };
+            assert_eq!(config.rule_for(&login).name == "x", met, "{when} {from:?}");
+            let unmet = config.rules[0].when.unmet(&login);
+            assert!(unmet.is_none_or(|unmet| when.starts_with(unmet.key)), "{when}");
         }
     }
 

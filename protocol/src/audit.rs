@@ -65,6 +65,18 @@ pub struct Record {
     /// Fingerprint of the deciding device's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// What was asked for, where that was no login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The same in words, as the phones were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Where it came from, as whoever asked has said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// SHA-256 in hex of the list that belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
     /// The policy's rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
@@ -351,6 +363,16 @@ impl Record {
             }
             if self.service.as_ref().is_some_and(|service| *service != message.service) {
                 return Err(EvidenceFault::Mismatch("service"));
+            }
+            if self.action.as_ref().is_some_and(|action| message.action.as_ref() != Some(action)) {
+                return Err(EvidenceFault::Mismatch("action"));
+            }
+            if self.detail.as_ref().is_some_and(|detail| message.detail.as_ref() != Some(detail)) {
+                return Err(EvidenceFault::Mismatch("detail"));
+            }
+            let list = message.list.as_ref().map(|list| &list.sha256);
+            if self.list.as_ref().is_some_and(|sha256| list != Some(sha256)) {
+                return Err(EvidenceFault::Mismatch("list"));
             }
         }
         if let Some(decision) = &decision {

@@ -25,6 +25,15 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_COMMAND: usize = 1024;
 /// Longest `SSH_AUTH_INFO_0` that is sent, in bytes.
 pub const MAX_SSH_AUTH_INFO: usize = 8192;
+/// The service of whoever asks for an action, as `countersign ask` does: no PAM service.
+pub const ASK_SERVICE: &str = "ask";
+/// Longest name of an action in bytes.
+pub const MAX_ACTION: usize = 64;
+/// Longest origin of an action in bytes.
+pub const MAX_ORIGIN: usize = 64;
+/// Most origins of an action.
+pub const MAX_ORIGINS: usize = 16;
+
 /// Longest text of a step and longest answer in bytes: `PAM_MAX_MSG_SIZE`, its NUL included.
 pub const MAX_TEXT: usize = 511;
 
@@ -97,6 +106,43 @@ pub struct Begin {
     /// the policy is refused. A daemon that does not know it refuses the login.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub passwordless: bool,
+    /// What is to be done; with the service [`ASK_SERVICE`] and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+}
+
+/// Something that is asked for in place of a login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// Its name, see [`Action::is_name`].
+    pub name: String,
+    /// The same in words, at most [`crate::message::MAX_DETAIL`] bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Where what is to be done comes from, for the policy: at most [`MAX_ORIGINS`], see [`Action::is_origin`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// Bytes of the list that belongs to it, at most [`crate::message::MAX_LIST`]. They follow in the answers to the first
+    /// [`Step::Wait`]s, as many to each as fit into a frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<u32>,
+}
+
+impl Action {
+    /// Whether a text may name an action: letters, digits, `.`, `_` and `-`, a letter or digit first.
+    #[must_use]
+    pub fn is_name(name: &str) -> bool {
+        name.len() <= MAX_ACTION
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+    }
+
+    /// Whether a text may be an origin: something, and nothing that acts on a terminal.
+    #[must_use]
+    pub fn is_origin(origin: &str) -> bool {
+        (1..=MAX_ORIGIN).contains(&origin.len()) && !origin.chars().any(crate::text::is_active)
+    }
 }
 
 /// The far end of a TCP connection.
@@ -121,7 +167,7 @@ pub struct Session {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Continue {
-    /// The answer to [`Step::Ask`].
+    /// The answer to [`Step::Ask`], or a part of an action's list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Zeroizing<String>>,
     /// The conversation could not ask: PAM_CONV_ERR or a NULL answer. An answer that is no text is
@@ -154,7 +200,8 @@ pub enum Step {
         /// Milliseconds that the daemon may take to reply to the answer.
         deadline_ms: u64,
     },
-    /// Nothing to show; `Continue` at once.
+    /// Nothing to show; `Continue` at once, with the next part of the list as the answer while not all of it was sent
+    /// that was announced.
     Wait {
         /// Milliseconds until the module gives up.
         deadline_ms: u64,
@@ -208,4 +255,25 @@ pub enum Outcome {
     Misconfigured,
     /// Something broke.
     Fault,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_has_a_plain_name_and_origins_that_can_be_shown() {
+        for name in ["deploy.web", "apt.install", "a", "9", &"a".repeat(MAX_ACTION), "A-b_c"] {
+            assert!(Action::is_name(name), "{name}");
+        }
+        for name in ["", ".a", "-a", "_a", "a b", "a/b", "ä", "a\n", "a*", &"a".repeat(MAX_ACTION + 1)] {
+            assert!(!Action::is_name(name), "{name}");
+        }
+        for origin in ["Debian", "LP-PPA-x", "o=Debian,a=stable", "Käse", &"o".repeat(MAX_ORIGIN)] {
+            assert!(Action::is_origin(origin), "{origin}");
+        }
+        for origin in ["", "a\nb", "\u{202e}", "\u{1b}[m", &"o".repeat(MAX_ORIGIN + 1)] {
+            assert!(!Action::is_origin(origin), "{origin}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! One file a command. Each gives its exit code, or why it failed.
 
 mod approve;
+mod ask;
 pub(crate) mod audit;
 mod challenge;
 mod codes;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Join(join) => join::run(join, &cli.run, out),
         Command::Setup(setup) => setup::run(setup, &cli.run, out),
         Command::Approve(args) => approve::run(args, out),
+        Command::Ask(args) => ask::run(args, &cli.run, out),
         Command::Devices { user } => devices::run(&mut daemon()?, user.as_deref(), out),
         Command::Revoke { user, device } => revoke::run(&mut daemon()?, user, device, out),
         Command::Codes { user, once: Some(seconds), reason, .. } => {

@@ -32,6 +32,7 @@ pub(super) fn play(daemon: &mut ManageClient, user: &str, service: &str, out: Ou
         silent: false,
         token: None,
         passwordless: false,
+        action: None,
     };
     let mut step: Step = daemon.call(&Call::Begin(Box::new(begin)), Duration::from_millis(FIRST_REPLY_MS))?;
     loop {

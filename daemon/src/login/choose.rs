@@ -39,6 +39,8 @@ pub(super) async fn rule<'c>(
         terminal: facts.terminal.as_deref(),
         ssh_key: facts.ssh_key.as_ref(),
         command: facts.command.as_deref(),
+        action: facts.asked_action(),
+        origins: &facts.origins,
         new_source: app.sources.is_new(user, &facts.source()),
         now: Timestamp::now(),
         zone: TimeZone::system(),

@@ -25,8 +25,8 @@ fn zone(zone: &TimeZone, now: Timestamp) -> Option<Zone> {
     (offset.unsigned_abs() <= MAX_OFFSET.unsigned_abs()).then_some(Zone { name, offset })
 }
 
-/// Makes room where a request is longer than it may be: its command is cut, as far as that helps, and of the context
-/// what is only nice to know goes. That a source is new stays: a long command must not hide it.
+/// Makes room where a request is longer than it may be: its command and then its detail are cut, as far as that helps, and
+/// of the context what is only nice to know goes. That a source is new stays: a long command must not hide it.
 pub(super) fn fit(request: &mut Request) {
     let over = |request: &Request| {
         serde_json::to_vec(request).map_or(0, |bytes| bytes.len()).saturating_sub(MAX_BODY)
@@ -36,16 +36,16 @@ pub(super) fn fit(request: &mut Request) {
     {
         (context.place, context.zone) = (None, None);
     }
-    if over(request) > 0
-        && let Some(command) = &mut request.command
-    {
-        let before = command.clone();
+    let texts: [fn(&mut Request) -> &mut Option<String>; 2] =
+        [|request| &mut request.command, |request| &mut request.detail];
+    for text in texts {
+        let before = text(request).clone().unwrap_or_default();
         let mut kept: Vec<char> = before.trim_end_matches('…').chars().collect();
         while over(request) > 0 && !kept.is_empty() {
             // Each character is a byte at least; most are no more.
             let much = (over(request) / 6).max(1).min(kept.len());
             kept.truncate(kept.len() - much);
-            request.command = Some(kept.iter().chain(&['…']).collect());
+            *text(request) = Some(kept.iter().chain(&['…']).collect());
         }
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn fit(request: &mut Request) {
 mod tests {
     use super::*;
     use crate::testing::Lab;
-    use countersign_protocol::message::{Confirm, Place, PlaceSource};
+    use countersign_protocol::message::{Confirm, List, MAX_DETAIL, Place, PlaceSource};
     use std::time::Duration;
 
     #[test]
@@ -96,8 +96,24 @@ mod tests {
             assert!(cut.len() > 50, "{cut}");
             assert_eq!(request.context, Some(Context { new_source: true, ..Context::default() }));
         }
-        let mut request = Request { context: Some(context.clone()), ..short };
+        let mut request = Request { context: Some(context.clone()), ..short.clone() };
         fit(&mut request);
         assert_eq!(request.context, Some(context), "where there is room");
+
+        for detail in ["d".repeat(300), "\u{7}".repeat(300), "é".repeat(150)] {
+            let command = Some("\u{7}".repeat(166));
+            let list = List { sha256: "ab".repeat(32), bytes: 262_144, lines: 9999, key: "A".repeat(24) };
+            let detail = Some(detail.clone());
+            let mut request = Request { command, detail: detail.clone(), list: Some(list), ..short.clone() };
+            fit(&mut request);
+            assert!(serde_json::to_vec(&request).unwrap().len() <= MAX_BODY);
+            let cut = request.detail.unwrap();
+            let is_whole = detail.as_deref() == Some(cut.as_str());
+            assert!(
+                is_whole
+                    || (cut.ends_with('…') && cut.len() > 100 && request.command.as_deref() == Some("…"))
+            );
+            assert!(cut.len() <= MAX_DETAIL);
+        }
     }
 }

@@ -97,6 +97,11 @@ impl Ending {
         Self::new(Outcome::Denied, Some(prompts::NOT_ALONE), reason)
     }
 
+    /// The same of an action.
+    pub(super) fn action_denied_by_policy() -> Self {
+        Self::new(Outcome::Denied, Some(prompts::ACTION_DENIED), "the rule denies it")
+    }
+
     pub(super) fn denied(reason: &str) -> Self {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), reason)
     }
@@ -112,6 +117,14 @@ impl Ending {
             Some(prompts::CANNOT_ASK),
             format!("{reason}, and the rule's without_prompt refuses"),
         )
+    }
+
+    /// The same of a program that was started without a terminal.
+    pub(super) fn no_terminal() -> Self {
+        Self {
+            text: Some(prompts::NO_TERMINAL.to_owned()),
+            ..Self::cannot_ask("there is no terminal to prompt at")
+        }
     }
 
     /// The same at the session stage.
@@ -132,6 +145,17 @@ impl Ending {
 
     pub(super) fn busy() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BUSY), "too many logins wait that nobody can answer")
+    }
+
+    /// Nobody who might approve what root asks for has a device.
+    pub(super) fn nobody_to_ask(person: &str) -> Self {
+        let text = prompts::nobody_to_ask(person);
+        Self::new(Outcome::Denied, Some(&text), "nobody who might approve it has a device")
+    }
+
+    /// Open requests have too many lists already.
+    pub(super) fn too_many_lists(reason: String) -> Self {
+        Self::new(Outcome::Busy, Some(prompts::BUSY), reason)
     }
 
     pub(super) fn blocked() -> Self {

@@ -3,10 +3,16 @@
 use base64ct::{Base64, Encoding};
 use countersign_policy::services;
 use countersign_protocol::digest;
-use countersign_protocol::login::{Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Session, Stage, VERSION};
-use countersign_protocol::message::{Context, Kind, Remote, RemoteSource, SshKey};
+use std::rc::Rc;
+
+use countersign_protocol::login::{
+    ASK_SERVICE, Action, Begin, MAX_COMMAND, MAX_NAME, MAX_ORIGINS, MAX_SSH_AUTH_INFO, Session, Stage,
+    VERSION,
+};
+use countersign_protocol::message::{Context, Kind, MAX_DETAIL, MAX_LIST, Remote, RemoteSource, SshKey};
 use zeroize::Zeroizing;
 
+use super::list::ListText;
 use crate::caller::Caller;
 use crate::person::Person;
 
@@ -33,6 +39,10 @@ pub struct Facts {
     pub action: Option<String>,
     /// The same in words.
     pub detail: Option<String>,
+    /// Where what is to be done comes from.
+    pub origins: Vec<String>,
+    /// What it is to be done to, once that was read.
+    pub list: Option<Rc<ListText>>,
     /// The session that a set-uid caller was started in.
     pub session: Option<Session>,
     /// What kind of thing it is.
@@ -79,15 +89,22 @@ impl Facts {
             }
         }
         let by_root = caller.root_socket;
+        let action = action(&begin)?.cloned();
+        let is_ask = action.is_some();
+        let (action, detail, origins) = action.map_or((None, None, Vec::new()), |action| {
+            (Some(action.name), action.detail.filter(|detail| !detail.is_empty()), action.origins)
+        });
         Ok(Self {
-            kind: kind(&begin.service, by_root),
+            kind: if is_ask { Kind::Action } else { kind(&begin.service, by_root) },
+            action,
+            detail,
+            origins,
+            list: None,
             remote: if by_root { remote(&begin) } else { None },
             ssh_key: begin.ssh_auth_info.as_deref().filter(|_| by_root).and_then(ssh_key),
             requester: begin.remote_user.filter(|name| by_root && !name.is_empty() && *name != begin.user),
             terminal: begin.terminal.filter(|t| !t.is_empty()),
             command: begin.command_line.filter(|c| !c.is_empty()).map(fitting),
-            action: None,
-            detail: None,
             context: None,
             session: begin.session.filter(|_| by_root),
             token: begin.token.filter(|_| by_root && begin.stage == Stage::Session),
@@ -121,6 +138,8 @@ impl Facts {
             command: None,
             action: Some(action.to_owned()),
             detail: None,
+            origins: Vec::new(),
+            list: None,
             context: None,
             session: None,
             kind: Kind::Action,
@@ -147,14 +166,28 @@ impl Facts {
     /// person: sudo takes a Ctrl-C for itself and leaves no signal behind, login hands on a Ctrl-D.
     #[must_use]
     pub fn has_terminal(&self) -> bool {
-        services::has_terminal(self.kind, &self.service)
+        services::has_terminal(self.kind, &self.service) || (self.is_ask() && self.terminal.is_some())
     }
 
-    /// Whether a question gets an answer of its own: not in the session stage, and not where the program puts the
-    /// password into every prompt.
+    /// Whether this is no login: a program asks whether it may do something.
+    #[must_use]
+    pub fn is_ask(&self) -> bool {
+        self.service == ASK_SERVICE
+    }
+
+    /// What that is.
+    #[must_use]
+    pub fn asked_action(&self) -> Option<&str> {
+        self.action.as_deref().filter(|_| self.is_ask())
+    }
+
+    /// Whether a question gets an answer of its own: not in the session stage, not where the program puts the
+    /// password into every prompt, and not where a program asks that has no terminal.
     #[must_use]
     pub fn can_ask(&self) -> bool {
-        self.stage == Stage::Auth && !services::has_one_field(&self.service)
+        self.stage == Stage::Auth
+            && !services::has_one_field(&self.service)
+            && (!self.is_ask() || self.terminal.is_some())
     }
 
     /// Whether rows of text come to stand above a prompt as they are said: not so in the windows of greeters and
@@ -182,6 +215,34 @@ impl Facts {
     pub fn is_sshd(&self) -> bool {
         self.by_root && services::is_sshd(&self.service)
     }
+}
+
+/// What is asked for, where that is no login. It has a service of its own, so that no rule for logins is one for it.
+fn action(begin: &Begin) -> Result<Option<&Action>, String> {
+    let Some(action) = &begin.action else {
+        return match begin.service.as_str() {
+            ASK_SERVICE => {
+                Err(format!("the service \"{ASK_SERVICE}\" is for countersign ask, with an action"))
+            }
+            _ => Ok(None),
+        };
+    };
+    let is_list = |bytes: u32| (1..=MAX_LIST).contains(&usize::try_from(bytes).unwrap_or(usize::MAX));
+    let fault = if begin.service != ASK_SERVICE || begin.stage != Stage::Auth {
+        format!("an action belongs to the service \"{ASK_SERVICE}\"")
+    } else if !Action::is_name(&action.name) {
+        "the action's name has other characters than letters, digits, \".\", \"_\" and \"-\", or is too long"
+            .to_owned()
+    } else if action.detail.as_ref().is_some_and(|detail| detail.len() > MAX_DETAIL) {
+        format!("the detail is over {MAX_DETAIL} bytes")
+    } else if action.origins.len() > MAX_ORIGINS || !action.origins.iter().all(|one| Action::is_origin(one)) {
+        format!("there are more than {MAX_ORIGINS} origins, or one is empty, too long or no plain text")
+    } else if !action.list.is_none_or(is_list) {
+        format!("the list is empty or over {MAX_LIST} bytes")
+    } else {
+        return Ok(Some(action));
+    };
+    Err(fault)
 }
 
 fn check(name: &str, value: &str, most: usize) -> Result<(), String> {
@@ -264,7 +325,17 @@ mod tests {
             silent: false,
             token: None,
             passwordless: false,
+            action: None,
         }
+    }
+
+    /// `countersign ask`, about this action.
+    fn ask(action: Action) -> Begin {
+        Begin { service: ASK_SERVICE.into(), remote_host: None, action: Some(action), ..begin() }
+    }
+
+    fn deploy() -> Action {
+        Action { name: "deploy.web".into(), detail: None, origins: Vec::new(), list: None }
     }
 
     fn root() -> Caller {
@@ -322,6 +393,47 @@ mod tests {
         for short in [String::new(), "x".repeat(COMMAND_ROOM), "\n".repeat(COMMAND_ROOM / 2)] {
             assert_eq!(fitting(short.clone()), short);
         }
+    }
+
+    #[test]
+    fn an_action_is_one_whoever_asks_and_never_a_login() {
+        let somebody = Caller { uid: 1000, gid: 1000, pid: Some(1), root_socket: false };
+        for (caller, requester) in [(root(), Some("bob")), (somebody, None)] {
+            let begin = Begin { remote_user: Some("bob".into()), ..ask(deploy()) };
+            let facts = Facts::new(begin, &caller).unwrap();
+            assert_eq!((facts.kind, facts.asked_action()), (Kind::Action, Some("deploy.web")));
+            assert_eq!(facts.requester.as_deref(), requester);
+            assert!(!facts.has_terminal() == facts.terminal.is_none());
+        }
+        assert_eq!(Facts::new(begin(), &root()).unwrap().asked_action(), None);
+        let without = Begin { terminal: None, ..ask(deploy()) };
+        let without = Facts::new(without, &root()).unwrap();
+        assert!(without.cannot_prompt() && !without.has_terminal());
+    }
+
+    #[test]
+    fn an_action_has_its_service_and_its_limits() {
+        let origins = |n: usize| vec!["Debian".to_owned(); n];
+        for action in [
+            Action { detail: Some("d".repeat(300)), origins: origins(16), list: Some(262_144), ..deploy() },
+            Action { list: Some(1), ..deploy() },
+        ] {
+            assert!(Facts::new(ask(action), &root()).is_ok());
+        }
+        for action in [
+            Action { name: "a b".into(), ..deploy() },
+            Action { name: String::new(), ..deploy() },
+            Action { detail: Some("d".repeat(301)), ..deploy() },
+            Action { origins: origins(17), ..deploy() },
+            Action { origins: vec!["\n".into()], ..deploy() },
+            Action { list: Some(0), ..deploy() },
+            Action { list: Some(262_145), ..deploy() },
+        ] {
+            assert!(Facts::new(ask(action.clone()), &root()).is_err(), "{action:?}");
+        }
+        assert!(Facts::new(Begin { service: "sudo".into(), ..ask(deploy()) }, &root()).is_err());
+        assert!(Facts::new(Begin { stage: Stage::Session, ..ask(deploy()) }, &root()).is_err());
+        assert!(Facts::new(Begin { action: None, ..ask(deploy()) }, &root()).is_err());
     }
 
     #[test]

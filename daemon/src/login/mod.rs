@@ -10,6 +10,7 @@ mod even;
 mod factors;
 pub(crate) mod facts;
 mod lease;
+pub mod list;
 #[cfg(test)]
 pub(crate) mod model;
 mod open;
@@ -48,6 +49,7 @@ use crate::log::Level;
 use crate::{clock, verify};
 use even::Even;
 use facts::Facts;
+use list::Lists;
 use pace::Pace;
 use request::OpenRequest;
 use state::{Event, State};
@@ -73,6 +75,7 @@ pub struct Logins {
     sweep_at: Cell<usize>,
     tokens: RefCell<Tokens>,
     waits: Waits,
+    lists: Lists,
     even: Even,
     pace: RefCell<Pace>,
     began: Notify,
@@ -240,7 +243,8 @@ impl Logins {
 /// Serves a login from its first call to its verdict.
 pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, begin: Begin) {
     let began = clock::boot();
-    let facts = match Facts::new(begin, &caller) {
+    let list = begin.action.as_ref().and_then(|action| action.list);
+    let mut facts = match Facts::new(begin, &caller) {
         Ok(facts) => facts,
         Err(why) => {
             app.log.caller_warning(&caller, &format!("a login was refused unasked: {why}"));
@@ -255,6 +259,14 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
         let verdict = Verdict { outcome: busy.outcome, text: busy.text, token: None };
         let _ = connection.reply(Step::Verdict(verdict)).await;
         return;
+    }
+    if let Some(bytes) = list {
+        match list::receive(&app.logins, &caller, &mut connection, bytes).await {
+            Ok(text) => facts.list = Some(Rc::new(text)),
+            Err(why) => {
+                return app.log.caller_warning(&caller, &format!("an action was refused unasked: {why}"));
+            }
+        }
     }
     let id = countersign_protocol::digest::hex(&random::bytes::<8>());
     let mut login = Login::new(app.clone(), facts, connection);

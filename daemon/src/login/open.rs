@@ -67,6 +67,11 @@ impl Open {
         let Manner { confirm, wait, ring, lease } = manner;
         let request =
             OpenRequest::new(&app.host, facts, whom, panel, confirm, wait, lease).map_err(Ending::fault)?;
+        // It goes to the server in front of the request, each time that the request does.
+        if let Some(list) = request.list.as_ref().filter(|_| !request.devices.is_empty()) {
+            let sealed = list.seal(&request.id).map_err(|error| Ending::fault(error.to_string()))?;
+            app.relay.keep_list(&request.id, sealed, request.deadline).map_err(Ending::too_many_lists)?;
+        }
         app.logins.keep(&request);
         // A device that is just being tried out is no login of its person.
         let counts = ring && !request.devices.is_empty() && facts.kind != Kind::Test;

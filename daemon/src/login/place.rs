@@ -21,6 +21,10 @@ pub(super) fn asking(facts: &Facts, person: &str, devices: &[Device]) -> Asking 
 
 /// The local user who asks by a command, or by polkit's agent.
 fn caller(facts: &Facts) -> Option<&str> {
+    if facts.is_ask() {
+        // Behind a job of root's is nobody, and what is held against it must not keep whom it asks from sudo.
+        return facts.requester.as_deref();
+    }
     let asks = facts.by_root && (facts.kind == Kind::Command || facts.is_polkit());
     asks.then(|| facts.requester.as_deref().unwrap_or(&facts.user))
 }
@@ -101,6 +105,11 @@ mod tests {
         let sudo = Facts { kind: Kind::Command, ..facts("alice") };
         let asked = asking(&sudo, "alice", &[]);
         assert_eq!((asked.place.name.as_str(), asked.caller), ("user alice", None));
+        let ask = Facts { service: "ask".into(), kind: Kind::Action, ..facts("alice") };
+        assert_eq!(place(&ask), Place { name: "uid 0".into(), may_block: false });
+        let ask = Facts { requester: Some("bob".into()), ..ask };
+        assert_eq!(place(&ask), Place { name: "user bob".into(), may_block: true });
+
         let su = Facts { requester: Some("mallory".into()), ..sudo };
         let asked = asking(&su, "alice", &[]);
         assert_eq!((asked.place.name.as_str(), asked.place.may_block), ("user mallory", true));

@@ -30,6 +30,8 @@ pub(super) const REPORTED: &str = "Denied on the phone, and reported as not bein
 pub(super) const DENIED_BY_POLICY: &str = "This login is not allowed here.";
 /// No password goes before, and no rule lets this person in without one.
 pub(super) const NOT_ALONE: &str = "Your phone alone does not let you in here. Ask an administrator.";
+/// The same of what is no login.
+pub(super) const ACTION_DENIED: &str = "The policy does not allow this here.";
 /// Too many wrong codes.
 pub(super) const FAILED: &str = "Too many wrong codes. Start again for a new one.";
 /// Too many empty lines.
@@ -59,12 +61,23 @@ pub(super) const STOPPING: &str = "The approval service on this machine is stopp
 pub(super) const CANNOT_ASK: &str =
     "This login cannot ask for a code. An administrator can set KbdInteractiveAuthentication yes.";
 
+/// The same where there is no terminal.
+pub(super) const NO_TERMINAL: &str =
+    "There is no terminal to type a code at, and the policy wants one (without_prompt).";
+
 /// The same at the session stage, where a key was enough for sshd.
 pub(super) const KEY_ALONE: &str = "A key alone is not enough here: log in in a way that can ask for a code.";
 
 /// The same where the program has one field, for the password.
 pub(super) const ONE_FIELD: &str =
     "This program cannot ask for a code, and a code is needed: use another one.";
+/// What root's programs read where there is no phone to ask; of others nobody is told.
+#[must_use]
+pub(super) fn nobody_to_ask(person: &str) -> String {
+    format!(
+        "Nobody can be asked: there is no device for {person}. Pair one, or name somebody else with --user."
+    )
+}
 
 /// What the log says of an application that cannot ask.
 #[must_use]
@@ -174,6 +187,8 @@ mod tests {
             CANNOT_ASK,
             KEY_ALONE,
             ONE_FIELD,
+            NO_TERMINAL,
+            ACTION_DENIED,
             ABOVE_QR,
             ABOVE_QR_OFFLINE,
             BELOW_QR,
@@ -191,6 +206,7 @@ mod tests {
             wrong(2),
             wrong(1),
             acknowledge(DENIED),
+            nobody_to_ask("root"),
         ];
         for text in texts.iter().map(|t| (*t).to_owned()).chain(made) {
             assert!(!text.is_empty() && text.len() <= MAX_TEXT / 2, "{text}");

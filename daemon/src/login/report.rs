@@ -65,7 +65,12 @@ pub(super) async fn write(
     }
 
     let mut record = Record {
-        event: if login.observed { "observed" } else { "login" }.to_owned(),
+        event: match login.observed {
+            true => "observed",
+            false if facts.is_ask() => "ask",
+            false => "login",
+        }
+        .to_owned(),
         login: Some(id.to_owned()),
         user: Some(facts.user.clone()),
         service: Some(facts.service.clone()),
@@ -76,6 +81,10 @@ pub(super) async fn write(
         factor,
         approver: decisions.first().map(|decision| decision.person.clone()),
         device,
+        action: facts.asked_action().map(str::to_owned),
+        detail: request.map_or_else(|| facts.detail.clone(), |request| request.detail.clone()),
+        origins: facts.origins.clone(),
+        list: facts.list.as_ref().map(|list| list.sha256.clone()),
         rule,
         reason: Some(reason.clone()),
         ..Record::default()
@@ -107,6 +116,9 @@ pub(super) async fn write(
         ("requester", &facts.requester),
         ("from", &record.remote),
         ("tty", &facts.terminal),
+        ("action", &record.action),
+        ("detail", &record.detail),
+        ("list", &record.list),
         ("rule", &record.rule),
         ("factor", &record.factor),
         ("device", &record.device),

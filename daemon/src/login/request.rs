@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::context;
 use super::facts::Facts;
+use super::list::Enclosed;
 use super::panel::Panel;
 use super::place;
 use super::state::{Event, State, next};
@@ -55,6 +56,10 @@ pub struct OpenRequest {
     pub(crate) certified: Vec<String>,
     /// The same person, whose devices are asked, and from where.
     pub asking: Asking,
+    /// What an action is in words, as the devices are told.
+    pub(super) detail: Option<String>,
+    /// The list that belongs to it.
+    pub(super) list: Option<Enclosed>,
     /// The devices that it was sealed to, each for its own person.
     pub devices: Vec<Device>,
     /// What has to be done beside approving.
@@ -98,6 +103,8 @@ impl OpenRequest {
     ) -> Result<Rc<Self>, String> {
         let id = digest::hex(&random::bytes::<16>());
         let reply = SealKey::generate();
+        let list = facts.list.as_ref().map(Enclosed::new).transpose();
+        let list = list.map_err(|error| format!("the action cannot be asked for: {error}"))?;
         let mut request = Request {
             version: VERSION,
             id: id.clone(),
@@ -111,7 +118,7 @@ impl OpenRequest {
             command: facts.command.clone(),
             action: facts.action.clone(),
             detail: facts.detail.clone(),
-            list: None,
+            list: list.as_ref().map(|list| list.named.clone()),
             terminal: facts.terminal.clone(),
             remote: facts.remote.clone(),
             ssh_key: facts.ssh_key.clone(),
@@ -137,6 +144,8 @@ impl OpenRequest {
             rule: panel.rule,
             certified: panel.certified,
             asking: place::asking(facts, person, &panel.devices),
+            detail: request.detail,
+            list,
             devices: panel.devices,
             confirm,
             by_sshd: facts.is_sshd(),

@@ -12,12 +12,16 @@ use crate::budget::Past;
 use crate::person::Person;
 use countersign_policy::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
 
-/// Whose phone is asked. For su and polkit to root the caller's, since nobody carries root's; whoever else names a
-/// caller (a remote shell, a mail server) may have that name from the other side.
+/// Whose phone is asked. For su and polkit to root the caller's, since nobody carries root's, and for what root asks for
+/// that of who is logged in behind it; whoever else names a caller (a remote shell, a mail server) may have that name
+/// from the other side.
 pub(super) fn whom(rule: &Rule, facts: &Facts, account: &Account) -> String {
-    let asked_for_other = facts.by_root && (facts.kind == Kind::Command || facts.is_polkit());
+    let asked_for_other =
+        facts.by_root && (facts.kind == Kind::Command || facts.is_polkit() || facts.is_ask());
+    // Whoever else is named by `countersign ask --user` was named for their phone.
+    let asks_caller = rule.ask == Ask::Caller && !facts.is_ask();
     match facts.requester.as_ref().filter(|_| asked_for_other) {
-        Some(caller) if rule.ask == Ask::Caller || account.uid == Some(0) => caller.clone(),
+        Some(caller) if asks_caller || account.uid == Some(0) => caller.clone(),
         _ => account.name.clone(),
     }
 }
@@ -27,6 +31,7 @@ pub(super) fn confirm(rule: &Rule, facts: &Facts) -> Told<Confirm> {
     match (facts.stage, rule.without_prompt) {
         (Stage::Auth, _) if facts.can_ask() || rule.confirm == Confirm::Tap => Ok(rule.confirm),
         (_, WithoutPrompt::Tap) => Ok(Confirm::Tap),
+        (Stage::Auth, WithoutPrompt::Refuse) if facts.is_ask() => Err(Ending::no_terminal()),
         (Stage::Auth, WithoutPrompt::Refuse) => Err(Ending::one_field()),
         (Stage::Session, WithoutPrompt::Refuse) => Err(Ending::key_alone()),
     }
@@ -107,6 +112,10 @@ mod tests {
         assert_eq!(whom(&rule, &with(Kind::Command, true), &bob), "eve");
         let polkit = Facts { service: "polkit-1".to_owned(), ..with(Kind::Action, true) };
         assert_eq!(whom(&rule, &polkit, &bob), "eve");
+        let ask = Facts { service: "ask".to_owned(), ..with(Kind::Action, true) };
+        assert_eq!(whom(&rule, &ask, &root), "eve");
+        assert_eq!(whom(&rule, &ask, &bob), "bob", "--user names whose phone is asked");
+        assert_eq!(whom(&rule, &with(Kind::Action, true), &root), "root");
         for (kind, by_root) in [(Kind::Login, true), (Kind::Unlock, true), (Kind::Command, false)] {
             assert_eq!(whom(&rule, &with(kind, by_root), &bob), "bob");
         }

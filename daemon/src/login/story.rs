@@ -105,6 +105,7 @@ impl Login {
         }
         match rule.then {
             Then::Skip => return Err(Ending::ignored("the rule skips it")),
+            Then::Deny if self.facts.is_ask() => return Err(Ending::action_denied_by_policy()),
             Then::Deny => return Err(Ending::denied_by_policy()),
             Then::Approve => {}
             Then::Observe => self.observed = true,
@@ -129,6 +130,12 @@ impl Login {
         }
         if let Some(refused) = self.app.fatigue.refuses(&person, &place::place(&self.facts)) {
             return Err(Ending::refused_from_there(refused));
+        }
+        // Root may know who has a device, and a job need not wait for nobody.
+        let is_rooted = self.facts.is_ask() && self.facts.by_root;
+        let may_type = self.facts.can_ask() && self.app.has_something_to_guess(&person);
+        if is_rooted && panel.devices.is_empty() && !may_type {
+            return Err(Ending::nobody_to_ask(&person));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
         let _place = match panel.devices.is_empty() {
@@ -210,8 +217,12 @@ impl Login {
     /// first request; `posting` is when this one was about to be posted.
     async fn even_out(&mut self, open: &Open, began: Option<Duration>, posting: Duration) -> Told<()> {
         let (now, even) = (clock::boot(), &self.app.logins.even);
-        // Others than root's programs are no measure: whoever runs them chooses how many there are.
-        if open.state() == State::Posted && !open.devices.is_empty() && self.facts.by_root {
+        // Others than root's programs are no measure: whoever runs them chooses how many there are. Nor is a list.
+        if open.state() == State::Posted
+            && !open.devices.is_empty()
+            && self.facts.by_root
+            && !self.facts.is_ask()
+        {
             even.note(began.map(|began| now.saturating_sub(began)), now.saturating_sub(posting));
         }
         let until = match (open.state(), began) {

@@ -239,6 +239,7 @@ impl Peer {
             silent: false,
             token: None,
             passwordless: false,
+            action: None,
         };
         match self.call(&login::Call::Begin(Box::new(begin))) {
             Reply::Parameters { parameters } => parameters,

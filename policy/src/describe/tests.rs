@@ -21,6 +21,8 @@ fn login(service: &str, stage: Stage) -> Situation<'_> {
         ssh_key: None,
         command: None,
         new_source: false,
+        action: None,
+        origins: &[],
         now: "2026-11-23T12:00:00Z".parse().unwrap(),
         zone: TimeZone::UTC,
     }
@@ -103,6 +105,9 @@ fn whose_phone_it_is_depends_on_who_becomes_whom() {
     assert!(whose("", "su", Some("bob"), false).starts_with("the user's phone"));
     assert!(whose(caller, "su", Some("bob"), false).starts_with("the phone of bob"));
     assert!(whose(caller, "sshd", Some("bob"), true).starts_with("the user's phone"));
+    assert!(whose("", "ask", Some("bob"), true).starts_with("the phone of bob"));
+    assert!(whose("", "ask", None, true).contains("behind it"));
+    assert!(whose(caller, "ask", Some("bob"), false).starts_with("the user's phone"));
 }
 
 #[test]
@@ -133,6 +138,7 @@ fn no_lease_is_offered_where_none_can_hold() {
         ("sshd", Some(&remote), None, false, "say --key"),
         ("sshd", None, Some(&key), false, "say --key and --from"),
         ("login", None, None, false, "leases are for ssh"),
+        ("ask", None, None, true, "asked for each time"),
     ] {
         let login = Situation { remote, ssh_key: key, ..login(service, Stage::Auth) };
         let meaning = meaning(&config.default, &login, is_root);
@@ -147,7 +153,9 @@ fn a_date_and_a_wait_are_those_that_hold() {
     let meaning = of("wait = \"10m\"\nunenrolled = { skip_until = 2027-03-01 }\n", "sshd", Stage::Auth);
     assert!(meaning.online[0].ends_with("for 120 s"), "{meaning:?}");
     assert!(meaning.online[3].ends_with("until 2027-03-01"), "{meaning:?}");
-    assert!(of("wait = \"10m\"", "sudo", Stage::Auth).online[0].ends_with("for 600 s"));
+    for service in ["sudo", "ask"] {
+        assert!(of("wait = \"10m\"", service, Stage::Auth).online[0].ends_with("for 600 s"));
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(super) const KEYS: &[&str] = &[
     "ssh_key_type",
     "command",
     "new_source",
+    "action",
+    "origin",
 ];
 
 /// Reads `when = { … }`.
@@ -43,6 +45,8 @@ pub(super) fn read(value: &Value<'_, '_>, faults: &mut Vec<Fault>) -> When {
         ("ssh_key", &mut when.ssh_key),
         ("ssh_key_type", &mut when.ssh_key_type),
         ("command", &mut when.command),
+        ("action", &mut when.action),
+        ("origin", &mut when.origin),
     ] {
         *place = table.get(key).map(|value| patterns(&value, faults));
     }

@@ -102,6 +102,8 @@ pub(super) fn rule<'a>(config: &'a Config, user: &str, service: &str, stage: Sta
         ssh_key: None,
         command: None,
         new_source: false,
+        action: None,
+        origins: &[],
         now: Timestamp::now(),
         zone: TimeZone::system(),
     }))

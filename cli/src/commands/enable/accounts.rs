@@ -196,6 +196,8 @@ fn situation<'a>(
         ssh_key: None,
         command: None,
         new_source: false,
+        action: None,
+        origins: &[],
         now: Timestamp::now(),
         zone: TimeZone::system(),
     }

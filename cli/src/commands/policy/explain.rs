@@ -71,6 +71,8 @@ pub(super) fn run(login: &Explain, run: &Path, out: Output) -> Outcome<ExitCode>
         ssh_key: key.as_ref(),
         command: login.command.as_deref(),
         new_source: login.new_source,
+        action: login.action.as_deref(),
+        origins: &login.origin,
         now: moment(login.at.as_deref())?,
         zone: TimeZone::system(),
     };

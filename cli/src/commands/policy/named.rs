@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use countersign_protocol::login::Action;
 use countersign_protocol::text::escape;
 
 use crate::args::Explain;
@@ -31,6 +32,12 @@ pub(super) fn check(login: &Explain) -> Outcome<()> {
             &login.key_type,
             is_key_type,
             "a type such as ssh-ed25519 or sk-ssh-ed25519@openssh.com",
+        ),
+        (
+            "--action",
+            &login.action,
+            Action::is_name,
+            "an action's name, of letters, digits, \".\", \"_\" and \"-\"",
         ),
     ] {
         if let Some(value) = value.as_deref().filter(|value| !is_one(value)) {

@@ -246,6 +246,7 @@ impl Field {
             silent: false,
             token: None,
             passwordless: false,
+            action: None,
         };
         (Peer::begin(&self.lab.app, begin), terminal)
     }

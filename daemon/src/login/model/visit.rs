@@ -175,6 +175,7 @@ impl Visit {
             silent: self.program == Program::SilentLocker,
             token: token.map(Into::into),
             passwordless: false,
+            action: None,
         }
     }
 }

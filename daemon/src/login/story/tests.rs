@@ -1,5 +1,6 @@
 //! Whole logins: the module's end of a socket pair, a push server and a phone around the real story.
 
+mod ask;
 mod code;
 mod ends;
 mod factors;
@@ -234,6 +235,7 @@ fn begin(service: &str, stage: Stage) -> Begin {
         silent: false,
         token: None,
         passwordless: false,
+        action: None,
     }
 }
 

@@ -1,0 +1,204 @@
+//! `countersign ask`: may this be done? The PAM module's part, played for scripts, jobs and hooks.
+//!
+//! What it says is its exit code, and that is all: whoever calls it has to heed it.
+
+mod list;
+mod terminal;
+mod who;
+
+use crate::args::Ask;
+use crate::manage_client::ManageClient;
+use crate::output::{Exit, Failure, Outcome, Output};
+use countersign_protocol::login::{
+    self, Action, Begin, Call, Continue, FIRST_REPLY_MS, MAX_COMMAND, Stage, Step, Verdict,
+};
+use countersign_protocol::text::{clip, escape};
+use list::Parts;
+use serde_json::json;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use terminal::Terminal;
+
+/// What a shell's exit code is for a command that it does not find, and for one that it cannot run.
+const NOT_FOUND: u8 = 127;
+const NOT_RUN: u8 = 126;
+
+/// Asks, and becomes the command where that is approved. SIGINT and SIGTERM end it as any other program, and the
+/// end of its connection withdraws the request.
+pub(super) fn run(ask: &Ask, run: &Path, out: Output) -> Outcome<ExitCode> {
+    let list = ask.file.as_deref().map(list::read).transpose()?;
+    let terminal = Terminal::open();
+    let begin = begin(ask, list.as_deref(), terminal.as_ref())?;
+    let mut daemon = ManageClient::connect(run)?;
+    let verdict = play(&mut daemon, begin, list.as_deref().unwrap_or_default(), terminal, out)?;
+    // What is over must not hold the daemon up for as long as the command runs.
+    drop(daemon);
+    if out.json {
+        // The grant's token is the session stage's alone.
+        out.object(&json!({ "event": "verdict", "outcome": verdict.outcome, "text": verdict.text }))?;
+    }
+    conclude(&verdict, out)?;
+    match ask.command.split_first() {
+        None => Ok(ExitCode::SUCCESS),
+        Some((program, arguments)) => Ok(become_command(program, arguments, out)),
+    }
+}
+
+fn begin(ask: &Ask, list: Option<&str>, terminal: Option<&Terminal>) -> Outcome<Begin> {
+    let who = who::who(ask.user.as_deref())?;
+    if ask.origin.len() > login::MAX_ORIGINS {
+        let text = format!("there are more than {} origins", login::MAX_ORIGINS);
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    Ok(Begin {
+        version: login::VERSION,
+        stage: Stage::Auth,
+        service: login::ASK_SERVICE.to_owned(),
+        user: who.user,
+        remote_host: None,
+        remote_user: who.requester,
+        terminal: terminal.map(|terminal| terminal.name().to_owned()),
+        ssh_auth_info: None,
+        command_line: command_line(&ask.command),
+        peer: None,
+        session: None,
+        silent: false,
+        token: None,
+        action: Some(Action {
+            name: ask.action.clone(),
+            detail: ask.detail.clone(),
+            origins: ask.origin.clone(),
+            list: list.map(|list| u32::try_from(list.len()).unwrap_or(u32::MAX)),
+        }),
+    })
+}
+
+/// What runs once it is approved, for the phone.
+fn command_line(command: &[OsString]) -> Option<String> {
+    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+    (!words.is_empty()).then(|| clip(&words.join(" "), MAX_COMMAND).to_owned())
+}
+
+/// Goes through it to its end.
+fn play(
+    daemon: &mut ManageClient,
+    begin: Begin,
+    list: &str,
+    mut terminal: Option<Terminal>,
+    out: Output,
+) -> Outcome<Verdict> {
+    let mut parts = Parts::of(list);
+    let mut step: Step = daemon.call(&Call::Begin(Box::new(begin)), Duration::from_millis(FIRST_REPLY_MS))?;
+    loop {
+        let (carried_out, deadline_ms) = match step {
+            Step::Verdict(verdict) => return Ok(verdict),
+            Step::Wait { deadline_ms } => {
+                let answer = parts.next().map(|part| part.to_owned().into());
+                (Continue { answer, cannot_ask: false }, deadline_ms)
+            }
+            Step::Say { text, deadline_ms, .. } => {
+                say(&text, terminal.as_mut(), out)?;
+                (Continue::default(), deadline_ms)
+            }
+            Step::Ask { text, deadline_ms } => {
+                let answer = match &mut terminal {
+                    Some(terminal) => {
+                        if out.json {
+                            out.object(&json!({ "event": "prompt", "text": text }))?;
+                        }
+                        terminal.ask(&escape(&text), Duration::from_millis(deadline_ms))?
+                    }
+                    None => None,
+                };
+                (Continue { cannot_ask: answer.is_none(), answer }, deadline_ms)
+            }
+        };
+        step = daemon.call(&Call::Continue(carried_out), Duration::from_millis(deadline_ms))?;
+    }
+}
+
+/// Says something where a person sees it: standard output is the command's, or a hook's.
+fn say(text: &str, terminal: Option<&mut Terminal>, out: Output) -> Outcome {
+    if out.json {
+        out.object(&json!({ "event": "message", "text": text }))?;
+    }
+    match terminal {
+        Some(terminal) => terminal.say(&escape(text)),
+        None => out.remark(&escape(text)),
+    }
+    Ok(())
+}
+
+/// # Errors
+/// Unless it may be done.
+fn conclude(verdict: &Verdict, out: Output) -> Outcome {
+    use login::Outcome as Ended;
+    let (exit, words) = match verdict.outcome {
+        Ended::Granted | Ended::Ignored => {
+            // What a typed code has used up.
+            verdict.text.iter().for_each(|text| out.remark(&escape(text)));
+            return Ok(());
+        }
+        Ended::Denied => (Exit::Refused, "denied"),
+        Ended::Expired => (Exit::Refused, "nobody decided in time"),
+        Ended::Withdrawn => (Exit::Refused, "withdrawn"),
+        Ended::Busy => (Exit::Refused, "refused for now: too many wait or failed, try again later"),
+        Ended::Unreachable => (Exit::Unreachable, "the push server cannot be reached"),
+        Ended::Misconfigured => (Exit::Broken, "the configuration is unusable: see countersign status"),
+        Ended::Fault => (Exit::Broken, "something broke: see journalctl -u countersignd"),
+    };
+    Err(Failure::new(
+        exit,
+        verdict.text.as_deref().map_or_else(|| words.into(), |text| escape(text).into_owned()),
+    ))
+}
+
+/// Comes back only where the command cannot be run.
+fn become_command(program: &OsString, arguments: &[OsString], out: Output) -> ExitCode {
+    let error = Command::new(program).args(arguments).exec();
+    out.remark(&format!("countersign: {}: {error}", escape(&program.to_string_lossy())));
+    ExitCode::from(if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(outcome: login::Outcome) -> Outcome {
+        conclude(&Verdict { outcome, text: None, token: None }, Output { json: false })
+    }
+
+    #[test]
+    fn nothing_but_a_grant_or_a_policy_that_does_not_ask_lets_the_command_run() {
+        use login::Outcome as Ended;
+        for outcome in [Ended::Granted, Ended::Ignored] {
+            assert_eq!(ended(outcome), Ok(()));
+        }
+        for (outcome, exit) in [
+            (Ended::Denied, Exit::Refused),
+            (Ended::Expired, Exit::Refused),
+            (Ended::Withdrawn, Exit::Refused),
+            (Ended::Busy, Exit::Refused),
+            (Ended::Unreachable, Exit::Unreachable),
+            (Ended::Misconfigured, Exit::Broken),
+            (Ended::Fault, Exit::Broken),
+        ] {
+            assert_eq!(ended(outcome).unwrap_err().exit, exit, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_is_told_as_far_as_it_fits() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(command_line(&[]), None);
+        assert_eq!(command_line(&words(&["rm", "-r", "a b"])).as_deref(), Some("rm -r a b"));
+        assert_eq!(
+            command_line(&words(&["é".repeat(2000).as_str()])).map(|line| line.len()),
+            Some(MAX_COMMAND)
+        );
+    }
+}
