@@ -180,12 +180,39 @@ Exit codes: 0 granted (or the policy does not ask), 1 denied, expired or busy, 2
         /// What it is in words; where that is empty the words of the action's package
         text: String,
     },
+    /// Ask whether packages may be installed or removed: for the hooks of package managers, which say on standard input what
+    /// they are about to do
+    #[command(hide = true)]
+    PackageHook {
+        /// Whose hook
+        manager: Manager,
+    },
     /// Print the completions for a shell, as the packages install them
     #[command(hide = true)]
     Completions {
         /// Which shell
         shell: Shell,
     },
+}
+
+/// Whose hook it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Manager {
+    /// apt, which speaks version 3 of its protocol for hooks.
+    Apt,
+    /// dnf, by the plugin that is beside this program.
+    Dnf,
+}
+
+impl Manager {
+    /// What the names of its actions begin with.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Apt => "apt",
+            Self::Dnf => "dnf",
+        }
+    }
 }
 
 /// Arguments of `join`.

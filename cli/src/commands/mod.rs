@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 mod enable;
 mod join;
 mod leases;
+mod packages;
 mod pair;
 mod policy;
 mod polkit_asks;
@@ -67,6 +68,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Doctor(args) => doctor::run(args, &cli.run, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
         Command::PolkitAsks { subject, action, text } => polkit_asks::run(&cli.run, subject, action, text),
+        Command::PackageHook { manager } => packages::run(*manager, &cli.run, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }
 }
