@@ -4,7 +4,7 @@
 //! and the trouble is said once. Only the present owner of its name is believed.
 
 use super::popup::{About, Life, Popup, Urgency};
-use super::wire::{call, connect, next};
+use crate::bus::{call, connect, next};
 use super::words::{SHOW, Skills, body, buttons, name, unlinked};
 use super::{Said, lock};
 use crate::approver::run::Input;
