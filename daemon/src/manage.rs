@@ -590,4 +590,88 @@ mod tests {
         let Refusal(name, _) = not_joined(&RelayError::Status { status: 502, problem: None });
         assert_eq!(name, error::UNREACHABLE);
     }
+
+    /// A session of that caller, and its other end.
+    fn session(lab: &Lab, uid: u32, root_socket: bool) -> (Session, Connection) {
+        let (stream, peer) = UnixStream::pair().unwrap();
+        let caller = Caller { uid, gid: uid, pid: None, root_socket };
+        (Session::new(&lab.app, caller, Connection::new(stream)), Connection::new(peer))
+    }
+
+    #[tokio::test]
+    async fn a_request_is_seen_and_ended_by_root_and_by_whom_it_concerns() {
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("alice", &device).await;
+        let request = lab.request("alice", countersign_protocol::message::Confirm::Code, Duration::from_secs(60));
+        lab.app.logins.keep(&request);
+        let (root, _peer) = session(&lab, 0, true);
+        let ids = |found: Requests| found.requests.into_iter().map(|one| one.id).collect::<Vec<_>>();
+        assert_eq!(ids(root.requests(None, None).await.ok().unwrap()), [request.id.as_str()]);
+        assert!(ids(root.requests(Some("root"), None).await.ok().unwrap()).is_empty());
+        assert!(ids(root.requests(None, Some(&request.id)).await.ok().unwrap()).is_empty());
+        let none = |refused: Answer<Request>| refused.err().map(|Refusal(name, _)| name);
+        let cancel = async |user, id: &str| requests::cancel(&lab.app, user, id, "user 1").await;
+        assert_eq!(none(cancel(Some("bob"), &request.id).await), Some(error::NOT_FOUND));
+        assert_eq!(none(cancel(Some("alice"), &request.id[..3]).await), Some(error::REFUSED));
+        assert!(lab.audit().is_empty() && !request.state().is_end());
+        assert!(cancel(Some("alice"), &request.id[..8]).await.is_ok());
+        assert_eq!(request.state(), crate::login::state::State::Withdrawn);
+        assert_eq!(none(cancel(None, &request.id).await), Some(error::NOT_FOUND));
+        let records = lab.audit();
+        assert_eq!((records.len(), records[0].event.as_str()), (1, "request-cancelled"));
+        assert!(ids(root.requests(None, None).await.ok().unwrap()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_acts_for_a_user_has_that_users_rights_and_no_way_back() {
+        let lab = Lab::new();
+        let refused = |answer: Answer<Acting>| answer.err().map(|Refusal(name, _)| name);
+        let (mut user, _peer) = session(&lab, 1000, false);
+        assert_eq!(refused(user.act_for(0, true).await), Some(error::NOT_PERMITTED));
+        let (mut acting, _peer) = session(&lab, 0, true);
+        let of_root = Acting { uid: 0, user: Some("root".into()) };
+        assert_eq!(acting.act_for(0, false).await.ok(), Some(of_root));
+        assert_eq!(acting.by(), "user 0");
+        assert!(acting.devices(Some("nobody")).await.is_err() && acting.new_codes("root", 1).await.is_err());
+        assert!(acting.act_for(0, true).await.is_err());
+        let (mut administrator, _peer) = session(&lab, 0, true);
+        assert!(administrator.act_for(1000, true).await.is_ok());
+        assert_eq!(administrator.by(), "user 1000 as an administrator");
+        assert!(administrator.devices(None).await.is_ok());
+        assert!(administrator.act_for(0, true).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_watcher_hears_of_its_own_things_and_root_of_all() {
+        use countersign_protocol::frame::Reply;
+        use countersign_protocol::manage::Event;
+        use countersign_protocol::message::Confirm;
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("alice", &device).await;
+        let request = lab.request("alice", Confirm::Code, Duration::from_secs(60));
+        // As somebody whom nothing concerns, and as root.
+        for (root_socket, hears) in [(false, false), (true, true)] {
+            let (mut watcher, mut peer) = session(&lab, 0, root_socket);
+            let heard = async {
+                let mut heard = Vec::new();
+                while let Ok(Ok(Some(Reply::Parameters { parameters }))) =
+                    timeout(Duration::from_millis(600), peer.recv::<Reply<Event>>()).await
+                {
+                    if let Event::Status(_) = parameters {
+                        // The first one: what follows is heard.
+                        lab.app.events.opened(&request);
+                        lab.app.events.closed(&request);
+                    } else {
+                        heard.push(parameters);
+                    }
+                }
+                drop(peer);
+                heard
+            };
+            let (served, heard) = tokio::join!(watcher.watch(), heard);
+            served.unwrap();
+            assert_eq!(heard.len(), if hears { 2 } else { 0 }, "{heard:?}");
+            assert!(!hears || matches!(&heard[0], Event::RequestOpened(opened) if opened.id == request.id));
+        }
+    }
 }
