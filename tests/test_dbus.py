@@ -271,7 +271,7 @@ def test_removing_ones_own_device_takes_ones_own_password(stack, bus):
         call = f"busctl call {NAME} {PATH} {NAME} RemoveDevice ss '' old-phone"
         program = on_terminal_of("alice", "sh", "-c", f"echo process $$.; read go; exec {call}", timeout=20)
         program.expect(r"process (\d+)\.")
-        watch = f"exec pkttyagent --process {program.child.match.group(1)} --notify-fd 3 3> >(cat; echo registered)"
+        watch = f"exec 3> >(cat; echo registered); exec pkttyagent --process {program.child.match.group(1)} --notify-fd 3"
         agent = on_terminal_of("alice", "bash", "-c", watch, timeout=20)
         agent.expect("registered")
         program.send("go")

@@ -79,7 +79,11 @@ pub(crate) fn removed(app: &App, devices: &[Device]) {
     devices.iter().for_each(|device| about_device(app, device, Event::DeviceRemoved));
 }
 
-fn about_device(app: &App, device: &Device, event: impl FnOnce(countersign_protocol::manage::Device) -> Event) {
+fn about_device(
+    app: &App,
+    device: &Device,
+    event: impl FnOnce(countersign_protocol::manage::Device) -> Event,
+) {
     app.events.tell(|| {
         let event = Rc::new(event(told(app, device)));
         Some(News::Of { user: device.user.clone(), requester: None, event })
@@ -87,9 +91,5 @@ fn about_device(app: &App, device: &Device, event: impl FnOnce(countersign_proto
 }
 
 fn of(request: &OpenRequest, event: Event) -> News {
-    News::Of {
-        user: request.user.clone(),
-        requester: request.requester.clone(),
-        event: Rc::new(event),
-    }
+    News::Of { user: request.user.clone(), requester: request.requester.clone(), event: Rc::new(event) }
 }

@@ -602,7 +602,8 @@ mod tests {
     async fn a_request_is_seen_and_ended_by_root_and_by_whom_it_concerns() {
         let (lab, device) = (Lab::new(), TestDevice::new());
         lab.pair("alice", &device).await;
-        let request = lab.request("alice", countersign_protocol::message::Confirm::Code, Duration::from_secs(60));
+        let request =
+            lab.request("alice", countersign_protocol::message::Confirm::Code, Duration::from_secs(60));
         lab.app.logins.keep(&request);
         let (root, _peer) = session(&lab, 0, true);
         let ids = |found: Requests| found.requests.into_iter().map(|one| one.id).collect::<Vec<_>>();

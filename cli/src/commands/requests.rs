@@ -19,7 +19,9 @@ pub(super) fn run(
 ) -> Outcome<ExitCode> {
     if let Some(id) = cancel {
         let was: Request = daemon.call(&Call::CancelRequest { id: id.to_owned() }, SHORT)?;
-        out.either(&was, || format!("Cancelled, its login is refused:\n{}", listed(std::slice::from_ref(&was))))?;
+        out.either(&was, || {
+            format!("Cancelled, its login is refused:\n{}", listed(std::slice::from_ref(&was)))
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let found = all(daemon, user)?;
@@ -54,7 +56,8 @@ fn all(daemon: &mut ManageClient, user: Option<&str>) -> Outcome<Requests> {
 
 fn listed(requests: &[Request]) -> String {
     let rows: Vec<_> = requests.iter().map(row).collect();
-    let mut text = table(&["ID", "USER", "ASKED BY", "SERVICE", "WHERE", "SINCE", "LEFT", "STATE", "WHAT"], &rows);
+    let mut text =
+        table(&["ID", "USER", "ASKED BY", "SERVICE", "WHERE", "SINCE", "LEFT", "STATE", "WHAT"], &rows);
     if !text.ends_with('\n') {
         text.push('\n');
     }

@@ -42,8 +42,7 @@ pub(super) async fn authorize(
     let flags = if interactive { ALLOW_INTERACTION } else { 0 };
     let cancel = Cancel::new(connection);
     let question = (subject, id.as_str(), details, flags, cancel.id.as_str());
-    let asked =
-        connection.call_method(Some(NAME), PATH, Some(INTERFACE), "CheckAuthorization", &question);
+    let asked = connection.call_method(Some(NAME), PATH, Some(INTERFACE), "CheckAuthorization", &question);
     let answer = match timeout(PATIENCE, asked).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
@@ -61,11 +60,14 @@ pub(super) async fn authorize(
     match (is_authorized, is_challenge) {
         (true, _) => Ok(()),
         (false, true) if !interactive => {
-            let text = format!("{id} needs somebody to authenticate: allow interactive authorization in the call");
+            let text =
+                format!("{id} needs somebody to authenticate: allow interactive authorization in the call");
             Err(Fault::new(NOT_AUTHORIZED, text))
         }
         (false, true) => {
-            let text = format!("{id} needs somebody to authenticate, and there is no agent to ask: pkttyagent is one");
+            let text = format!(
+                "{id} needs somebody to authenticate, and there is no agent to ask: pkttyagent is one"
+            );
             Err(Fault::new(NOT_AUTHORIZED, text))
         }
         (false, false) => Err(Fault::new(NOT_AUTHORIZED, format!("polkit does not authorize {id}"))),

@@ -47,7 +47,10 @@ impl Fault {
 
     /// The daemon cannot be reached, or went away.
     pub(super) fn down(why: impl std::fmt::Display) -> Self {
-        Self::new(DAEMON_DOWN, format!("countersignd does not answer ({why}): see systemctl status countersignd"))
+        Self::new(
+            DAEMON_DOWN,
+            format!("countersignd does not answer ({why}): see systemctl status countersignd"),
+        )
     }
 
     /// What the daemon says.

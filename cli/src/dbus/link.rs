@@ -37,7 +37,11 @@ impl Link {
     ///
     /// # Errors
     /// When the daemon does not answer.
-    pub(super) async fn open_for(run: &Path, uid: u32, as_administrator: bool) -> Result<(Self, Acting), Fault> {
+    pub(super) async fn open_for(
+        run: &Path,
+        uid: u32,
+        as_administrator: bool,
+    ) -> Result<(Self, Acting), Fault> {
         let mut link = Self::open(run).await?;
         let acting: Acting = link.call(&Call::ActFor { uid, as_administrator }, SHORT).await?;
         // An older daemon would not know the call; but whose rights these are must never be in doubt.
@@ -65,7 +69,8 @@ impl Link {
     /// # Errors
     /// As [`Self::call`].
     pub(super) async fn send(&mut self, call: &impl Serialize) -> Result<(), Fault> {
-        let bytes = frame::encode(call).map_err(|error| Fault::new(BAD_CALL, format!("too long: {error}")))?;
+        let bytes =
+            frame::encode(call).map_err(|error| Fault::new(BAD_CALL, format!("too long: {error}")))?;
         let bytes = Zeroizing::new(bytes);
         let sent = timeout(SHORT, self.stream.write_all(&bytes)).await;
         sent.map_err(|_| Fault::down("it takes nothing"))?.map_err(Fault::down)
@@ -81,7 +86,8 @@ impl Link {
             Ok(Reply::Parameters { parameters }) => Ok(parameters),
             Ok(Reply::Error { error, parameters }) => Err(Fault::of_daemon(&error, &parameters.message)),
             Err(error) => {
-                let text = format!("the daemon's answer is not understood ({error}): are both of the same version?");
+                let text =
+                    format!("the daemon's answer is not understood ({error}): are both of the same version?");
                 Err(Fault::new(BROKEN, text))
             }
         }

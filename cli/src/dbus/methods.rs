@@ -333,7 +333,8 @@ impl Asked<'_> {
         limited("the answer", &answer, MAX_TEXT)?;
         let patience = self.client.test.borrow().as_ref().map(Talk::patience).unwrap_or_default();
         let call = login::Call::Continue(Continue { answer: Some(answer), cannot_ask: false });
-        let step: Step = go_on(&self.client.test, "test login", async |link| link.call(&call, patience).await).await?;
+        let step: Step =
+            go_on(&self.client.test, "test login", async |link| link.call(&call, patience).await).await?;
         match &step {
             Step::Verdict(_) => drop(self.client.test.replace(None)),
             _ => self.client.test.borrow().iter().for_each(|talk| talk.set_patience(&step)),
@@ -405,7 +406,9 @@ fn limited(what: &str, text: &str, most: usize) -> Result<(), Fault> {
 /// Without a device that could approve it, it takes an administrator; here that is said by a parameter.
 fn first_device(fault: Fault) -> Fault {
     match fault.name {
-        NOT_AUTHORIZED => Fault::new(NOT_AUTHORIZED, format!("{}, or StartPairing as_administrator", fault.text)),
+        NOT_AUTHORIZED => {
+            Fault::new(NOT_AUTHORIZED, format!("{}, or StartPairing as_administrator", fault.text))
+        }
         _ => fault,
     }
 }

@@ -2,7 +2,8 @@
 
 use super::clients::{Call, Clients};
 use super::fault::{
-    BROKEN, Fault, INVALID_ARGS, READ_ONLY, UNKNOWN_INTERFACE, UNKNOWN_METHOD, UNKNOWN_OBJECT, UNKNOWN_PROPERTY,
+    BROKEN, Fault, INVALID_ARGS, READ_ONLY, UNKNOWN_INTERFACE, UNKNOWN_METHOD, UNKNOWN_OBJECT,
+    UNKNOWN_PROPERTY,
 };
 use super::link::{Link, SHORT};
 use super::{INTROSPECTION, NAME, PATH, methods, signals, values};
@@ -58,8 +59,7 @@ pub(super) async fn serve(run: &Path, idle: Duration) -> Result<(), String> {
         .map_err(|error| format!("the system bus cannot be reached: {error}"))?;
     let mut stream = MessageStream::from(&connection);
     stream.set_max_queued(MAX_QUEUED);
-    let left =
-        format!("type='signal',sender='{DBUS}',interface='{DBUS}',member='NameOwnerChanged',arg2=''");
+    let left = format!("type='signal',sender='{DBUS}',interface='{DBUS}',member='NameOwnerChanged',arg2=''");
     let broken = |error: zbus::Error| format!("the system bus: {error}");
     bus::call(&connection, DBUS, DBUS_PATH, DBUS, "AddMatch", &left).await.map_err(broken)?;
     own_name(&connection).await?;
@@ -116,7 +116,8 @@ fn take(service: &Rc<Service>, message: Message, calls: &mut JoinSet<()>) {
         Type::Signal => {
             let ours = header.sender().is_some_and(|sender| sender.as_str() == DBUS)
                 && header.member().is_some_and(|member| member.as_str() == "NameOwnerChanged");
-            if ours && let Ok((name, _, owner)) = message.body().deserialize::<(String, String, String)>()
+            if ours
+                && let Ok((name, _, owner)) = message.body().deserialize::<(String, String, String)>()
                 && owner.is_empty()
             {
                 service.clients.left(&name);
@@ -196,8 +197,13 @@ async fn answer(service: &Rc<Service>, message: &Message, call: &Call) -> Result
 }
 
 /// The reply with these results.
-pub(super) fn reply(message: &Message, results: &(impl serde::Serialize + zbus::DynamicType)) -> Result<Message, Fault> {
-    Message::method_return(&message.header()).build(results).map_err(|error| Fault::new(BROKEN, error.to_string()))
+pub(super) fn reply(
+    message: &Message,
+    results: &(impl serde::Serialize + zbus::DynamicType),
+) -> Result<Message, Fault> {
+    Message::method_return(&message.header())
+        .build(results)
+        .map_err(|error| Fault::new(BROKEN, error.to_string()))
 }
 
 /// The parameters of a call.
@@ -205,7 +211,8 @@ pub(super) fn parameters<T>(message: &Message) -> Result<T, Fault>
 where
     T: for<'a> zbus::wire::DynamicDeserialize<'a>,
 {
-    let wrong = |error: zbus::Error| Fault::new(INVALID_ARGS, format!("other parameters are wanted: {error}"));
+    let wrong =
+        |error: zbus::Error| Fault::new(INVALID_ARGS, format!("other parameters are wanted: {error}"));
     message.body().deserialize().map_err(wrong)
 }
 
@@ -269,7 +276,11 @@ fn introspection(path: &str) -> Result<String, Fault> {
     if path == PATH {
         return Ok(INTROSPECTION.to_owned());
     }
-    let below = if path == "/" { PATH.strip_prefix('/') } else { PATH.strip_prefix(path).and_then(|rest| rest.strip_prefix('/')) };
+    let below = if path == "/" {
+        PATH.strip_prefix('/')
+    } else {
+        PATH.strip_prefix(path).and_then(|rest| rest.strip_prefix('/'))
+    };
     match below.and_then(|rest| rest.split('/').next()) {
         Some(next) => Ok(format!("<node><node name=\"{next}\"/></node>\n")),
         None => Err(Fault::new(UNKNOWN_OBJECT, format!("there is only {PATH}"))),

@@ -150,7 +150,8 @@ impl Hearing<'_> {
         body: &(impl serde::Serialize + DynamicType),
     ) -> Result<(), Fault> {
         let to = Some(client.name.as_str());
-        let sent = timeout(SEND_TIME, self.service.connection.emit_signal(to, PATH, interface, name, body)).await;
+        let sent =
+            timeout(SEND_TIME, self.service.connection.emit_signal(to, PATH, interface, name, body)).await;
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Fault::new(BROKEN, format!("a signal could not be sent: {error}"))),

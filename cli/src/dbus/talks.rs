@@ -33,7 +33,9 @@ impl Talk {
 
     /// Notes what the daemon says of it.
     pub(super) fn set_patience(&self, step: &Step) {
-        let (Step::Say { deadline_ms, .. } | Step::Ask { deadline_ms, .. } | Step::Wait { deadline_ms }) = step else {
+        let (Step::Say { deadline_ms, .. } | Step::Ask { deadline_ms, .. } | Step::Wait { deadline_ms }) =
+            step
+        else {
             return;
         };
         self.patience.set(Duration::from_millis(*deadline_ms));

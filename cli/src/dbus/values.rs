@@ -26,8 +26,10 @@ fn variant(value: Value) -> Option<Variant<'static>> {
         Value::Bool(yes) => Some(Variant::from(yes)),
         Value::Number(number) => number.as_u64().map(Variant::from),
         Value::Array(list) => {
-            let texts: Option<Vec<String>> =
-                list.into_iter().map(|one| if let Value::String(text) = one { Some(text) } else { None }).collect();
+            let texts: Option<Vec<String>> = list
+                .into_iter()
+                .map(|one| if let Value::String(text) = one { Some(text) } else { None })
+                .collect();
             texts.map(Variant::from)
         }
         Value::Null | Value::Object(_) => None,
@@ -90,7 +92,8 @@ mod tests {
         };
         let all = properties(&status);
         for (name, value) in &all {
-            let line = format!("<property name=\"{name}\" type=\"{}\" access=\"read\"/>", value.value_signature());
+            let line =
+                format!("<property name=\"{name}\" type=\"{}\" access=\"read\"/>", value.value_signature());
             assert!(super::super::INTROSPECTION.contains(&line), "{line}");
         }
         assert_eq!(super::super::INTROSPECTION.matches("<property ").count(), all.len());
