@@ -5,6 +5,7 @@ use crate::audit::Audit;
 use crate::budget::{Budget, Try};
 use crate::clock;
 use crate::devices::Devices;
+use crate::events::Events;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::geoip::Geoip;
@@ -65,6 +66,8 @@ pub struct App {
     pub leases: Leases,
     /// What devices were told about each other.
     pub notices: Notices,
+    /// Who watches what happens.
+    pub events: Events,
     /// The administrator's own program.
     pub hook: Hook,
     /// What polkit is about to ask a password for.

@@ -18,6 +18,7 @@ pub mod caller;
 pub mod clock;
 pub mod connection;
 pub mod devices;
+pub mod events;
 pub mod farewell;
 pub mod fatigue;
 pub mod files;

@@ -174,6 +174,7 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>, boot: &str) -> App {
         logins: Logins::default(),
         leases: Leases::open(&state.join("leases.json"), owner, Some(boot.to_owned()), &log),
         notices: Notices::default(),
+        events: crate::events::Events::default(),
         hook: Hook::default(),
         polkit: Questions::default(),
         refusals: Refusals::default(),

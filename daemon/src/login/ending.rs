@@ -203,6 +203,12 @@ impl Ending {
         Self::new(Outcome::Withdrawn, None, reason)
     }
 
+    /// Somebody who may has taken the request back.
+    fn cancelled(open: &Open) -> Self {
+        let by = open.cancelled_by.borrow().clone().unwrap_or_default();
+        Self::new(Outcome::Withdrawn, Some(prompts::CANCELLED), format!("cancelled by {by}"))
+    }
+
     /// The asking side was gone before its request was known to be held by the server.
     pub(super) fn gone_early() -> Self {
         Self::new(Outcome::Withdrawn, None, "gone while its request was posted")
@@ -211,6 +217,14 @@ impl Ending {
     /// A person was asked again and again, and typed nothing.
     pub(super) fn no_code(prompts: u32) -> Self {
         Self::new(Outcome::Denied, Some(prompts::NO_CODE), format!("no code was typed at {prompts} prompts"))
+    }
+
+    /// The same of a request that may have been taken back.
+    pub(super) fn of_request(open: &Open) -> Self {
+        match open.state() {
+            State::Withdrawn => Self::cancelled(open),
+            state => Self::of(state),
+        }
     }
 
     /// What the end of a request means for its login; refused unless it is one of the others.

@@ -93,6 +93,12 @@ impl Logins {
         u32::try_from(open).unwrap_or(u32::MAX)
     }
 
+    /// Those that wait and are wanted.
+    pub(crate) fn open_requests(&self, is_wanted: impl Fn(&OpenRequest) -> bool) -> Vec<Rc<OpenRequest>> {
+        let requests = self.requests.borrow();
+        requests.values().filter(|known| !known.state().is_end() && is_wanted(known)).cloned().collect()
+    }
+
     /// Remembers a request until its time is over, so that a decision finds it.
     pub(crate) fn keep(&self, request: &Rc<OpenRequest>) {
         let mut requests = self.requests.borrow_mut();

@@ -48,6 +48,8 @@ pub(super) const FAULT: &str =
     "countersign refuses: something broke. Ask an administrator (journalctl -u countersignd).";
 /// Too many wait already.
 pub(super) const BUSY: &str = "Too many logins wait for approval. Try again in a minute.";
+/// Somebody who may has taken the request back.
+pub(super) const CANCELLED: &str = "The request was cancelled on this host.";
 /// Typed factors failed too often.
 pub(super) const BLOCKED: &str = "Too many wrong codes for this account. Try again later.";
 /// The person has just denied the same.
@@ -180,6 +182,7 @@ mod tests {
             MISCONFIGURED,
             FAULT,
             BUSY,
+            CANCELLED,
             BLOCKED,
             COOLING,
             FROM_THERE,

@@ -329,7 +329,7 @@ impl Login {
                 }
                 State::Expired if open.is_unreachable() => return self.offline_prompt(open, rule).await,
                 State::Expired if !self.rung_again => return Ok(prompts::EXPIRED_ASK.to_owned()),
-                end => return Err(Ending::of(end)),
+                _ => return Err(Ending::of_request(open)),
             }
         }
     }
@@ -504,7 +504,7 @@ impl Login {
     fn over(&self, open: &Open) -> Ending {
         match open.state() {
             State::Expired if open.is_unreachable() => Ending::unreachable(self.app.relay.trouble()),
-            end => Ending::of(end),
+            _ => Ending::of_request(open),
         }
     }
 }

@@ -4,10 +4,10 @@
 //! and the trouble is said once. Only the present owner of its name is believed.
 
 use super::popup::{About, Life, Popup, Urgency};
-use super::wire::{call, connect, next};
 use super::words::{SHOW, Skills, body, buttons, name, unlinked};
 use super::{Said, lock};
 use crate::approver::run::Input;
+use crate::bus::{call, connect, next};
 use countersign_protocol::message::Answer;
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
