@@ -316,6 +316,8 @@ impl Asked<'_> {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
+            action: None,
         };
         let begin = login::Call::Begin(Box::new(begin));
         let step: Step = link.call(&begin, Duration::from_millis(FIRST_REPLY_MS)).await?;

@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(Facts::new(begin(), &root()).unwrap().asked_action(), None);
         let without = Begin { terminal: None, ..ask(deploy()) };
         let without = Facts::new(without, &root()).unwrap();
-        assert!(without.cannot_prompt() && !without.has_terminal());
+        assert!(!without.can_ask() && !without.has_terminal());
     }
 
     #[test]
