@@ -54,10 +54,13 @@ pub(crate) fn refuses_session(rule: &Rule, stage: Stage) -> bool {
 
 const AT_ONCE: &str = "refused at once: this stage cannot ask for a code, and \"without_prompt\" refuses";
 
-/// Whose phone is asked. For su and sudo to root the caller's, since nobody carries root's.
+/// Whose phone is asked. For su, sudo and polkit to root the caller's, since nobody carries root's.
 fn whose(rule: &Rule, login: &Situation<'_>, is_root: bool) -> String {
-    let for_caller = services::kind(login.service) == Kind::Command && (rule.ask == Ask::Caller || is_root);
+    let is_polkit = services::is_polkit(login.service);
+    let has_caller = is_polkit || services::kind(login.service) == Kind::Command;
+    let for_caller = has_caller && (rule.ask == Ask::Caller || is_root);
     match login.requester.filter(|_| for_caller) {
+        Some(caller) if is_polkit => format!("the phone of {caller}, whose dialog it is, is asked"),
         Some(caller) => format!("the phone of {caller}, who typed the command, is asked"),
         None if for_caller => "the caller's phone is asked".to_owned(),
         None => "the user's phone is asked".to_owned(),
