@@ -484,7 +484,7 @@ mod tests {
                 caller,
                 connection: Connection::new(stream),
                 step: Step::None,
-                acts: None,
+                acts: false,
             };
             session.polkit_asks("alice", action, "run id").await.map_err(|Refusal(name, _)| name)
         };

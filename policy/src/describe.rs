@@ -74,7 +74,7 @@ fn one_field(login: &Situation<'_>) -> String {
     format!("{} has one field, in which no code can be typed", login.service)
 }
 
-/// Whose phone is asked. For su and sudo to root, and for what root asks for, the caller's, since nobody carries
+/// Whose phone is asked. For su, sudo and polkit to root, and for what root asks for, the caller's, since nobody carries
 /// root's.
 fn whose(rule: &Rule, login: &Situation<'_>, is_root: bool) -> String {
     if login.service == ASK_SERVICE && is_root {
@@ -83,8 +83,11 @@ fn whose(rule: &Rule, login: &Situation<'_>, is_root: bool) -> String {
             None => "the phone of whoever is logged in behind it is asked, root's where nobody is".to_owned(),
         };
     }
-    let for_caller = services::kind(login.service) == Kind::Command && (rule.ask == Ask::Caller || is_root);
+    let is_polkit = services::is_polkit(login.service);
+    let has_caller = is_polkit || services::kind(login.service) == Kind::Command;
+    let for_caller = has_caller && (rule.ask == Ask::Caller || is_root);
     match login.requester.filter(|_| for_caller) {
+        Some(caller) if is_polkit => format!("the phone of {caller}, whose dialog it is, is asked"),
         Some(caller) => format!("the phone of {caller}, who typed the command, is asked"),
         None if for_caller => "the caller's phone is asked".to_owned(),
         None => "the user's phone is asked".to_owned(),

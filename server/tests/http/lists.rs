@@ -1,6 +1,6 @@
 //! Lists of requests: from a host, to the devices that are linked to it, until the request is over.
 
-use crate::common::{Caller, Refused, Server, assert_refused, check};
+use crate::common::{Caller, Refused, Server, assert_refused, check, http};
 use countersign_protocol::api::MAX_TTL;
 use countersign_protocol::list::{self, MAX_BODY, MAX_SEALED};
 use countersign_protocol::message::MessageType::{Closed, Request};
@@ -71,7 +71,7 @@ async fn a_list_is_forgotten_at_its_time_and_by_a_restart() {
     assert_refused(get(&device, &host, 2).await, 404, "not-found");
     assert!(get(&device, &host, 1).await.is_ok());
     let server = server.restart();
-    device.url.clone_from(&server.url);
+    (device.url, device.http) = (server.url.clone(), http());
     device.authenticate().await.unwrap();
     assert_refused(get(&device, &host, 1).await, 404, "not-found");
 }
