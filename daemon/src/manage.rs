@@ -616,7 +616,7 @@ mod tests {
         assert_eq!(none(cancel(Some("alice"), &request.id[..3]).await), Some(error::REFUSED));
         assert!(lab.audit().is_empty() && !request.state().is_end());
         assert!(cancel(Some("alice"), &request.id[..8]).await.is_ok());
-        assert_eq!(request.state(), crate::login::state::State::Withdrawn);
+        assert_eq!(request.state(), login::state::State::Withdrawn);
         assert_eq!(none(cancel(None, &request.id).await), Some(error::NOT_FOUND));
         let records = lab.audit();
         assert_eq!((records.len(), records[0].event.as_str()), (1, "request-cancelled"));
