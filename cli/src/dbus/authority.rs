@@ -51,7 +51,7 @@ pub(super) async fn authorize(
         }
         Err(_) => return Err(Fault::new(NOT_AUTHORIZED, "nobody has authenticated in time; try again")),
     };
-    cancel.is_over();
+    cancel.answered();
     let body = answer.body();
     type Result3 = (bool, bool, HashMap<String, String>);
     let ((is_authorized, is_challenge, _),): (Result3,) = body
@@ -87,7 +87,7 @@ impl Cancel {
         Self { connection: connection.clone(), id, is_open: true }
     }
 
-    fn is_over(mut self) {
+    fn answered(mut self) {
         self.is_open = false;
     }
 }

@@ -59,10 +59,13 @@ impl Client {
     }
 }
 
+/// One of them, and what tells its calls that it is gone when this is dropped.
+type Known = (Rc<Client>, watch::Sender<()>);
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    known: RefCell<HashMap<String, (Rc<Client>, watch::Sender<()>)>>,
+    known: RefCell<HashMap<String, Known>>,
     calls: Cell<u32>,
 }
 

@@ -110,7 +110,7 @@ async fn a_list_comes_whole_or_nothing_is_asked() {
         let announced = |bytes| ask(Action { list: Some(bytes), ..deploy() });
         let part = |text: &str| Continue { answer: Some(Zeroizing::new(text.to_owned())), cannot_ask: false };
         for wrong in
-            [Continue::default(), part(""), part("hello\nworld"), Continue { cannot_ask: true, ..part("a") }]
+            [Continue::default(), part(""), part("hello\nworlds"), Continue { cannot_ask: true, ..part("a") }]
         {
             let mut peer = scene.login(announced(11));
             assert!(matches!(peer.step().await, Step::Wait { .. }));
