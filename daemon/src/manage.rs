@@ -24,8 +24,8 @@ use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
 use countersign_protocol::login::{self as login_calls, Begin};
 use countersign_protocol::manage::{
-    self, Acting, Call, Codes, CodesLeft, Devices, Held, Joined, Leases, Noted, Request, Requests, Revoked, Status,
-    error,
+    self, Acting, Call, Codes, CodesLeft, Devices, Held, Joined, Leases, Noted, Request, Requests, Revoked,
+    Status, error,
 };
 use countersign_relay_client::RelayError;
 use pair::Step;
