@@ -403,7 +403,7 @@ mod tests {
             let facts = Facts::new(begin, &caller).unwrap();
             assert_eq!((facts.kind, facts.asked_action()), (Kind::Action, Some("deploy.web")));
             assert_eq!(facts.requester.as_deref(), requester);
-            assert!(!facts.has_terminal() == facts.terminal.is_none());
+            assert_eq!(facts.has_terminal(), facts.terminal.is_some());
         }
         assert_eq!(Facts::new(begin(), &root()).unwrap().asked_action(), None);
         let without = Begin { terminal: None, ..ask(deploy()) };
