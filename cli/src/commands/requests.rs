@@ -112,7 +112,7 @@ mod tests {
             approved: 0,
             unreachable: false,
         };
-        let text = listed(&[request.clone()]);
+        let text = listed(std::slice::from_ref(&request));
         assert!(!text.contains('\x1b'), "{text}");
         for part in ["00112233 ", "root", "alice", "/dev/pts/3", "42 s", "waits", "reboot"] {
             assert!(text.contains(part), "{part}: {text}");
