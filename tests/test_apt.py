@@ -208,7 +208,7 @@ def test_origins_pass_by_policy_without_a_person(up, tmp_path):
         repository.publish()
     apt.apt("update")
     apt.turn_on()
-    stack = up()
+    stack = up(then="deny")
     stack.daemon.write_config(
         f"{stack.daemon.config.read_text()}\n[[rule]]\nname = \"Debian's upgrades\"\n"
         'when = { service = "ask", action = "apt.upgrade", origin = "Debian" }\nthen = "skip"\n'
@@ -246,6 +246,6 @@ def test_a_list_that_lies_about_a_package_is_refused(tmp_path):
         assert done.returncode == 100
         shown = name.replace("\x1b", "\\u{1b}").replace("\u202e", "\\u{202e}")
         said = next(line for line in done.stderr.splitlines() if line.startswith("countersign: "))
-        assert f"apt takes it for {shown} 2.0 all, and the package itself says Package:\\u{{20}}evil" in said
+        assert f"apt takes it for {shown} 2.0 all, and the package itself says Package: evil, Version: 2.0" in said
         assert "\x1b" not in said
         assert apt.packages() == before

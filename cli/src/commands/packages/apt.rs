@@ -34,7 +34,8 @@ pub(super) fn parse(input: &[u8]) -> Result<(Settings, Transaction), String> {
     // Settings may hold anything; they are read for their words only.
     let settings = settings(&String::from_utf8_lossy(&rest[..end]));
     let first = 3 + rest[..end].iter().filter(|b| **b == b'\n').count() + 1;
-    let steps = std::str::from_utf8(&rest[end + 2..]).map_err(|_| "what apt said of packages is no UTF-8 text")?;
+    let steps =
+        std::str::from_utf8(&rest[end + 2..]).map_err(|_| "what apt said of packages is no UTF-8 text")?;
     if !steps.is_empty() && !steps.ends_with('\n') {
         return Err("what apt said ends within a line".to_owned());
     }
@@ -85,7 +86,9 @@ fn change(line: &str) -> Result<Change, &'static str> {
     let (what, file) = match (doing, sign) {
         ("**REMOVE**", _) => (What::Remove, None),
         ("**CONFIGURE**", _) => (What::Configure, None),
-        (path, _) if !is_file(path) => return Err("its last field is neither a file's path nor what else happens"),
+        (path, _) if !is_file(path) => {
+            return Err("its last field is neither a file's path nor what else happens");
+        }
         (path, "<") if old.is_none() => (What::Install, Some(path)),
         (path, "<") => (What::Upgrade, Some(path)),
         (path, "=") => (What::Reinstall, Some(path)),
@@ -120,7 +123,8 @@ fn settings(text: &str) -> Settings {
         let Some((name, value)) = line.split_once('=') else { continue };
         let is_place = name == "RootDir" || name == "Dir" || name.starts_with("Dir::");
         // Names that end in colons are lists, which hold patterns and programs.
-        let is_plain = !name.ends_with(':') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:".contains(&b));
+        let is_plain =
+            !name.ends_with(':') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:".contains(&b));
         if name == "CommandLine::AsString" {
             settings.command_line = Some(unquoted(value));
         } else if is_place && is_plain {
@@ -135,7 +139,10 @@ fn unquoted(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let code = tail
+            .get(..2)
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (first, code) {
             (b'%', Some(code)) => {
                 bytes.push(code);

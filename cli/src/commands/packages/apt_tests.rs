@@ -98,7 +98,8 @@ fn faults_name_the_line() {
 
 #[test]
 fn there_is_an_end_to_what_happens_at_once() {
-    let removals = |n: usize| (0..n).map(|n| format!("p{n} 1 all none > - - none **REMOVE**\n")).collect::<String>();
+    let removals =
+        |n: usize| (0..n).map(|n| format!("p{n} 1 all none > - - none **REMOVE**\n")).collect::<String>();
     assert_eq!(steps(&removals(MAX_CHANGES)).unwrap().changes.len(), MAX_CHANGES);
     for over in [MAX_CHANGES + 1, 2 * MAX_CHANGES + 1] {
         assert!(fault(&removals(over)).contains("do it in parts"));

@@ -31,7 +31,7 @@ fn check_one(change: &Change, file: &Path) -> Outcome {
     if is_it(change, &said) {
         return Ok(());
     }
-    let said: Vec<_> = said.lines().map(word).collect();
+    let said: Vec<_> = said.lines().map(escape).collect();
     let new = change.new.as_deref().unwrap_or_default();
     Err(Failure::new(
         Exit::Refused,
@@ -51,7 +51,8 @@ fn fields(file: &Path) -> Result<String, String> {
     let why = |e: std::io::Error| format!("{DPKG_DEB}: {e}");
     let mut command = Command::new(DPKG_DEB);
     command.arg("--field").arg(file).args(["Package", "Version", "Architecture"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(why)?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(why)?;
     let mut said = String::new();
     let read = child.stdout.take().map_or(Ok(0), |out| out.take(MAX_SAID).read_to_string(&mut said));
     let status = child.wait().map_err(why)?;
@@ -88,7 +89,9 @@ mod tests {
         };
         let said = "Package: countersign\nVersion: 1:2\nArchitecture: amd64\n";
         assert!(is_it(&change, said));
-        for (from, to) in [("countersign", "evil"), ("1:2", "2"), ("amd64", "all"), ("Architecture: amd64\n", "")] {
+        for (from, to) in
+            [("countersign", "evil"), ("1:2", "2"), ("amd64", "all"), ("Architecture: amd64\n", "")]
+        {
             assert!(!is_it(&change, &said.replace(from, to)), "{to}");
         }
         assert!(!is_it(&Change { new: None, ..change }, said));

@@ -28,7 +28,8 @@ pub(super) fn parse(input: &[u8]) -> Result<Transaction, String> {
     }
     let mut changes = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
-        let at = |fault: &dyn std::fmt::Display| format!("line {number} of what the dnf plugin said: {fault}");
+        let at =
+            |fault: &dyn std::fmt::Display| format!("line {number} of what the dnf plugin said: {fault}");
         let line: Line = serde_json::from_str(line).map_err(|e| at(&e))?;
         changes.push(change(line).map_err(|e| at(&e))?);
         if changes.len() > MAX_CHANGES {
@@ -45,7 +46,9 @@ fn change(line: Line) -> Result<Change, &'static str> {
     }
     let unpacks = !matches!(line.what, What::Remove | What::Configure);
     if unpacks != line.file.is_some() || line.file.as_ref().is_some_and(|file| !file.is_absolute()) {
-        return Err("its file has to be there, with a whole path, where something is unpacked, and only there");
+        return Err(
+            "its file has to be there, with a whole path, where something is unpacked, and only there",
+        );
     }
     Ok(Change {
         what: line.what,
@@ -80,7 +83,9 @@ mod tests {
 
     #[test]
     fn whatever_is_not_understood_is_refused() {
-        let install = |rest: &str| format!(r#"{{"what":"install","name":"a","architecture":"x","new":"1"{rest}}}"#) + "\n";
+        let install = |rest: &str| {
+            format!(r#"{{"what":"install","name":"a","architecture":"x","new":"1"{rest}}}"#) + "\n"
+        };
         assert!(parse(install(r#","file":"/a.rpm""#).as_bytes()).is_ok());
         for bad in [
             install(""),

@@ -22,7 +22,8 @@ const MAX_INPUT: usize = 8 * 1024 * 1024;
 
 pub(super) fn run(manager: Manager, run: &Path, out: Output) -> Outcome<ExitCode> {
     let input = input()?;
-    let unclear = |fault: String| Failure::new(Exit::Broken, format!("{fault}; nothing was installed or removed"));
+    let unclear =
+        |fault: String| Failure::new(Exit::Broken, format!("{fault}; nothing was installed or removed"));
     let (mut transaction, settings) = match manager {
         Manager::Apt => {
             let (settings, transaction) = apt::parse(&input).map_err(unclear)?;
@@ -59,9 +60,15 @@ pub(super) fn run(manager: Manager, run: &Path, out: Output) -> Outcome<ExitCode
 fn input() -> Outcome<Vec<u8>> {
     let mut input = Vec::new();
     let limit = MAX_INPUT as u64 + 1;
-    std::io::stdin().lock().take(limit).read_to_end(&mut input).map_err(|e| Failure::broken("standard input", e))?;
+    std::io::stdin()
+        .lock()
+        .take(limit)
+        .read_to_end(&mut input)
+        .map_err(|e| Failure::broken("standard input", e))?;
     if input.len() > MAX_INPUT {
-        let why = format!("more than {MAX_INPUT} bytes about one transaction: do it in parts, with fewer packages at once");
+        let why = format!(
+            "more than {MAX_INPUT} bytes about one transaction: do it in parts, with fewer packages at once"
+        );
         return Err(Failure::broken("standard input", why));
     }
     Ok(input)

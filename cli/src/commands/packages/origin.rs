@@ -128,7 +128,9 @@ mod tests {
     fn files_are_found_by_their_digest_alone() {
         let (one, two) = ("1".repeat(64), "2".repeat(64));
         let mut wanted = HashMap::from([(one.clone(), vec![0, 3]), (two.clone(), vec![1])]);
-        let list = format!("Package: a\nSHA256: {one}\n\nPackage: b\nDescription: SHA256: {two}\n SHA256: {two}\n\u{0}");
+        let list = format!(
+            "Package: a\nSHA256: {one}\n\nPackage: b\nDescription: SHA256: {two}\n SHA256: {two}\n\u{0}"
+        );
         let mut indices = found(list.as_bytes(), &mut wanted);
         indices.sort_unstable();
         assert_eq!(indices, [0, 3]);

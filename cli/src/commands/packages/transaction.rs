@@ -198,7 +198,8 @@ impl Transaction {
         if whole.len() <= MAX_LIST {
             return Ok(whole);
         }
-        let hashes: String = self.changes.iter().filter_map(|c| c.sha256.as_ref()).map(|h| format!("{h}\n")).collect();
+        let hashes: String =
+            self.changes.iter().filter_map(|c| c.sha256.as_ref()).map(|h| format!("{h}\n")).collect();
         let short =
             format!("{}all files sha256:{}\n", self.lines(false), digest::sha256_hex(hashes.as_bytes()));
         if short.len() <= MAX_LIST {
