@@ -68,7 +68,7 @@ impl Open {
         let request =
             OpenRequest::new(&app.host, facts, whom, panel, confirm, wait, lease).map_err(Ending::fault)?;
         // It goes to the server in front of the request, each time that the request does.
-        if let Some(list) = request.list.as_ref().filter(|_| !request.devices.is_empty()) {
+        if let Some(list) = request.list.take().filter(|_| !request.devices.is_empty()) {
             let sealed = list.seal(&request.id).map_err(|error| Ending::fault(error.to_string()))?;
             app.relay.keep_list(&request.id, sealed, request.deadline).map_err(Ending::too_many_lists)?;
         }

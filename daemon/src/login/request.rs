@@ -60,8 +60,8 @@ pub struct OpenRequest {
     pub asking: Asking,
     /// What an action is in words, as the devices are told.
     pub(super) detail: Option<String>,
-    /// The list that belongs to it.
-    pub(super) list: Option<Enclosed>,
+    /// The list that belongs to it, until it is encrypted: requests are remembered for longer than so much memory should be.
+    pub(super) list: RefCell<Option<Enclosed>>,
     /// The devices that it was sealed to, each for its own person.
     pub devices: Vec<Device>,
     /// What has to be done beside approving.
@@ -150,7 +150,7 @@ impl OpenRequest {
             certified: panel.certified,
             asking: place::asking(facts, person, &panel.devices),
             detail: request.detail,
-            list,
+            list: RefCell::new(list),
             devices: panel.devices,
             confirm,
             by_sshd: facts.is_sshd(),
