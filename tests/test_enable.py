@@ -204,7 +204,8 @@ def test_an_old_shell_cannot_confirm_whatever_it_does(machine):
         assert done.returncode == 1, (old, done)
     # Detached, so that its parent is process 1.
     subprocess.run(["sh", "-c", f"(setsid {paths.COMMAND} confirm --untested >/run/lab/out 2>&1 &)"], timeout=20)
-    wait_until(lambda: "log in anew" in Path("/run/lab/out").read_text(), 10, "it is refused")
+    out = Path("/run/lab/out")
+    wait_until(lambda: out.exists() and "log in anew" in out.read_text(), 10, "it is refused")
     # Without root's right it is not even looked at.
     assert subprocess.run(as_user_argv(USER, paths.COMMAND, "confirm"), capture_output=True).returncode == 4
     assert RECORD.exists()
