@@ -52,6 +52,14 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// Whether it has a call, a conversation or a subscription open.
+    fn has_anything(&self) -> bool {
+        self.calls.get() > 0
+            || self.scope.borrow().is_some()
+            || self.pairing.borrow().is_some()
+            || self.test.borrow().is_some()
+    }
+
     /// Comes back when the program has left the bus.
     pub(super) async fn gone(&self) {
         // Nothing is ever sent.
@@ -92,8 +100,14 @@ impl Clients {
         let mut known = self.known.borrow_mut();
         let client = match known.get(name) {
             Some((client, _)) => Rc::clone(client),
-            None if known.len() >= MOST => return Err(too_many("programs use this service")),
             None => {
+                // Those that only stay on the bus must not keep others out; whoever is forgotten may call again.
+                if known.len() >= MOST {
+                    known.retain(|_, (other, _)| other.has_anything());
+                }
+                if known.len() >= MOST {
+                    return Err(too_many("programs use this service"));
+                }
                 let (here, gone) = watch::channel(());
                 let client = Rc::new(Client {
                     name: name.to_owned(),
@@ -230,6 +244,21 @@ mod tests {
         }
         let of = |uid| clients.known.borrow().values().filter(|(one, _)| one.uid.get() == Some(uid)).count();
         assert_eq!(of(1000), MOST_OF_A_USER);
+    }
+
+    #[test]
+    fn programs_that_only_stay_on_the_bus_keep_nobody_out() {
+        let clients = Rc::new(Clients::default());
+        let busy = clients.enter(":1.1").unwrap();
+        let subscribed = Rc::clone(&clients.enter(":1.2").unwrap().client);
+        subscribed.scope.replace(Some(Scope::All));
+        for n in 0..2 * MOST {
+            let call = clients.enter(&format!(":2.{n}")).unwrap();
+            clients.is_of(&call.client, u32::try_from(n).unwrap()).unwrap();
+        }
+        assert!(clients.known.borrow().len() <= MOST);
+        assert_eq!(clients.subscribers().len(), 1);
+        assert!(clients.known.borrow().contains_key(&busy.client.name));
     }
 
     #[tokio::test]
