@@ -17,7 +17,7 @@ SCRIPTS += packaging/build tests/packages/check-deb $(addprefix debian/,libpam-c
   countersign.postrm countersign-server.postrm tests/installed)
 
 .PHONY: help deps deps-tests rust build lint lint-rust lint-web lint-deny lint-scripts lint-man test-fast test test-unit test-web \
-  test-e2e test-newer test-packages properties fuzz bench screenshots demo deb rpm dist clean
+  test-e2e test-newer test-greeters test-packages properties fuzz bench screenshots demo deb rpm dist clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,7 @@ test: deps-tests ## everything: unit tests, release build, end-to-end tests (an 
 	@$(MAKE) test-unit
 	@$(MAKE) build
 	@$(MAKE) test-newer
+	@$(MAKE) test-greeters
 	@$(MAKE) test-packages
 	@$(MAKE) test-e2e
 
@@ -90,8 +91,14 @@ bench: build ## what it all costs, beside pam_permit and pam_duo: one table (ROW
 	CARGO_ENCODED_RUSTFLAGS="$$(packaging/build --flags)" $(CARGO) build --release --locked -p countersign --example bench-peer
 	@tests/run --program "$(CURDIR)/tests/lab/bench" $(if $(ROWS),"$(ROWS)")
 
-screenshots: deps-tests ## take the README's pictures of the web approver again
+screenshots: deps-tests ## take the documents' pictures again: of the web approver, of lockers, and of a greeter
 	tests/run -m screenshots $(PYTEST)
+	@if tests/lab/rootfs bookworm desktop; then \
+	  COUNTERSIGN_PICTURES=$(CURDIR)/docs/images/desktop tests/run --suite bookworm-desktop test_lightdm.py; fi
+
+test-greeters: deps-tests ## a real greeter, LightDM, in a Debian 12 that has it
+	@if tests/lab/rootfs bookworm desktop; then tests/run --suite bookworm-desktop test_lightdm.py $(PYTEST); \
+	else echo "skipped: the greeter (no Debian 12 root filesystem with it, see above)"; fi
 
 test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
 	@if tests/lab/rootfs trixie; then \

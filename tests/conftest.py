@@ -56,7 +56,7 @@ def host(syslog):
     """The accounts and the PAM services."""
     accounts.create()
     pam.protect()
-    yield
+    yield pam.services()
     Browser.end()
 
 
@@ -73,7 +73,7 @@ def clean(host, syslog):
         running.stop()
     for user in accounts.PASSWORDS:
         accounts.reset_home(user)
-    pam.protect()
+    pam.put_back(host)
 
 
 @pytest.fixture

@@ -164,6 +164,8 @@ def test_for_root_the_phone_rings_of_who_is_logged_in_behind_it(stack):
     bob.approve(request)
     assert run.wait(15) == 0
     assert len(alice.requests()) == 1
+    status, _, err = ended(job(*DEPLOY, "--user", "demo", "--", "echo", "ran"), timeout=5)
+    assert status == 1 and "no device for demo" in err
 
 
 def test_rules_decide_by_action_and_by_where_all_of_it_comes_from(stack):
@@ -235,6 +237,19 @@ def test_a_list_is_named_in_what_is_signed_and_in_the_audit(stack, tmp_path):
         status, _, err = ended(job(*DEPLOY, "--file", str(tmp_path / name)))
         assert status == 2 and str(tmp_path / name) in err, name
     assert len(phone.requests()) == 1
+
+
+def test_two_people_approve_a_job_that_nobody_is_behind(up):
+    stack = up(approvals={"from": ["alice", "bob"], "needed": 2}, confirm="tap")
+    phones = [stack.approver("alice"), stack.approver("bob")]
+    run = job(*DEPLOY, "--user", "demo", "--", "echo", "ran")
+    requests = [phone.next_request() for phone in phones]
+    assert all(request["approvals"]["needed"] == 2 for request in requests)
+    phones[0].approve(requests[0])
+    assert run.poll() is None
+    phones[1].approve(requests[1])
+    assert ended(run)[:2] == (0, "ran\n")
+    assert stack.daemon.command("audit", "verify")["valid"]
 
 
 def recipe(language):

@@ -1,6 +1,7 @@
 """`countersign doctor` on a whole host: what it finds, what it says when all is well, and that its drill is true."""
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -179,6 +180,26 @@ def drill(service, who):
     rows = doctor("--drill")[1]["drill"]
     [row] = [row for row in rows if (row["service"], row["who"]) == (service, who)]
     return row
+
+
+def test_a_name_service_that_hangs_does_not_hang_the_drill(good):
+    """Whoever opens a pipe that nobody writes to waits."""
+    rule = '\n[[rule]]\nname = "one group"\nwhen = { group = "adm" }\nthen = "deny"\n'
+    good.daemon.write_config(good.daemon.config.read_text() + rule)
+    good.daemon.stop()
+    groups, saved = Path("/etc/group"), Path("/etc/group.saved")
+    groups.rename(saved)
+    os.mkfifo(groups)
+    began = time.monotonic()
+    try:
+        done = subprocess.run([paths.COMMAND, "doctor", "sudo", "--drill", "--json"], capture_output=True, text=True, timeout=60)
+    finally:
+        groups.unlink()
+        saved.rename(groups)
+    assert time.monotonic() - began < 30
+    rows = {row["who"]: row for row in json.loads(done.stdout)["drill"]}
+    assert rows["with a phone"]["server_gone"] == "not known: the name service does not answer", rows
+    assert rows["with a phone"]["daemon_gone"] == "refused", rows
 
 
 @pytest.mark.openssh

@@ -171,6 +171,26 @@ def test_it_is_taken_back_though_its_shell_and_the_daemon_die(machine, syslog):
     syslog.wait_for("was taken back: nobody confirmed it in time", after=mark)
 
 
+def test_what_cannot_be_taken_back_is_an_alert_and_is_told_until_it_is(machine, syslog):
+    machine.approver(USER)
+    mark = syslog.mark()
+    assert enable("sudo", "--yes", "--no-test", within=2).returncode == 0
+    written = (PAM / "sudo").read_bytes()
+    # Something that no program of ours can put a file in place of.
+    (PAM / "sudo").unlink()
+    (PAM / "sudo" / "in the way").mkdir(parents=True)
+    [line] = syslog.wait_for("NOT TAKEN BACK: /etc/pam.d/sudo:", 20, after=mark)
+    # authpriv, alert.
+    assert line.startswith("<81>"), line
+    told = countersign("status").stderr
+    assert "was NOT taken back" in told and "NOT TAKEN BACK: /etc/pam.d/sudo" in told, told
+    shutil.rmtree(PAM / "sudo")
+    (PAM / "sudo").write_bytes(written)
+    done = countersign("rollback")
+    assert done.returncode == 0, done
+    assert as_shipped("sudo", "sudo-i") and "NOT" not in countersign("status").stderr
+
+
 def test_an_old_shell_cannot_confirm_whatever_it_does(machine):
     machine.approver(USER)
     assert enable("sudo", "--yes", "--no-test").returncode == 0
@@ -184,7 +204,8 @@ def test_an_old_shell_cannot_confirm_whatever_it_does(machine):
         assert done.returncode == 1, (old, done)
     # Detached, so that its parent is process 1.
     subprocess.run(["sh", "-c", f"(setsid {paths.COMMAND} confirm --untested >/run/lab/out 2>&1 &)"], timeout=20)
-    wait_until(lambda: "log in anew" in Path("/run/lab/out").read_text(), 10, "it is refused")
+    out = Path("/run/lab/out")
+    wait_until(lambda: out.exists() and "log in anew" in out.read_text(), 10, "it is refused")
     # Without root's right it is not even looked at.
     assert subprocess.run(as_user_argv(USER, paths.COMMAND, "confirm"), capture_output=True).returncode == 4
     assert RECORD.exists()
@@ -361,3 +382,18 @@ def test_all_off_tells_of_lines_by_hand(machine):
     assert as_shipped("sudo", "sudo-i")
     (PAM / "app").unlink()
     assert countersign("disable", "--all").returncode == 0
+
+
+def test_lockers_ask_for_a_tap_where_their_files_are_as_they_are_shipped(machine):
+    """They run as the user whom they lock out; Debian's have the lines of `login`."""
+    phone = machine.approver(USER)
+    done = enable("i3lock", "swaylock", "xscreensaver", "--yes", "--no-test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for number, service in enumerate(("i3lock", "swaylock")):
+        locker = Terminal(as_user_argv(USER, "pamtester", service, USER, "authenticate"))
+        locker.answer_password("alice-password")
+        locker.expect(r"Approve this on your phone\.\r?\n")
+        phone.approve(phone.next_request(after=number))
+        assert locker.finish(20) == 0, locker.text
+    done = countersign("disable", "i3lock", "swaylock", "xscreensaver")
+    assert done.returncode == 0 and as_shipped("i3lock", "swaylock", "xscreensaver"), done.stderr

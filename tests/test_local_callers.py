@@ -33,9 +33,14 @@ ABOUT_ALICE = {
     "Unblock": {"user": "alice"},
     "Leases": {"user": "alice"},
     "EndLeases": {"user": "alice"},
+    "Requests": {"user": "alice"},
+    "CancelRequest": {"id": "0" * 32},
+    "ActFor": {"uid": 0, "as_administrator": True},
+    "PolkitAsks": {"subject": "alice", "action": "org.example.act", "text": "words"},
+    "Watch": None,
 }
 # Those of them that name nobody, and go on with nothing that is open: root's alone.
-ROOTS = ("Join", "Blocks")
+ROOTS = ("Join", "Blocks", "ActFor", "PolkitAsks")
 # Other ways to name somebody else. None of them may be told from somebody who does not exist.
 OTHERS = ["root", "ALICE", "alice ", " alice", "alice\n", "alice\0", "bob\0", "alice\0bob", "", "1001", "nobody-at-all", "*", "a" * 300]
 

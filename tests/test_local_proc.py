@@ -99,5 +99,5 @@ def test_nothing_is_decided_on_what_proc_says_of_other_processes():
     # Which boot it is, is about no process.
     assert set(mentions("daemon")) == {("mod.rs", "/proc/sys/kernel/random/boot_id")}
     assert set(mentions("pam_module")) == {
-        ("facts.rs", "/proc/self/cmdline"), ("facts.rs", "/proc/{leader}/stat"), ("peer.rs", "/proc/self/fd"),
+        ("facts.rs", "/proc/self/cmdline"), ("facts.rs", "/proc/{process}/stat"), ("peer.rs", "/proc/self/fd"),
     }  # fmt: skip

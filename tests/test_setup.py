@@ -239,6 +239,9 @@ def test_a_person_sets_a_host_up(server, bare, phone):
 def test_a_mistyped_token_is_asked_for_again_and_ctrl_c_leaves_what_is_done(server, bare, phone):
     screen = Terminal([str(paths.COMMAND), "setup", "--no-ring", "--user", "alice", "--yes", "--no-enable", "--server", server.origin])
     screen.expect("A token of that server.*: ")
+    screen.send("wrong")
+    screen.expect("that is no token, which begins with join-")
+    screen.expect("A token of that server.*: ")
     screen.send("join-wrong")
     screen.expect("make a new one")
     screen.expect("A token of that server.*: ")
@@ -253,6 +256,82 @@ def test_a_mistyped_token_is_asked_for_again_and_ctrl_c_leaves_what_is_done(serv
     on.expect("Enter, once they are on paper: ")
     on.send(ENTER)
     assert on.finish() == 0
+
+
+def test_a_mistyped_address_is_asked_for_again_and_does_not_stay(server, bare):
+    wrong = f"http://127.0.0.1:{free_port()}"
+    screen = Terminal([str(paths.COMMAND), "setup", "--no-user", "--no-enable", "--yes"], timeout=30)
+    screen.expect("the server's address:\r\n> ")
+    screen.send("push.example")
+    screen.expect("is no address: one looks like https://push.example.com")
+    screen.expect("the server's address:\r\n> ")
+    screen.send(f"countersign join {wrong} --token {server.token()}")
+    screen.expect(rf"The server's address, if that was not it; Enter tries it again \[{wrong}\]: ")
+    assert f'server = "{wrong}"' in CONFIG.read_text()
+    screen.send(ENTER)
+    screen.expect("Enter tries it again")
+    screen.send(server.origin)
+    screen.expect(f"done: connected to {server.origin}")
+    assert screen.finish() == 0
+    assert f'server = "{server.origin}"' in CONFIG.read_text() and wrong not in CONFIG.read_text()
+    assert bare.status()["connected"]
+
+
+# --- status
+
+
+@pytest.fixture
+def nothing_asks():
+    """PAM's services as they are before one was turned on."""
+    folder, saved = Path("/etc/pam.d"), Path("/run/lab/pam.d-asking")
+    shutil.rmtree(saved, ignore_errors=True)
+    shutil.copytree(folder, saved)
+    for file in folder.iterdir():
+        if "pam_countersign" in file.read_text():
+            file.unlink()
+    yield
+    shutil.rmtree(folder)
+    shutil.copytree(saved, folder)
+
+
+def test_status_of_a_host_that_nobody_has_set_up_is_no_alarm(bare, nothing_asks):
+    done = run("status")
+    assert "Nothing is set up on this host yet" in done.stdout and "Next: countersign setup" in done.stdout, done
+    assert "REFUSED" not in done.stdout and done.returncode == 5, done
+
+
+def test_status_names_the_services_that_are_refused(bare):
+    said = run("status").stdout
+    assert re.search(r"EVERY LOGIN by [^\n]*sshd[^\n]* IS REFUSED", said) and "countersign.toml" in said, said
+
+
+def test_status_without_the_daemon_says_why_by_its_units(tmp_path):
+    """With a systemctl of our own: the private host has no systemd."""
+    told(run("status"), 3, "the daemon is not running", "countersignd --user countersign")
+    systemctl = tmp_path / "systemctl"
+    units = ["countersignd.service", "countersignd-pam.socket", "countersignd-self.socket"]
+    booted = Path("/run/systemd/system")
+    booted.mkdir(parents=True)
+    try:
+        for states, *words in [
+            (["masked inactive", "loaded active", "loaded active"], "countersignd.service is masked: systemctl unmask countersignd.service"),
+            (["loaded inactive"] * 3, "countersignd-pam.socket countersignd-self.socket are not active: systemctl start countersignd-pam.socket"),
+            (["loaded failed", "loaded failed", "loaded failed"], "countersignd.service has failed (exit-code): journalctl -u countersignd"),
+        ]:
+            blocks = []
+            for unit, state in zip(units, states, strict=True):
+                load, active = state.split()
+                result = "exit-code" if active == "failed" else "success"
+                blocks.append(f"Result={result}\nId={unit}\nLoadState={load}\nActiveState={active}\n")
+            systemctl.write_text("#!/bin/sh\ncat <<'E'\n" + "\n".join(blocks) + "E\n")
+            systemctl.chmod(0o755)
+            done = subprocess.run(
+                [paths.COMMAND, "status"], capture_output=True, text=True, timeout=20,
+                env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            )  # fmt: skip
+            told(done, 3, *words)
+    finally:
+        booted.rmdir()
 
 
 # --- setup without a terminal
@@ -337,10 +416,14 @@ def test_each_fault_is_one_line_with_the_next_step(server, bare):
     words = ["setup", "--server", server.origin, "--no-user", "--no-enable", "--token"]
     told(run(*words, "x", user="alice"), 4, "run it as root, with sudo")
     told(run("join", server.origin, "--token", "x", user="alice"), 4, "run it as root, with sudo")
+    told(run(*words, "x"), 2, "that is no token, which begins with join-", "countersign-server token")
+    told(run("join", server.origin, "--token", "x"), 2, "that is no token, which begins with join-")
+    assert not CONFIG.exists()
     told(run(*words, "join-wrong"), 4, "make a new one", "countersign setup, which goes on")
     token = server.token()
     server.stop()
-    told(run(*words, token), 3, "countersign setup, which goes on")
+    told(run(*words, token), 3, "change the line server = in /etc/countersign/countersign.toml", "countersign setup, which goes on")
+    told(run("join", server.origin, "--token", token), 3, "change the line server = in /etc/countersign/countersign.toml")
     server.start()
     bare.stop()
     told(run(*words, token), 3, "the daemon is not running", "systemctl start countersignd")

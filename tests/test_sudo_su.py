@@ -1,12 +1,14 @@
 """sudo and su on a terminal, and pamtester for the bare PAM calls."""
 
+import json
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from lab import pam, paths
 from lab.accounts import as_user_argv
-from lab.terminal import ACKNOWLEDGE, CODE, Terminal, on_terminal_of
+from lab.terminal import ACKNOWLEDGE, CODE, PASSWORD as ASKS_PASSWORD, Terminal, on_terminal_of
 
 PASSWORD = "alice-password"
 
@@ -98,6 +100,60 @@ def test_sudo_without_a_terminal_to_ask_on(stack):
     assert "ran" not in done.stdout
     for request in phone.requests():
         assert phone.wait_closed(request)["outcome"] != "approved"
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (None, r"countersign: the approval service on this machine is not running; [^\r\n]*\(systemctl status countersignd\)\."),
+        ("nonsense", r"countersign refuses: its configuration has a fault\. [^\r\n]*\(journalctl -u countersignd\)\."),
+    ],
+    ids=["no daemon", "a faulty configuration"],
+)
+def test_sudo_says_once_by_a_prompt_what_is_broken(stack, config, why):
+    stack.daemon.stop()
+    if config:
+        stack.daemon.write_config(config)
+        stack.daemon.start(expect_ready=False)
+    sudo = on_terminal_of("alice", "sudo", "-k", "echo", "ran")
+    sudo.answer_password(PASSWORD)
+    sudo.expect(why + " " + ACKNOWLEDGE)
+    # What is typed there is nobody's answer.
+    sudo.send("123456")
+    # Of three times that sudo tries.
+    sudo.answer_password(PASSWORD)
+    sudo.expect(ASKS_PASSWORD)
+    sudo.interrupt()
+    assert sudo.finish() != 0
+    assert sudo.text.count("Press Enter") == 1 and "ran" not in sudo.lines()
+
+
+def test_without_a_terminal_sudo_asks_nobody_to_press_enter(stack):
+    stack.daemon.stop()
+    done = subprocess.run(
+        as_user_argv("alice", "setsid", "--wait", "sudo", "-k", "-S", "echo", "ran"),
+        input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=40,
+    )  # fmt: skip
+    assert done.returncode != 0 and "ran" not in done.stdout
+    assert "Press Enter" not in done.stdout + done.stderr, done
+
+
+def test_with_targetpw_sudo_asks_the_account_that_it_becomes(stack):
+    """As the note of `countersign enable sudo` and of the doctor says."""
+    alice, bob = stack.approver("alice"), stack.approver("bob")
+    sudoers = Path("/etc/sudoers.d/zz-targetpw")
+    sudoers.write_text("Defaults targetpw\n")
+    sudoers.chmod(0o440)
+    try:
+        said = json.loads(subprocess.run([paths.COMMAND, "doctor", "sudo", "--json"], capture_output=True, text=True).stdout)
+        assert any("(Defaults targetpw)" in note and 'ask = "caller"' in note for note in said["notes"]), said["notes"]
+        sudo = on_terminal_of("alice", "sudo", "-k", "-u", "bob", "id", "-un")
+        sudo.answer_password("bob-password")
+        sudo.answer_code(bob.approve(bob.next_request()))
+        assert sudo.finish() == 0 and sudo.lines()[-1] == "bob"
+        assert alice.requests() == []
+    finally:
+        sudoers.unlink()
 
 
 def test_su_asks_the_account_that_is_entered(stack):

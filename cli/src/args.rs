@@ -80,6 +80,20 @@ Exit codes: 0 paired (also when it was not heard ringing), 1 wrong code, denied 
         /// Its name or its SHA256:… fingerprint
         device: String,
     },
+    /// List the logins that wait for a decision, or cancel one
+    #[command(after_help = "\
+Root sees and cancels everybody's, a user their own: logins into their account, and those that they ask for,
+as with sudo. Whoever waits is refused, and the phones stop ringing. Nothing can be approved here.
+
+Exit codes: 0 done, 1 no such request waits, 2 usage, 3 daemon unreachable, 4 not permitted, 5 broken")]
+    Requests {
+        /// Only those into this user's account, or that this user asks for
+        #[arg(value_hint = ValueHint::Username, conflicts_with = "cancel")]
+        user: Option<String>,
+        /// Cancel the one whose ID begins so
+        #[arg(long, value_name = "ID")]
+        cancel: Option<String>,
+    },
     /// List the leases that hold, or end them
     #[command(after_help = "\
 A phone may grant a lease beside an approval where the policy lets it: until it ends nobody is asked again
@@ -170,12 +184,29 @@ Exit codes: 0 granted (or the policy does not ask), 1 denied, expired or busy, 2
     /// What the policy means, without a daemon and without a login
     #[command(subcommand)]
     Policy(Policy),
+    /// Tell the daemon what polkit is about to ask a password for: for a rule of polkit's, which waits for it
+    #[command(hide = true)]
+    PolkitAsks {
+        /// The user for whom something is to be done
+        subject: String,
+        /// The action's name
+        action: String,
+        /// What it is in words; where that is empty the words of the action's package
+        text: String,
+    },
     /// Ask whether packages may be installed or removed: for the hooks of package managers, which say on standard input what
     /// they are about to do
     #[command(hide = true)]
     PackageHook {
         /// Whose hook
         manager: Manager,
+    },
+    /// Be the service on the system bus, which is started by the bus
+    #[command(hide = true)]
+    DbusService {
+        /// Ends when nobody has used it for so many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 180, hide = true)]
+        idle: u64,
     },
     /// Print the completions for a shell, as the packages install them
     #[command(hide = true)]

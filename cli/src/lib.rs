@@ -22,12 +22,15 @@ compile_error!("the feature \"fuzzing\" opens what is private: no build that may
 
 pub mod approver;
 pub mod args;
+mod bus;
 mod commands;
+mod dbus;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod manage_client;
 pub mod output;
 pub mod qr;
+mod units;
 
 use args::Cli;
 use clap::Parser;

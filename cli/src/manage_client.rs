@@ -1,6 +1,7 @@
 //! The daemon's Unix sockets, from the command's side.
 
 use crate::output::{Exit, Failure, Outcome};
+use crate::units;
 use countersign_protocol::frame::{self, Reply};
 use countersign_protocol::manage::error;
 use countersign_protocol::text::escape;
@@ -44,7 +45,7 @@ impl ManageClient {
         let stream = UnixStream::connect(&path).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::new(
                 Exit::Unreachable,
-                format!("the daemon is not running ({}): systemctl start countersignd", path.display()),
+                format!("the daemon is not running ({}): {}", path.display(), units::nobody_listens()),
             ),
             ErrorKind::PermissionDenied => Failure::new(
                 Exit::NotPermitted,
@@ -120,7 +121,7 @@ impl ManageClient {
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let text = "the daemon does not answer: see systemctl status countersignd";
+                let text = format!("the daemon does not answer: {}", units::nobody_answers());
                 return Err(Failure::new(Exit::Unreachable, text));
             }
             if tick(left) == Wait::Off {

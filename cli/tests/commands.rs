@@ -280,9 +280,9 @@ fn recovery_codes_are_printed_once_with_what_to_do() {
 fn a_token_can_stay_off_the_command_line() {
     let daemon =
         Daemon::answering(&[json!({ "server": "https://push.example.com", "host_key": "SHA256:abc" })]);
-    let output = daemon.run(&["join", "--token", "-"], "secret-token\n");
+    let output = daemon.run(&["join", "--token", "-"], "join-secret\n");
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(daemon.calls()[0]["parameters"]["token"], "secret-token");
+    assert_eq!(daemon.calls()[0]["parameters"]["token"], "join-secret");
     assert_eq!(
         command(std::path::Path::new("/nonexistent"), &["join", "--token", "-"], "").status.code(),
         Some(2)

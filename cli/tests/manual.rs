@@ -103,7 +103,9 @@ fn every_command_and_option_is_in_the_pages_and_every_one_of_theirs_exists() {
             assert!(names.contains(&name), "{} tells of a command {name}", page.name);
         }
         for long in page.named() {
-            let known = global.contains(&&*long) || exist.iter().any(|option| option.long == long);
+            // "--" alone ends a command's options.
+            let known =
+                long.is_empty() || global.contains(&&*long) || exist.iter().any(|option| option.long == long);
             // Of a page that leads to another program's.
             assert!(known || page.name == "countersign.7", "{} names --{long}", page.name);
         }

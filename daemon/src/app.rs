@@ -5,6 +5,7 @@ use crate::audit::Audit;
 use crate::budget::{Budget, Try};
 use crate::clock;
 use crate::devices::Devices;
+use crate::events::Events;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::geoip::Geoip;
@@ -13,6 +14,7 @@ use crate::leases::Leases;
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
+use crate::polkit::Questions;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
@@ -64,8 +66,12 @@ pub struct App {
     pub leases: Leases,
     /// What devices were told about each other.
     pub notices: Notices,
+    /// Who watches what happens.
+    pub events: Events,
     /// The administrator's own program.
     pub hook: Hook,
+    /// What polkit is about to ask a password for.
+    pub polkit: Questions,
     /// Removals that were not believed lately.
     pub refusals: Refusals,
 }

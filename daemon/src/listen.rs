@@ -230,7 +230,7 @@ async fn first_call(
             Err(error) => refuse(&mut connection, login::BAD_CALL, &error.to_string()).await,
         }
     } else if method.starts_with("org.countersign.Manage.") {
-        if caller.uid == 0 {
+        if caller.uid == 0 && !is_for_others(&frame) {
             mark.wanted();
         } else {
             // A newer daemon answers it as well.
@@ -240,6 +240,12 @@ async fn first_call(
     } else {
         refuse(&mut connection, UNKNOWN, "there is org.countersign.Login and org.countersign.Manage").await
     }
+}
+
+/// Whether root's call is one of a program that waits for events, or passes on what a user asks.
+fn is_for_others(frame: &[u8]) -> bool {
+    use manage_calls::Call;
+    matches!(frame::decode(frame), Ok(Call::Watch {} | Call::ActFor { .. }))
 }
 
 async fn refuse(connection: &mut Connection, error: &str, message: &str) -> Result<(), String> {

@@ -3,25 +3,33 @@
 
 mod leases;
 mod pair;
+mod requests;
 mod typed;
 mod unblock;
+mod watch;
 
 use crate::app::App;
 use crate::audit::Durability;
 use crate::caller::Caller;
+use crate::clock;
 use crate::connection::{Connection, ConnectionError};
 use crate::devices::Device;
 use crate::log::Level;
+use crate::login;
 use crate::pairing;
 use crate::person::{self, Person};
+use crate::polkit;
 use crate::revoke;
 use countersign_protocol::audit::Record;
 use countersign_protocol::frame;
+use countersign_protocol::login::{self as login_calls, Begin};
 use countersign_protocol::manage::{
-    self, Call, Codes, CodesLeft, Devices, Held, Joined, Leases, Revoked, Status, error,
+    self, Acting, Call, Codes, CodesLeft, Devices, Held, Joined, Leases, Noted, Request, Requests, Revoked,
+    Status, error,
 };
 use countersign_relay_client::RelayError;
 use pair::Step;
+pub(crate) use requests::told_request;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -60,10 +68,13 @@ pub async fn serve(
     connection: Connection,
     first: &[u8],
 ) -> Result<(), ConnectionError> {
-    let mut session = Session { app: Rc::clone(app), caller, connection, step: Step::None };
+    let mut session = Session::new(app, caller, connection);
     let served = session.calls(first).await;
     session.give_up().await;
-    served
+    if let Some(begin) = served? {
+        login::serve(Rc::clone(app), session.caller, session.connection, begin).await;
+    }
+    Ok(())
 }
 
 /// One peer; a pairing lives no longer.
@@ -72,26 +83,36 @@ struct Session {
     caller: Caller,
     connection: Connection,
     step: Step,
+    /// The caller answers for somebody else, who is called so here.
+    acts: bool,
 }
 
 impl Session {
-    async fn calls(&mut self, first: &[u8]) -> Result<(), ConnectionError> {
+    fn new(app: &Rc<App>, caller: Caller, connection: Connection) -> Self {
+        Self { app: Rc::clone(app), caller, connection, step: Step::None, acts: false }
+    }
+
+    /// Until the peer closes, or begins a login for whom it acts.
+    async fn calls(&mut self, first: &[u8]) -> Result<Option<Begin>, ConnectionError> {
         let mut frame = Zeroizing::new(first.to_vec());
         loop {
             match frame::decode::<Call>(&frame) {
                 Ok(call) => self.call(call).await?,
                 Err(error) => {
+                    if let (true, Ok(login_calls::Call::Begin(begin))) = (self.acts, frame::decode(&frame)) {
+                        return Ok(Some(*begin));
+                    }
                     self.connection.complain(error::BAD_CALL, error.to_string()).await?;
                 }
             }
             let received = tokio::select! {
                 received = timeout(IDLE, self.connection.recv_frame()) => received,
-                () = self.step.tell_end() => return Ok(()),
+                () = self.step.tell_end() => return Ok(None),
             };
             frame = match received {
                 Ok(Ok(Some(frame))) => frame,
                 Ok(Err(error)) => return Err(error),
-                Ok(Ok(None)) | Err(_) => return Ok(()),
+                Ok(Ok(None)) | Err(_) => return Ok(None),
             };
         }
     }
@@ -121,6 +142,15 @@ impl Session {
             Call::NewAuthenticator { user } => answer!(self.new_authenticator(&user).await),
             Call::Leases { user } => answer!(self.leases(user.as_deref()).await),
             Call::EndLeases { user, id } => answer!(self.end_leases(user.as_deref(), id.as_deref()).await),
+            Call::PolkitAsks { subject, action, text } => {
+                answer!(self.polkit_asks(&subject, &action, &text).await)
+            }
+            Call::Requests { user, after } => {
+                answer!(self.requests(user.as_deref(), after.as_deref()).await)
+            }
+            Call::CancelRequest { id } => answer!(self.cancel_request(&id).await),
+            Call::ActFor { uid, as_administrator } => answer!(self.act_for(uid, as_administrator).await),
+            Call::Watch {} => self.watch().await,
             Call::Blocks {} => answer!(self.root_only().map(|()| unblock::held(&self.app, None, None))),
             Call::Unblock { user, source } => {
                 answer!(self.unblock(user.as_deref(), source.as_deref()).await)
@@ -129,28 +159,33 @@ impl Session {
     }
 
     fn status(&self) -> Status {
-        let app = &self.app;
-        let connected = app.relay.is_up();
-        let shown = |faults: Vec<String>| match faults.len() {
-            0 => faults,
-            _ if self.caller.root_socket => faults,
-            // The lines quote the file, which only administrators may be able to read.
-            1 => vec!["1 fault; root sees it with: countersign status".to_owned()],
-            number => vec![format!("{number} faults; root sees them with: countersign status")],
-        };
-        let config_faults = shown(app.config.borrow().faults.clone());
-        Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            host: app.host.name.clone(),
-            host_key: app.host.public.fingerprint(),
-            server: app.config().map(|config| config.server.clone()).unwrap_or_default(),
-            connected,
-            trouble: (!connected).then(|| app.relay.trouble().full),
-            waiting: app.logins.waiting(),
-            devices: u32::try_from(app.devices.all().len()).unwrap_or(u32::MAX),
-            config_faults,
-            approver_faults: shown(app.approvers.faults()),
+        status(&self.app, self.caller.root_socket)
+    }
+
+    async fn requests(&self, user: Option<&str>, after: Option<&str>) -> Answer<Requests> {
+        let user = self.whose(user).await?;
+        Ok(requests::list(&self.app, user.as_deref(), after))
+    }
+
+    async fn cancel_request(&self, id: &str) -> Answer<Request> {
+        let user = self.whose(None).await?;
+        requests::cancel(&self.app, user.as_deref(), id, &self.by()).await
+    }
+
+    /// From now on this connection has the rights of somebody else, or root's at their wish.
+    async fn act_for(&mut self, uid: u32, as_administrator: bool) -> Answer<Acting> {
+        self.root_only()?;
+        if std::mem::replace(&mut self.acts, true) || !matches!(self.step, Step::None) {
+            let text = "for whom a connection acts is said once, at its beginning";
+            return Err(Refusal(error::BAD_CALL, text.into()));
         }
+        // Of its group nothing is known, and nothing is made of it.
+        self.caller = Caller { uid, gid: u32::MAX, pid: None, root_socket: as_administrator };
+        let user = match as_administrator {
+            true => None,
+            false => person::by_uid(uid).await.map_err(Refusal::fault)?.map(|person| person.name),
+        };
+        Ok(Acting { uid, user })
     }
 
     async fn join(&self, token: &str) -> Answer<Joined> {
@@ -251,6 +286,15 @@ impl Session {
         unblock::unblock(&self.app, user, source, &self.by()).await
     }
 
+    /// What polkit's rule says. Anybody else could put words into a stranger's question.
+    async fn polkit_asks(&self, subject: &str, action: &str, text: &str) -> Answer<Noted> {
+        if !self.caller.root_socket && self.caller_itself().await?.name != polkit::DAEMON {
+            return Err(Refusal(error::NOT_PERMITTED, "only polkit's daemon and root may say this".into()));
+        }
+        let noted = self.app.polkit.note(subject, action, text, clock::boot());
+        noted.map(|()| Noted {}).map_err(|why| Refusal(error::BAD_CALL, why.into()))
+    }
+
     async fn leases(&self, user: Option<&str>) -> Answer<Leases> {
         let user = self.whose(user).await?;
         Ok(leases::list(&self.app, user.as_deref()))
@@ -305,6 +349,31 @@ impl Session {
     }
 }
 
+/// How the daemon is; in full for root.
+fn status(app: &App, for_root: bool) -> Status {
+    let connected = app.relay.is_up();
+    let shown = |faults: Vec<String>| match faults.len() {
+        0 => faults,
+        _ if for_root => faults,
+        // The lines quote the file, which only administrators may be able to read.
+        1 => vec!["1 fault; root sees it with: countersign status".to_owned()],
+        number => vec![format!("{number} faults; root sees them with: countersign status")],
+    };
+    let config_faults = shown(app.config.borrow().faults.clone());
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        host: app.host.name.clone(),
+        host_key: app.host.public.fingerprint(),
+        server: app.config().map(|config| config.server.clone()).unwrap_or_default(),
+        connected,
+        trouble: (!connected).then(|| app.relay.trouble().full),
+        waiting: app.logins.waiting(),
+        devices: u32::try_from(app.devices.all().len()).unwrap_or(u32::MAX),
+        config_faults,
+        approver_faults: shown(app.approvers.faults()),
+    }
+}
+
 /// Writes what is done by a manager's call: to the audit so that the disk holds it, and to the log.
 pub(crate) async fn write_record(app: &App, mut record: Record) -> Answer<()> {
     record.host = Some(app.host.name.clone());
@@ -323,7 +392,11 @@ pub(crate) async fn write_record(app: &App, mut record: Record) -> Answer<()> {
 
 /// Who called, for the audit.
 pub(crate) fn by(caller: &Caller) -> String {
-    if caller.root_socket { "root".into() } else { format!("user {}", caller.uid) }
+    match (caller.root_socket, caller.uid) {
+        (true, 0) => "root".into(),
+        (true, uid) => format!("user {uid} as an administrator"),
+        (false, uid) => format!("user {uid}"),
+    }
 }
 
 /// Devices by fingerprint or name. The fingerprint comes first: a device may be named like another's.
@@ -383,7 +456,7 @@ mod tests {
             let (stream, _peer) = UnixStream::pair().unwrap();
             let caller = Caller { uid: 0, gid: 0, pid: None, root_socket };
             let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
-            let session = Session { app, caller, connection, step: Step::None };
+            let session = Session::new(&app, caller, connection);
             let Ok(revoked) = session.revoke("root", &key.fingerprint()).await else { panic!("refused") };
             assert_eq!(revoked.still_anothers, !root_socket);
             let users: Vec<_> = revoked.devices.iter().map(|device| device.user.as_str()).collect();
@@ -400,6 +473,30 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_polkit_asks_is_polkits_and_roots_to_say() {
+        let lab = Lab::new();
+        let say = async |uid, root_socket, action: &str| {
+            let (stream, _peer) = UnixStream::pair().unwrap();
+            let caller = Caller { uid, gid: 0, pid: None, root_socket };
+            let session = Session {
+                app: Rc::clone(&lab.app),
+                caller,
+                connection: Connection::new(stream),
+                step: Step::None,
+                acts: false,
+            };
+            session.polkit_asks("alice", action, "run id").await.map_err(|Refusal(name, _)| name)
+        };
+        // Number 0 by the socket for everybody is a user like any other.
+        assert_eq!(say(0, false, "a.b").await, Err(error::NOT_PERMITTED));
+        assert_eq!(say(4_000_000_000, false, "a.b").await, Err(error::NOT_FOUND));
+        assert_eq!(lab.app.polkit.of("alice", clock::boot()), (None, None));
+        assert_eq!(say(0, true, "a b").await, Err(error::BAD_CALL));
+        assert_eq!(say(0, true, "a.b").await, Ok(Noted {}));
+        assert_eq!(lab.app.polkit.of("alice", clock::boot()).0.as_deref(), Some("a.b"));
+    }
+
     /// The key has ended with its line among the revoked ones, whatever becomes of the rest.
     #[tokio::test]
     async fn what_has_ended_is_not_written_down_as_failed() {
@@ -408,7 +505,7 @@ mod tests {
         let (stream, _peer) = UnixStream::pair().unwrap();
         let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
         let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
-        let session = Session { app, caller, connection, step: Step::None };
+        let session = Session::new(&app, caller, connection);
         let key = device.key.public_key();
         let blocked = lab.app.paths.own("devices.json.new");
         std::fs::create_dir(&blocked).unwrap();
@@ -463,7 +560,7 @@ mod tests {
         let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
         let (stream, _peer) = UnixStream::pair().unwrap();
         let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
-        let session = Session { app, caller, connection, step: Step::None };
+        let session = Session::new(&app, caller, connection);
         assert!(session.new_codes("root", 3).await.is_err());
         let events: Vec<_> = lab.audit().into_iter().map(|record| record.event).collect();
         assert_eq!(events, ["recovery-codes", "recovery-codes-failed"]);
@@ -479,7 +576,7 @@ mod tests {
         let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: false };
         let (stream, _peer) = UnixStream::pair().unwrap();
         let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
-        let session = Session { app, caller, connection, step: Step::None };
+        let session = Session::new(&app, caller, connection);
         for own in ["root", "ROOT"] {
             assert_eq!(session.permitted(own).await.ok().map(|person| person.uid), Some(0));
         }
@@ -496,7 +593,7 @@ mod tests {
             let caller = Caller { uid: 0, gid: 0, pid: None, root_socket };
             let (stream, _peer) = UnixStream::pair().unwrap();
             let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
-            let session = Session { app, caller, connection, step: Step::None };
+            let session = Session::new(&app, caller, connection);
             let file = lab.app.paths.administrator().join("approvers");
             std::fs::write(&file, "").unwrap();
             assert_eq!(session.status().approver_faults, [""; 0]);
@@ -513,7 +610,7 @@ mod tests {
         let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
         let (stream, _peer) = UnixStream::pair().unwrap();
         let (app, connection) = (Rc::clone(&lab.app), Connection::new(stream));
-        let session = Session { app, caller, connection, step: Step::None };
+        let session = Session::new(&app, caller, connection);
         let nothing = CodesLeft { left: 0, totp: false, once_until: None };
         assert_eq!(session.codes_left("root").await.ok(), Some(nothing));
         lab.app.totp.new_secret("root").await.unwrap();
@@ -530,5 +627,90 @@ mod tests {
         assert!(text.contains("make a new one"), "{text}");
         let Refusal(name, _) = not_joined(&RelayError::Status { status: 502, problem: None });
         assert_eq!(name, error::UNREACHABLE);
+    }
+
+    /// A session of that caller, and its other end.
+    fn session(lab: &Lab, uid: u32, root_socket: bool) -> (Session, Connection) {
+        let (stream, peer) = UnixStream::pair().unwrap();
+        let caller = Caller { uid, gid: uid, pid: None, root_socket };
+        (Session::new(&lab.app, caller, Connection::new(stream)), Connection::new(peer))
+    }
+
+    #[tokio::test]
+    async fn a_request_is_seen_and_ended_by_root_and_by_whom_it_concerns() {
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("alice", &device).await;
+        let request =
+            lab.request("alice", countersign_protocol::message::Confirm::Code, Duration::from_secs(60));
+        lab.app.logins.keep(&request);
+        let (root, _peer) = session(&lab, 0, true);
+        let ids = |found: Requests| found.requests.into_iter().map(|one| one.id).collect::<Vec<_>>();
+        assert_eq!(ids(root.requests(None, None).await.ok().unwrap()), [request.id.as_str()]);
+        assert!(ids(root.requests(Some("root"), None).await.ok().unwrap()).is_empty());
+        assert!(ids(root.requests(None, Some(&request.id)).await.ok().unwrap()).is_empty());
+        let none = |refused: Answer<Request>| refused.err().map(|Refusal(name, _)| name);
+        let cancel = async |user, id: &str| requests::cancel(&lab.app, user, id, "user 1").await;
+        assert_eq!(none(cancel(Some("bob"), &request.id).await), Some(error::NOT_FOUND));
+        assert_eq!(none(cancel(Some("alice"), &request.id[..3]).await), Some(error::REFUSED));
+        assert!(lab.audit().is_empty() && !request.state().is_end());
+        assert!(cancel(Some("alice"), &request.id[..8]).await.is_ok());
+        assert_eq!(request.state(), login::state::State::Withdrawn);
+        assert_eq!(none(cancel(None, &request.id).await), Some(error::NOT_FOUND));
+        let records = lab.audit();
+        assert_eq!((records.len(), records[0].event.as_str()), (1, "request-cancelled"));
+        assert!(ids(root.requests(None, None).await.ok().unwrap()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_acts_for_a_user_has_that_users_rights_and_no_way_back() {
+        let lab = Lab::new();
+        let refused = |answer: Answer<Acting>| answer.err().map(|Refusal(name, _)| name);
+        let (mut user, _peer) = session(&lab, 1000, false);
+        assert_eq!(refused(user.act_for(0, true).await), Some(error::NOT_PERMITTED));
+        let (mut acting, _peer) = session(&lab, 0, true);
+        let of_root = Acting { uid: 0, user: Some("root".into()) };
+        assert_eq!(acting.act_for(0, false).await.ok(), Some(of_root));
+        assert_eq!(acting.by(), "user 0");
+        assert!(acting.devices(Some("nobody")).await.is_err() && acting.new_codes("root", 1).await.is_err());
+        assert!(acting.act_for(0, true).await.is_err());
+        let (mut administrator, _peer) = session(&lab, 0, true);
+        assert!(administrator.act_for(1000, true).await.is_ok());
+        assert_eq!(administrator.by(), "user 1000 as an administrator");
+        assert!(administrator.devices(None).await.is_ok());
+        assert!(administrator.act_for(0, true).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_watcher_hears_of_its_own_things_and_root_of_all() {
+        use countersign_protocol::frame::Reply;
+        use countersign_protocol::manage::Event;
+        use countersign_protocol::message::Confirm;
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("alice", &device).await;
+        let request = lab.request("alice", Confirm::Code, Duration::from_secs(60));
+        // As somebody whom nothing concerns, and as root.
+        for (root_socket, hears) in [(false, false), (true, true)] {
+            let (mut watcher, mut peer) = session(&lab, 0, root_socket);
+            let heard = async {
+                let mut heard = Vec::new();
+                while let Ok(Ok(Some(Reply::Parameters { parameters }))) =
+                    timeout(Duration::from_millis(600), peer.recv::<Reply<Event>>()).await
+                {
+                    if let Event::Status(_) = parameters {
+                        // The first one: what follows is heard.
+                        lab.app.events.opened(&request);
+                        lab.app.events.closed(&request);
+                    } else {
+                        heard.push(parameters);
+                    }
+                }
+                drop(peer);
+                heard
+            };
+            let (served, heard) = tokio::join!(watcher.watch(), heard);
+            served.unwrap();
+            assert_eq!(heard.len(), if hears { 2 } else { 0 }, "{heard:?}");
+            assert!(!hears || matches!(&heard[0], Event::RequestOpened(opened) if opened.id == request.id));
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::devices::Device;
 use crate::log::Level;
 use crate::manage::{Answer, Refusal, by, told, write_record};
 use crate::person::Person;
-use crate::{clock, hook, notices};
+use crate::{clock, events, hook, notices};
 use countersign_protocol::api::{MAILBOX_LIFE, MAX_POLL};
 use countersign_protocol::audit::Record;
 use countersign_protocol::card::VerifiedCard;
@@ -188,6 +188,7 @@ impl Pairing {
         let comment = format!("{} paired {}", card.card.name, clock::unix());
         app.approvers.add(&user, &card.key, &comment).await.map_err(Refusal::fault)?;
         let device = app.devices.add(&user, card).await.map_err(Refusal::fault)?;
+        events::paired(app, &device);
         notices::tell(app, &user, DeviceChange::Paired, &device);
         let event = hook::Event {
             person: Some(user),

@@ -6,7 +6,7 @@
 use crate::app::App;
 use crate::devices::Device;
 use crate::manage::{Answer, Refusal, write_record};
-use crate::notices;
+use crate::{events, notices};
 use countersign_protocol::audit::Record;
 use countersign_protocol::message::DeviceChange;
 use countersign_protocol::signed::SignedMessage;
@@ -45,6 +45,7 @@ pub(crate) async fn revoke(
         ))
     })
     .inspect_err(|Refusal(_, why)| app.log.error(&format!("{}: {why}", key.fingerprint())))?;
+    events::removed(app, &removed);
     tell(app, &removed);
     if let Some(client) = app.relay.client() {
         // The server only forgets to whom it may send; the key has ended already.
@@ -80,6 +81,7 @@ pub(crate) async fn take_away(
         app.devices.remove_from(user, &device.id()).await
     })
     .await?;
+    events::removed(app, &removed);
     tell(app, &removed);
     Ok(removed)
 }

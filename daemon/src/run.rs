@@ -6,6 +6,7 @@ use crate::args::{self, Args, Command, HELP};
 use crate::audit::Audit;
 use crate::budget::Budget;
 use crate::devices::Devices;
+use crate::events::Events;
 use crate::fatigue::Fatigue;
 use crate::files::Owner;
 use crate::geoip::Geoip;
@@ -14,6 +15,7 @@ use crate::leases::{self, Leases};
 use crate::log::Log;
 use crate::login::Logins;
 use crate::notices::Notices;
+use crate::polkit::Questions;
 use crate::recovery::Recovery;
 use crate::relay::{self, Relay};
 use crate::removal::Refusals;
@@ -220,7 +222,9 @@ fn open(paths: Paths, administrator: Owner, log: Log) -> io::Result<App> {
         logins: Logins::default(),
         leases: Leases::open(&paths.own("leases.json"), own, leases::boot_id(), &log),
         notices: Notices::default(),
+        events: Events::default(),
         hook: Hook::default(),
+        polkit: Questions::default(),
         refusals: Refusals::default(),
         administrator,
         paths,
@@ -267,6 +271,7 @@ async fn serve(app: Rc<App>, sockets: Sockets, signals: Signals) -> io::Result<(
         while hang_up.recv().await.is_some() {
             service_manager::reloading();
             read_again(&reloader);
+            reloader.events.state();
             tell_state(&reloader);
         }
     });

@@ -47,6 +47,7 @@ use crate::login::panel::Panel;
 use crate::login::request::OpenRequest;
 use crate::notices::Notices;
 use crate::person::Person;
+use crate::polkit::Questions;
 use crate::recovery::Recovery;
 use crate::relay::Relay;
 use crate::removal::Refusals;
@@ -173,7 +174,9 @@ fn app(paths: Paths, log: Log, key: Arc<SigningKey>, boot: &str) -> App {
         logins: Logins::default(),
         leases: Leases::open(&state.join("leases.json"), owner, Some(boot.to_owned()), &log),
         notices: Notices::default(),
+        events: crate::events::Events::default(),
         hook: Hook::default(),
+        polkit: Questions::default(),
         refusals: Refusals::default(),
         administrator: owner,
         paths,
@@ -200,6 +203,7 @@ pub(crate) fn facts(user: &str) -> Facts {
         kind: Kind::Login,
         silent: false,
         token: None,
+        passwordless: false,
         uid: 0,
         by_root: true,
     }

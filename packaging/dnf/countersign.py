@@ -1,6 +1,6 @@
 """Countersign asks a phone before dnf (version 4) installs, upgrades or removes anything.
 
-A plugin of dnf: it is off until it lies in dnf's folder of plugins; countersign-packages(7) says what it does and what it does
+A plugin of dnf: it is off until it lies in dnf's folder of plugins; countersign-ask(1) says what it does and what it does
 not. Where the program is gone, and this file is still there, dnf goes on.
 """
 

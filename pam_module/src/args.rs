@@ -15,13 +15,15 @@ pub(crate) struct Arguments {
     pub(crate) ignore_when_down: bool,
     /// `debug`: log each step.
     pub(crate) debug: bool,
+    /// `passwordless`: no password goes before; only whom a rule of the policy names for that gets in.
+    pub(crate) passwordless: bool,
 }
 
 /// An argument that is not understood. A misspelt one must not weaken a login, so it refuses.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum BadArgument {
     #[error(
-        "unknown module argument \"{0}\": write socket=PATH, daemon_down=refuse, daemon_down=ignore or debug"
+        "unknown module argument \"{0}\": write socket=PATH, daemon_down=refuse, daemon_down=ignore, passwordless or debug"
     )]
     Unknown(String),
     #[error(
@@ -39,6 +41,7 @@ impl Arguments {
             let text = argument.to_str().map_err(|_| BadArgument::Unknown(named()))?;
             match text.split_once('=') {
                 None if text == "debug" => parsed.debug = true,
+                None if text == "passwordless" => parsed.passwordless = true,
                 Some(("daemon_down", "refuse")) => parsed.ignore_when_down = false,
                 Some(("daemon_down", "ignore")) => parsed.ignore_when_down = true,
                 Some(("socket", path)) if path.starts_with('/') && path.len() <= MAX_SOCKET_PATH => {
@@ -64,24 +67,32 @@ mod tests {
     fn nothing_means_refuse() {
         assert_eq!(
             Arguments::parse(&[]),
-            Ok(Arguments { socket: None, ignore_when_down: false, debug: false })
+            Ok(Arguments { socket: None, ignore_when_down: false, debug: false, passwordless: false })
         );
     }
 
     #[test]
     fn all_of_them() {
-        let parsed = Arguments::parse(&[c"debug", c"daemon_down=ignore", c"socket=/run/x/pam.sock"]);
+        let parsed =
+            Arguments::parse(&[c"debug", c"daemon_down=ignore", c"passwordless", c"socket=/run/x/pam.sock"]);
         let socket = Some(PathBuf::from("/run/x/pam.sock"));
-        assert_eq!(parsed, Ok(Arguments { socket, ignore_when_down: true, debug: true }));
+        assert_eq!(parsed, Ok(Arguments { socket, ignore_when_down: true, debug: true, passwordless: true }));
         let last_wins = Arguments::parse(&[c"daemon_down=ignore", c"daemon_down=refuse"]);
         assert_eq!(last_wins, Ok(Arguments::default()));
     }
 
     #[test]
     fn anything_else_is_an_error() {
-        for bad in
-            [c"", c"Debug", c"debug=1", c"daemon_down", c"daemon_down=allow", c"failmode=safe", c"\xff"]
-        {
+        for bad in [
+            c"",
+            c"Debug",
+            c"debug=1",
+            c"daemon_down",
+            c"daemon_down=allow",
+            c"failmode=safe",
+            c"passwordless=no",
+            c"\xff",
+        ] {
             assert!(matches!(Arguments::parse(&[bad]), Err(BadArgument::Unknown(_))), "{bad:?}");
         }
         let long = std::ffi::CString::new(format!("socket=/{}", "x".repeat(MAX_SOCKET_PATH))).unwrap();

@@ -1,10 +1,10 @@
 //! What the module knows of a login, checked and put into [`Begin`].
 
-use crate::{host, peer};
+use crate::{host, peer, polkit};
 use countersign_protocol::login::{
     Begin, MAX_COMMAND, MAX_NAME, MAX_SSH_AUTH_INFO, Peer, Session, Stage, VERSION,
 };
-use nix::unistd::{geteuid, getsid, getuid};
+use nix::unistd::{geteuid, getsid};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use zeroize::Zeroizing;
@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 const MAX_STAT: u64 = 1024;
 /// Which word behind the name, that is in brackets, is the start time.
 const STARTED: usize = 19;
+/// The same of its terminal.
+const TERMINAL: usize = 4;
 /// Longest token that is handed on.
 const MAX_TOKEN: usize = 256;
 
@@ -45,10 +47,14 @@ pub(crate) struct Caller {
     pub(crate) root: bool,
     /// The far end of sshd's connection.
     pub(crate) peer: Option<Peer>,
-    /// That connection's socket, to notice when the client is gone.
+    /// That connection's socket, or that of polkit's agent, to notice when the client is gone.
     pub(crate) socket: Option<OwnedFd>,
     /// The command line of a set-uid program.
     pub(crate) command_line: Option<String>,
+    /// Whose agent speaks with polkit's helper.
+    pub(crate) agent: Option<String>,
+    /// The terminal of a set-uid program.
+    pub(crate) terminal: Option<String>,
     /// The session that a set-uid program was started in.
     pub(crate) session: Option<Session>,
 }
@@ -57,13 +63,26 @@ impl Caller {
     /// Looks at the calling process.
     pub(crate) fn look(service: &str) -> Self {
         let root = geteuid().is_root();
-        let set_uid = host::privileged_at_exec() || getuid() != geteuid();
+        let set_uid = host::is_set_uid();
         // A user who starts a set-uid program chooses its open files, and so could show it any peer.
         let connection = (root && !set_uid && service.starts_with("sshd")).then(peer::find).flatten();
         let (peer, socket) = connection.unzip();
-        let command_line = set_uid.then(own_command_line).flatten();
         let session = (root && set_uid).then(own_session).flatten();
-        Self { root, peer, socket, command_line, session }
+        if root && service == polkit::SERVICE {
+            let agent = polkit::Agent::look(set_uid);
+            let terminal = set_uid.then(own_terminal).flatten();
+            // The helper's command line is its own name and the user's: nothing of what is to be done.
+            return Self {
+                root,
+                socket: agent.socket,
+                session,
+                agent: agent.user,
+                terminal,
+                ..Self::default()
+            };
+        }
+        let command_line = set_uid.then(own_command_line).flatten();
+        Self { root, peer, socket, command_line, session, agent: None, terminal: None }
     }
 }
 
@@ -74,17 +93,36 @@ fn own_session() -> Option<Session> {
 
 /// The session that a process leads, with its start: the number alone would soon be another's.
 fn session_of(leader: i32) -> Option<Session> {
-    let file = std::fs::File::open(format!("/proc/{leader}/stat")).ok()?;
-    let mut stat = Vec::with_capacity(MAX_STAT as usize);
-    file.take(MAX_STAT).read_to_end(&mut stat).ok()?;
-    Some(Session { leader, started: started(&stat)? })
+    Some(Session { leader, started: word(&stat(&leader.to_string())?, STARTED)? })
 }
 
-/// The start time in a `/proc/PID/stat`. The name in it is the process's own choice, brackets and all.
-fn started(stat: &[u8]) -> Option<u64> {
+/// The terminal that this process was started on; none in a desktop's agent.
+fn own_terminal() -> Option<String> {
+    terminal_name(word(&stat("self")?, TERMINAL)?)
+}
+
+/// The name of a terminal by the kernel's number for it: of a pseudo-terminal or a console.
+fn terminal_name(device: u32) -> Option<String> {
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xf_ff00));
+    match (major, minor) {
+        (136..=143, minor) => Some(format!("pts/{}", (major - 136) * 256 + minor)),
+        (4, 1..=63) => Some(format!("tty{minor}")),
+        _ => None,
+    }
+}
+
+fn stat(process: &str) -> Option<Vec<u8>> {
+    let file = std::fs::File::open(format!("/proc/{process}/stat")).ok()?;
+    let mut stat = Vec::with_capacity(MAX_STAT as usize);
+    file.take(MAX_STAT).read_to_end(&mut stat).ok()?;
+    Some(stat)
+}
+
+/// A word of a `/proc/PID/stat`, counted behind the name. That is the process's own choice, brackets and all.
+fn word<T: std::str::FromStr>(stat: &[u8], number: usize) -> Option<T> {
     let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
     let rest = std::str::from_utf8(stat.get(after..)?).ok()?;
-    rest.split_ascii_whitespace().nth(STARTED)?.parse().ok()
+    rest.split_ascii_whitespace().nth(number)?.parse().ok()
 }
 
 /// The arguments of this process, for a person to read: whoever started it can write anything there.
@@ -135,6 +173,7 @@ pub(crate) fn begin(
         session: None,
         silent,
         token: token.and_then(|token| token_text(&token)),
+        passwordless: false,
         action: None,
     })
 }
@@ -144,6 +183,9 @@ pub(crate) fn add_caller(begin: &mut Begin, caller: &mut Caller) {
     begin.peer = caller.peer;
     begin.command_line = caller.command_line.take();
     begin.session = caller.session.take();
+    begin.terminal = begin.terminal.take().or_else(|| caller.terminal.take());
+    // polkit's helper names the account there that it checks, once more.
+    begin.remote_user = caller.agent.take().or_else(|| begin.remote_user.take());
 }
 
 /// An item as text; an empty one counts as not set.
@@ -224,13 +266,44 @@ mod tests {
         assert_eq!(own_session(), session_of(getsid(None).unwrap().as_raw()));
         let tail = "S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 99 1";
         for name in ["bash", "a) S 1 7 7 0", "(x", ") "] {
-            assert_eq!(started(format!("7 ({name}) {tail}").as_bytes()), Some(12345), "{name}");
+            let stat = format!("7 ({name}) {tail}");
+            assert_eq!(word(stat.as_bytes(), STARTED), Some(12345_u64), "{name}");
         }
         for bad in
             ["", "7 (bash", "7 (bash) S 1 7", "7 (bash) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 x"]
         {
-            assert_eq!(started(bad.as_bytes()), None, "{bad}");
+            assert_eq!(word::<u64>(bad.as_bytes(), STARTED), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn terminals_have_the_names_that_people_know() {
+        for (device, name) in [
+            (0x8803, Some("pts/3")),
+            (0x8901, Some("pts/257")),
+            (0x10_8802, Some("pts/258")),
+            (0x0401, Some("tty1")),
+            (0x0440, None),
+            (0x0501, None),
+            (0, None),
+        ] {
+            assert_eq!(terminal_name(device).as_deref(), name, "{device:#x}");
+        }
+    }
+
+    #[test]
+    fn polkits_agent_stands_in_place_of_what_its_helper_says() {
+        let said = Items { remote_user: Some(b"alice".into()), terminal: Some(b"tty7".into()), ..items() };
+        let mut told = begin(Stage::Auth, said, false, None).unwrap();
+        add_caller(&mut told, &mut Caller::default());
+        assert_eq!((told.remote_user.as_deref(), told.terminal.as_deref()), (Some("alice"), Some("tty7")));
+        let agent =
+            || Caller { agent: Some("bob".into()), terminal: Some("pts/3".into()), ..Caller::default() };
+        add_caller(&mut told, &mut agent());
+        assert_eq!((told.remote_user.as_deref(), told.terminal.as_deref()), (Some("bob"), Some("tty7")));
+        let mut told = begin(Stage::Auth, items(), false, None).unwrap();
+        add_caller(&mut told, &mut agent());
+        assert_eq!(told.terminal.as_deref(), Some("pts/3"));
     }
 
     #[test]

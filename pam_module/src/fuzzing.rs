@@ -127,6 +127,10 @@ impl Host for Process {
         false
     }
 
+    fn tells_by_prompt(&mut self) -> bool {
+        true
+    }
+
     fn say(&mut self, _: Style, text: &str) {
         self.seen.borrow_mut().shown.push(text.to_owned());
     }

@@ -7,6 +7,7 @@ use crate::story::Host;
 use countersign_protocol::login::{MAX_TEXT, Style, TOKEN_VARIABLE};
 use countersign_protocol::text::clip;
 use libc::{c_char, c_int};
+use nix::unistd::{geteuid, getuid};
 use pam::constants::{PAM_ERROR_MSG, PAM_PROMPT_ECHO_ON, PAM_SILENT, PAM_TEXT_INFO, PamFlag};
 use pam::conv::Conv;
 use pam::items::{RHost, RUser, Service, Tty, User};
@@ -15,6 +16,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 #[link(name = "pam")]
@@ -93,6 +95,14 @@ impl Host for PamHost<'_> {
         self.flags & PAM_SILENT != 0
     }
 
+    fn tells_by_prompt(&mut self) -> bool {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        // Somebody has started it on a terminal: what runs as root by itself, as sshd does, has nobody to look at it.
+        let terminal = self.pamh.get_item::<Tty<'_>>().ok().flatten();
+        let has_terminal = terminal.is_some_and(|item| item.0.to_bytes().starts_with(b"/dev/"));
+        self.silent() && is_set_uid() && has_terminal && !TOLD.swap(true, Ordering::Relaxed)
+    }
+
     fn say(&mut self, style: Style, text: &str) {
         let style = match style {
             Style::Info => PAM_TEXT_INFO,
@@ -143,9 +153,14 @@ pub(crate) fn typed(answer: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(clip(&text, MAX_TEXT).to_owned())
 }
 
+/// Whether a user has started this process, which has another's rights.
+pub(crate) fn is_set_uid() -> bool {
+    privileged_at_exec() || getuid() != geteuid()
+}
+
 /// Whether the process got privileges at exec (set-uid, set-gid, file capabilities), so that whoever
 /// started it chose its arguments, environment and open files.
-pub(crate) fn privileged_at_exec() -> bool {
+fn privileged_at_exec() -> bool {
     // SAFETY: getauxval reads a table that the kernel has left in the process; it takes no pointer.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }

@@ -24,6 +24,7 @@ mod facts;
 pub mod fuzzing;
 mod host;
 mod peer;
+mod polkit;
 mod story;
 
 use countersign_protocol::login::Stage;

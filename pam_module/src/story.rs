@@ -37,6 +37,9 @@ pub(crate) trait Host {
     fn connect(&mut self, path: &Path, caller: Caller) -> Result<Self::Daemon, Lost>;
     /// PAM_SILENT: nothing but prompts may be shown.
     fn silent(&self) -> bool;
+    /// Whether this process has a person at a terminal of its own whom only prompts reach, and has not told them yet
+    /// why it refuses. True once a process: sudo tries three times.
+    fn tells_by_prompt(&mut self) -> bool;
     /// Shows a line. Whether anybody saw it makes no difference.
     fn say(&mut self, style: Style, text: &str);
     /// Prompts with echo. None if the conversation failed or brought no answer.
@@ -109,6 +112,8 @@ struct Who {
     user: Option<String>,
     asked_by: Option<String>,
     from: Option<String>,
+    /// Whether they were asked anything: then the daemon tells them the reason of its refusal in a prompt, if need be.
+    is_asked: bool,
 }
 
 /// A login from its start to PAM's result, with a panic turned into a refusal.
@@ -125,16 +130,16 @@ pub(crate) fn guarded<H: Host>(host: &mut H, stage: Stage, arguments: &[&CStr]) 
 /// A login from its start to PAM's result.
 fn login<H: Host>(host: &mut H, stage: Stage, arguments: &[&CStr]) -> PamResultCode {
     let mut who = Who::default();
-    let (verdict, why) = match story(host, stage, arguments, &mut who) {
+    let (verdict, why, is_told) = match story(host, stage, arguments, &mut who) {
         Ok(verdict) => {
             let why = verdict.text.clone().unwrap_or_default();
-            (verdict, why)
+            (verdict, why, who.is_asked)
         }
         Err((refusal, ignore)) => {
             let why = refusal.to_string();
             let outcome = if ignore { Outcome::Ignored } else { refusal.outcome() };
             let text = if ignore { None } else { refusal.text().map(str::to_owned) };
-            (Verdict { outcome, text, token: None }, why)
+            (Verdict { outcome, text, token: None }, why, false)
         }
     };
     log_end(host, verdict.outcome, &who, &why);
@@ -151,6 +156,10 @@ fn login<H: Host>(host: &mut H, stage: Stage, arguments: &[&CStr]) -> PamResultC
     };
     if let Some(text) = verdict.text.as_deref().or(fallback) {
         show(host, style, text);
+        if stage == Stage::Auth && is_broken(verdict.outcome) && !is_told && host.tells_by_prompt() {
+            // Whatever is typed, this login is refused.
+            let _ = host.ask(&presentable(&acknowledge(text)));
+        }
     }
     result(stage, verdict.outcome)
 }
@@ -175,6 +184,8 @@ fn story<H: Host>(
     let mut begin = facts::begin(stage, items, host.silent(), token).map_err(|bad| refuse(bad.into()))?;
     let mut caller = host.caller(&begin.service);
     facts::add_caller(&mut begin, &mut caller);
+    begin.passwordless = arguments.passwordless;
+    who.asked_by.clone_from(&begin.remote_user);
     if let Some(peer) = begin.peer {
         who.from = Some(peer.address.to_string());
     }
@@ -185,7 +196,9 @@ fn story<H: Host>(
         None => Path::new(SELF_SOCKET),
     };
     let mut daemon = host.connect(path, caller).map_err(|lost| {
-        let ignore = arguments.ignore_when_down && matches!(lost, Lost::NobodyListens(_));
+        // Where no password goes before, the next module may be one that lets everybody in.
+        let may_ignore = arguments.ignore_when_down && !arguments.passwordless;
+        let ignore = may_ignore && matches!(lost, Lost::NobodyListens(_));
         (lost.into(), ignore)
     })?;
 
@@ -210,6 +223,7 @@ fn story<H: Host>(
                 Continue::default()
             }
             Step::Ask { text, .. } => {
+                who.is_asked = true;
                 // Nobody can be asked in the session stage.
                 let answer = if stage == Stage::Auth { host.ask(&presentable(&text)) } else { None };
                 Continue { cannot_ask: answer.is_none(), answer }
@@ -222,6 +236,17 @@ fn story<H: Host>(
 /// Whether an outcome lets a login go on.
 pub(crate) fn opens(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Granted | Outcome::Ignored)
+}
+
+/// Whether a refusal is nobody's decision: without its reason a person takes it for a wrong password.
+fn is_broken(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Unreachable | Outcome::Misconfigured | Outcome::Fault)
+}
+
+/// The reason of a refusal as a prompt, as the daemon has it.
+fn acknowledge(reason: &str) -> String {
+    let end = if reason.ends_with('.') { "" } else { "." };
+    format!("{}{end} Press Enter: ", clip(reason, MAX_TEXT / 2))
 }
 
 /// PAM's result. The one place where a grant becomes success.

@@ -14,6 +14,8 @@ struct Case {
     name: String,
     files: BTreeMap<String, String>,
     finds: Vec<String>,
+    /// The services that the policy lets in without a password, where the case says so.
+    passwordless: Option<Vec<String>>,
 }
 
 fn corpus() -> PathBuf {
@@ -48,6 +50,9 @@ fn cases(folder: &str) -> Vec<Case> {
                 name: path.file_name().unwrap().to_str().unwrap().to_owned(),
                 files,
                 finds: head("finds: "),
+                passwordless: head("passwordless: ")
+                    .first()
+                    .map(|services| services.split_whitespace().map(str::to_owned).collect()),
             }
         })
         .collect()
@@ -56,7 +61,12 @@ fn cases(folder: &str) -> Vec<Case> {
 fn look(case: &Case) -> Vec<Finding> {
     let folders = Folders::of(["/nowhere/pam.d"]);
     let folders = case.files.iter().fold(folders, |folders, (name, text)| folders.with(name, text));
-    let host = Host { has_module: &|_| true, meant: &[], keys_alone: true };
+    let host = Host {
+        has_module: &|_| true,
+        meant: &[],
+        passwordless: case.passwordless.as_deref(),
+        keys_alone: true,
+    };
     examine(&folders, &[], &host)
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::describe::{day, is_over, refuses_session};
 use crate::patterns::Patterns;
-use crate::{Config, Factor, Rule, Then, Unenrolled, When, stage_name};
+use crate::{Config, Confirm, Factor, Rule, Then, Unenrolled, When, WithoutPrompt, services, stage_name};
 
 /// Something about a policy that its author should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn of_itself(rule: &Rule, config: &Config, now: Timestamp) -> Vec<Advice> {
         let text = "nobody is refused by it; `countersign audit observed` shows what it would have refused";
         advice.push(say(Kind::Observes, text.to_owned()));
     }
-    let idle = [leases_idle(rule), session_idle(rule, config), over(rule, config, now)];
+    let idle = [leases_idle(rule), session_idle(rule, config), one_field_idle(rule), over(rule, config, now)];
     advice.extend(idle.into_iter().flatten().map(|text| say(Kind::Idle, text)));
     advice
 }
@@ -148,6 +148,18 @@ fn session_idle(rule: &Rule, config: &Config) -> Option<String> {
     (typed(&rule.codes, &config.default.codes) || typed(&rule.offline, &config.default.offline)).then(|| {
         "codes that its \"codes\" or \"offline\" list are never taken: the session stage has no prompt to type \
          them at"
+            .to_owned()
+    })
+}
+
+/// A code that is wanted where none can be typed.
+fn one_field_idle(rule: &Rule) -> Option<String> {
+    let names = rule.when.service.as_ref()?.names()?;
+    let wants_code = rule.confirm == Confirm::Code && rule.without_prompt == WithoutPrompt::Refuse;
+    let is_none = !names.iter().any(|name| !services::has_one_field(name));
+    (asks(rule) && wants_code && is_none).then(|| {
+        "no phone is asked: its services have one field, in which no code can be typed, and without_prompt = \"refuse\" \
+         takes nothing less; \"tap\" asks"
             .to_owned()
     })
 }

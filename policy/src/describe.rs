@@ -47,14 +47,34 @@ fn always(text: &str) -> Meaning {
     Meaning { online: vec![text.to_owned()], offline: vec![text.to_owned()] }
 }
 
+/// Whether the program has one field, for the password alone.
+fn has_one_field(login: &Situation<'_>) -> bool {
+    login.stage == Stage::Auth && services::has_one_field(login.service)
+}
+
 /// Whether nothing can be typed, and the rule takes nothing less.
+fn refuses(rule: &Rule, login: &Situation<'_>) -> bool {
+    let wants_code = rule.confirm == Confirm::Code && rule.without_prompt == WithoutPrompt::Refuse;
+    refuses_session(rule, login.stage) || (has_one_field(login) && wants_code)
+}
+
+/// The same at the session stage.
 pub(crate) fn refuses_session(rule: &Rule, stage: Stage) -> bool {
     stage == Stage::Session && rule.without_prompt == WithoutPrompt::Refuse
 }
 
-const AT_ONCE: &str = "refused at once: this stage cannot ask for a code, and \"without_prompt\" refuses";
+/// What comes of that.
+fn at_once(login: &Situation<'_>) -> String {
+    let what =
+        if has_one_field(login) { one_field(login) } else { "this stage cannot ask for a code".to_owned() };
+    format!("refused at once: {what}, and \"without_prompt\" refuses")
+}
 
-/// Whose phone is asked. For su and sudo to root, and for what root asks for, the caller's, since nobody carries
+fn one_field(login: &Situation<'_>) -> String {
+    format!("{} has one field, in which no code can be typed", login.service)
+}
+
+/// Whose phone is asked. For su, sudo and polkit to root, and for what root asks for, the caller's, since nobody carries
 /// root's.
 fn whose(rule: &Rule, login: &Situation<'_>, is_root: bool) -> String {
     if login.service == ASK_SERVICE && is_root {
@@ -63,8 +83,11 @@ fn whose(rule: &Rule, login: &Situation<'_>, is_root: bool) -> String {
             None => "the phone of whoever is logged in behind it is asked, root's where nobody is".to_owned(),
         };
     }
-    let for_caller = services::kind(login.service) == Kind::Command && (rule.ask == Ask::Caller || is_root);
+    let is_polkit = services::is_polkit(login.service);
+    let has_caller = is_polkit || services::kind(login.service) == Kind::Command;
+    let for_caller = has_caller && (rule.ask == Ask::Caller || is_root);
     match login.requester.filter(|_| for_caller) {
+        Some(caller) if is_polkit => format!("the phone of {caller}, whose dialog it is, is asked"),
         Some(caller) => format!("the phone of {caller}, who typed the command, is asked"),
         None if for_caller => "the caller's phone is asked".to_owned(),
         None => "the user's phone is asked".to_owned(),
@@ -79,14 +102,14 @@ fn asked(
 ) -> Vec<String> {
     let stage = login.stage;
     let mut lines = Vec::new();
-    if refuses_session(rule, stage) {
+    if refuses(rule, login) {
         if spares(rule, login.now) {
             lines.push(unenrolled(rule, login.now));
         }
         if let Some((_, None)) = lease {
             lines.push("a lease that was granted with a code before lets in, unasked".to_owned());
         }
-        lines.push(otherwise(&lines, AT_ONCE.to_owned()));
+        lines.push(otherwise(&lines, at_once(login)));
         return lines;
     }
     let seconds = rule.wait_for(login.service).as_secs();
@@ -110,6 +133,7 @@ fn asked(
     let tap = "approving it is enough";
     lines.push(match (stage, rule.confirm, rule.without_prompt) {
         (Stage::Session, _, _) | (Stage::Auth, Confirm::Tap, _) => tap.to_owned(),
+        (Stage::Auth, Confirm::Code, _) if has_one_field(login) => format!("{tap}: {}", one_field(login)),
         (Stage::Auth, Confirm::Code, WithoutPrompt::Tap) => {
             format!("the code that it shows is typed at the prompt; where nothing can be asked {tap}")
         }
@@ -118,13 +142,17 @@ fn asked(
                 .to_owned()
         }
     });
-    if stage == Stage::Auth && !rule.codes.is_empty() {
+    if stage == Stage::Auth && !has_one_field(login) && !rule.codes.is_empty() {
         lines.push(format!("also taken at the prompt: {}", words(&rule.codes, login.service)));
     }
     lines.extend(lease.map(|(lease, none)| match none {
         None => granted(lease),
         Some(why) => format!("no lease can be granted: {why}"),
     }));
+    if rule.passwordless {
+        let text = "no password is wanted before it where the service's PAM line says \"passwordless\"";
+        lines.push(text.to_owned());
+    }
     lines.push(unenrolled(rule, login.now));
     lines
 }
@@ -138,7 +166,10 @@ fn unreachable(
     factors.extend(rule.offline.iter().copied().filter(|factor| !rule.codes.contains(factor)));
     factors.retain(|factor| *factor != Factor::Lease);
     let line = match login.stage {
-        _ if refuses_session(rule, login.stage) => AT_ONCE.to_owned(),
+        _ if refuses(rule, login) => at_once(login),
+        Stage::Auth if has_one_field(login) => {
+            format!("refused, within 3 s, with the reason: {}", one_field(login))
+        }
         Stage::Auth if !factors.is_empty() => {
             format!("taken at the prompt: {}", words(&factors, login.service))
         }

@@ -94,6 +94,15 @@ impl Config {
         })
     }
 
+    /// The rules by which an approval lets in without a password where this service's line says that none goes before.
+    pub fn passwordless(&self, service: &str) -> impl Iterator<Item = &Rule> {
+        let meant = move |rule: &&Rule| {
+            rule.passwordless
+                && rule.when.service.as_ref().is_some_and(|services| services.match_name(service))
+        };
+        self.rules.iter().filter(meant)
+    }
+
     /// Names of all groups that rules ask about.
     #[must_use]
     pub fn groups(&self) -> Vec<String> {

@@ -38,6 +38,9 @@ pub struct Rule {
     pub ask: Ask,
     /// Whose approvals are needed; without it the one of whom `ask` means.
     pub approvals: Option<Approvals>,
+    /// Where the service's line says that no password goes before it, an approval with its code is enough. Only in a
+    /// rule that names services of seats and whom it is for, and with nothing weaker beside it.
+    pub passwordless: bool,
 }
 
 /// What a rule does.

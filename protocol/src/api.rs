@@ -270,6 +270,9 @@ pub struct MailboxInfo {
     pub host: String,
 }
 
+/// What a one-time token begins with that lets a host join.
+pub const JOIN_TOKEN: &str = "join-";
+
 /// Mailboxes, for pairing. `PUT /v1/mailboxes/{id}` by a host opens one (409 when it is another
 /// host's), `DELETE` closes it. Slots are `m1` (anybody appends, at most [`MAX_FIRST`], each at most
 /// [`MAX_MAIL`]; after `m2` is there only the same bytes again, else 409), `m2` and `m3` (the host

@@ -10,6 +10,7 @@
 
 pub mod frame;
 pub mod login;
+#[cfg(feature = "crypto")]
 pub mod manage;
 pub mod text;
 

@@ -102,6 +102,10 @@ pub struct Begin {
     /// The token of a grant in the `auth` stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Zeroizing<String>>,
+    /// The service's line says that no password goes before it. It only ever narrows: who is not named for it by
+    /// the policy is refused. A daemon that does not know it refuses the login.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passwordless: bool,
     /// What is to be done; with the service [`ASK_SERVICE`] and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,

@@ -3,6 +3,7 @@
 //! Same sockets and framing as [`crate::login`]. On the root socket everything is allowed; on the
 //! other one only what its comment says, and only about the caller's own uid.
 
+use crate::message::{ClosedOutcome, Confirm, Kind};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -93,6 +94,17 @@ pub enum Call {
         /// For whom.
         user: String,
     },
+    /// That polkit is about to ask a user's agent for a password, and for what: [`Noted`]. For polkit's own daemon,
+    /// whose rule calls it, and root.
+    #[serde(rename = "org.countersign.Manage.PolkitAsks")]
+    PolkitAsks {
+        /// For whom something is to be done.
+        subject: String,
+        /// The action's name.
+        action: String,
+        /// The same in words; may be empty.
+        text: String,
+    },
     /// What is held against people and places: [`Held`]. Root.
     #[serde(rename = "org.countersign.Manage.Blocks")]
     Blocks {},
@@ -123,14 +135,49 @@ pub enum Call {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<String>,
     },
+    /// The requests that wait: [`Requests`]. Anybody about their own: their account is to be entered, or they ask.
+    #[serde(rename = "org.countersign.Manage.Requests")]
+    Requests {
+        /// Only this user's; all without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// Those after the one of this id, in the order of an earlier list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// Ends a request, whose login is refused: the [`Request`] that it was. Anybody their own.
+    #[serde(rename = "org.countersign.Manage.CancelRequest")]
+    CancelRequest {
+        /// What its id begins with.
+        id: String,
+    },
+    /// Tells what happens from now on, an [`Event`] a reply, until the caller goes. Root of everything, others of their
+    /// own things.
+    #[serde(rename = "org.countersign.Manage.Watch")]
+    Watch {},
+    /// What follows on this connection is asked by somebody else, whom the caller answers for: [`Acting`]. Root, as
+    /// the first call; a `Begin` of [`crate::login`] may follow, too.
+    #[serde(rename = "org.countersign.Manage.ActFor")]
+    ActFor {
+        /// Who asks.
+        uid: u32,
+        /// With root's rights, since an administrator has authorized it; else with the user's own.
+        as_administrator: bool,
+    },
 }
 
+/// Fewest characters of a request's id that name it.
+pub const MIN_REQUEST_ID: usize = 4;
 /// Shortest and longest time in seconds that a code made for a while is good for.
 pub const MIN_ONCE: u32 = 60;
 /// See [`MIN_ONCE`].
 pub const MAX_ONCE: u32 = 24 * 3600;
 /// Longest reason for one in bytes.
 pub const MAX_REASON: usize = 200;
+
+/// The answer where nothing is to be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {}
 
 /// Names of the errors that calls end in.
 pub mod error {
@@ -362,6 +409,94 @@ pub struct Lease {
     /// How often it may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
+}
+
+/// Some requests that wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// The one whose time is over next comes first; as many as fit.
+    pub requests: Vec<Request>,
+    /// How many more there are; `after` asks for them.
+    #[serde(default)]
+    pub more: u32,
+}
+
+/// A request that waits. Texts are as the request says them: escape them before showing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its id.
+    pub id: String,
+    /// Whose account is to be entered.
+    pub user: String,
+    /// Who asks, where that is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// The PAM service.
+    pub service: String,
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// The command line of the calling process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// What is to be done, where it is no command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
+    /// The address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// When it was made, seconds since 1970.
+    pub issued_at: u64,
+    /// Seconds that are left.
+    pub expires_in: u32,
+    /// What has to be done beside approving.
+    pub confirm: Confirm,
+    /// How many people have to approve.
+    pub needed: u8,
+    /// How many have.
+    pub approved: u32,
+    /// Whether the server is out of reach.
+    pub unreachable: bool,
+}
+
+/// Something that has happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A request waits.
+    RequestOpened(Request),
+    /// One is over.
+    RequestClosed {
+        /// Its id.
+        id: String,
+        /// Whose account was to be entered.
+        user: String,
+        /// Who asked, where that is somebody else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requester: Option<String>,
+        /// How it ended.
+        outcome: ClosedOutcome,
+    },
+    /// A device may approve from now on.
+    DevicePaired(Device),
+    /// It may no longer.
+    DeviceRemoved(Device),
+    /// How the daemon is now, as everybody may know it. The first one comes at once.
+    Status(Status),
+    /// Too much happened at once, and some of it is not told: ask anew.
+    Lost {},
+}
+
+/// From now on the connection is somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acting {
+    /// Whose.
+    pub uid: u32,
+    /// That user's name; none where the host knows nobody of that number, and where root's rights were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// New recovery codes. They are kept nowhere in this form.

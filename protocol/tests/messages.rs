@@ -332,6 +332,9 @@ fn a_record_proves_itself() {
     for (bad, fault) in [
         (Record { request_signature: None, ..good.clone() }, EvidenceFault::Incomplete),
         (Record { decision: None, ..good.clone() }, EvidenceFault::Incomplete),
+        (Record { action: Some("deploy.web".into()), ..good.clone() }, EvidenceFault::Mismatch("action")),
+        (Record { detail: Some("release 42".into()), ..good.clone() }, EvidenceFault::Mismatch("detail")),
+        (Record { list: Some("ab".repeat(32)), ..good.clone() }, EvidenceFault::Mismatch("list")),
         (Record { request: None, request_signature: None, ..good.clone() }, EvidenceFault::Incomplete),
         (Record { user: Some("root".into()), ..good.clone() }, EvidenceFault::Mismatch("user")),
         (Record { service: Some("sudo".into()), ..good.clone() }, EvidenceFault::Mismatch("service")),

@@ -51,6 +51,24 @@ async fn calls_go_where_they_should() {
 }
 
 #[tokio::test]
+async fn a_list_goes_and_comes_as_it_is() {
+    let (fake, address) = start().await;
+    let client = client(&format!("http://{address}"));
+    client.put_list("00ff", b"\0\xff", 5000).await.unwrap();
+    // A forgotten token is earned anew.
+    fake.forget_tokens.store(true, Ordering::SeqCst);
+    client.put_list("00fe", b"two", 0).await.unwrap();
+    let expected = [
+        "list 00ff ttl=900 application/octet-stream b\"\\0\\xff\"",
+        "list 00fe ttl=1 application/octet-stream b\"two\"",
+    ];
+    assert_eq!(fake.noted(), expected);
+    assert_eq!(client.list("A-_9", "00ff").await.unwrap(), b"A-_9 00ff");
+    assert!(matches!(client.list("A", "none").await, Err(RelayError::Status { status: 404, .. })));
+    assert!(matches!(client.list("A/B", "00ff").await, Err(RelayError::Status { status: 404, .. })));
+}
+
+#[tokio::test]
 async fn one_token_serves_until_the_server_forgets_it() {
     let (fake, address) = start().await;
     let client = client(&format!("http://{address}"));

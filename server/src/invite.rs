@@ -5,6 +5,7 @@ use crate::registry::{self, Registry};
 use crate::store::{self, StoreError, tables};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use countersign_files::{Owner, beside, read_trusted, replace};
+use countersign_protocol::api::JOIN_TOKEN;
 use countersign_protocol::random;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ const MAX_ORIGIN: usize = 256;
 
 /// What a host has to prove once.
 pub(crate) fn new_token() -> String {
-    format!("join-{}", Base64UrlUnpadded::encode_string(&random::bytes::<24>()))
+    format!("{JOIN_TOKEN}{}", Base64UrlUnpadded::encode_string(&random::bytes::<24>()))
 }
 
 /// The line to run on a host. The token is its last word.

@@ -107,6 +107,9 @@ class Approver:
 
     def decide(self, request, answer):
         """Answers a request: `approve`, `deny` or `report`; returns what the device shows then."""
+        if answer == "approve" and "list" in request:
+            # Before that nothing is approved.
+            self.wait_for("list", id=request["id"])
         self.send(f"{answer[0]} {request['id']}")
         return self.wait_for("decided", id=request["id"])
 

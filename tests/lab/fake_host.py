@@ -106,6 +106,25 @@ def some_key_id(name):
     return url64(sha256(name.encode()))
 
 
+LIST_STEP = 16 * 1024
+
+
+class List:
+    """A list that belongs to a request: what the request says of it, and its encrypted form."""
+
+    def __init__(self, text):
+        self.text, self.number, key = text.encode(), os.urandom(16).hex(), os.urandom(16)
+        self.described = {
+            "sha256": sha256(self.text).hex(),
+            "bytes": len(self.text),
+            "lines": len(text.removesuffix("\n").split("\n")),
+            "key": base64.b64encode(key).decode(),
+        }
+        padded = self.text.ljust(-(-len(self.text) // LIST_STEP) * LIST_STEP, b"\0")
+        nonce = os.urandom(12)
+        self.sealed = nonce + AESGCM(key).encrypt(nonce, padded, self.number.encode())
+
+
 class Device:
     """What the host knows of a device."""
 
@@ -196,6 +215,10 @@ class FakeHost:
         asked = Asked(body, private)
         self.post("request", device, asked.id, body, signature)
         return asked
+
+    def put_list(self, listed, ttl=60):
+        """Gives the server the list of the request that has its number for an id."""
+        self.call("PUT", f"/v1/lists/{listed.number}?ttl={ttl}", listed.sealed)
 
     def close(self, device, asked, outcome, signature=None, **fields):
         closed = {

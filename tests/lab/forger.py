@@ -132,8 +132,9 @@ class Relay:
         self.key = key
 
     def call(self, method, path, body=None, token=None):
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
+        """Bytes go as they are, everything else as JSON."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/octet-stream" if isinstance(body, bytes) else "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         call = urllib.request.Request(self.origin + path, data=data, headers=headers, method=method)

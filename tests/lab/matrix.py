@@ -37,6 +37,8 @@ END = re.compile(
 # Not the name of a program in front of what it says.
 PROMPT = r"((?:[^\r\n]* [^\r\n]*|[Pp]assword|login): ?)$"
 SHELL = r"\$ $"
+# Behind the reason of a refusal, where the program shows nothing but prompts.
+ACKNOWLEDGED = re.compile(r"\.? Press Enter: ?$")
 WENT_ON = "went on"
 # In front of a line that only the log has, since the application shows nothing but prompts. In place of a result where another module decided before ours was asked.
 UNSEEN = "log: "
@@ -152,7 +154,7 @@ def play(lab, service, user, person):
         assert result in ("ABORT", "SESSION_ERR", NOT_REACHED), f"{service}: {result}"
         return Played(GONE, prompts, "", opened, run.text)
     # The module itself has other words for the person than for the log.
-    own = [line for line in run.lines() if line.startswith("countersign: ")]
+    own = [ACKNOWLEDGED.sub("", line) for line in run.lines() if line.startswith("countersign: ")]
     text = own[-1] if own else text
     if text and text not in run.text:
         text = f"{UNSEEN}{text}"

@@ -37,3 +37,18 @@ def protect(module="", arguments=""):
     write("sshd", lines(auth=True, session=True, module=module, arguments=arguments))
     for service in ("sudo", "su", "lab"):
         write(service, lines(auth=True, session=False, module=module, arguments=arguments))
+
+
+def services():
+    """What every service file has in it, by name."""
+    return {path.name: path.read_bytes() for path in PAM_D.iterdir() if path.is_file()}
+
+
+def put_back(before):
+    """Leaves the services as they were then, and no other."""
+    for path in PAM_D.iterdir():
+        if path.is_file() and path.name not in before:
+            path.unlink()
+    for name, content in before.items():
+        if not (PAM_D / name).is_file() or (PAM_D / name).read_bytes() != content:
+            (PAM_D / name).write_bytes(content)

@@ -124,7 +124,7 @@ def _where(names, everywhere):
 
 def _without_enter(cell):
     """sudo, which shows nothing but prompts, has the last line as one first, to be acknowledged."""
-    if len(cell) > 2 and cell[-2] == f"{cell[-1]} Press Enter:":
+    if len(cell) > 2 and cell[-2] in (f"{cell[-1]} Press Enter:", f"{cell[-1]}. Press Enter:"):
         return [*cell[:-2], cell[-1]]
     return cell
 

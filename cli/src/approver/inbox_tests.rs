@@ -1,5 +1,5 @@
 use super::*;
-use crate::approver::testing::{request, sealed, verified};
+use crate::approver::testing::{listed, request, sealed, verified};
 use countersign_protocol::message::NoticeDevice;
 use countersign_protocol::notice;
 
@@ -316,4 +316,51 @@ fn a_lease_goes_with_an_approval_never_beyond_what_may_be_granted() {
     inbox.lease(&key("a"), 3600);
     inbox.next_lease();
     assert_eq!(lease(&inbox), 0);
+}
+
+#[test]
+fn nothing_is_approved_before_its_list_is_here_and_that_is_tried_until_the_end() {
+    let mut inbox = Inbox::default();
+    let asked = verified(listed("a", "install hello\n"));
+    let key = asked.key();
+    inbox.arrive(asked, at(0));
+    assert_eq!(inbox.take_orders(), [Order::Fetch(key.clone())]);
+    inbox.answer(&key, Answer::Approve);
+    assert!(inbox.last_notice().unwrap().contains("nothing is approved without it"));
+    assert!(inbox.take_orders().is_empty() && inbox.items()[0].phase == Phase::Asking);
+
+    inbox.listed(&key, Err("not there".into()), at(100));
+    inbox.tick(at(1_000));
+    assert!(inbox.take_orders().is_empty(), "not yet");
+    inbox.tick(at(1_200));
+    assert_eq!(inbox.take_orders(), [Order::Fetch(key.clone())]);
+    inbox.tick(at(9_000));
+    assert!(inbox.take_orders().is_empty(), "one at a time");
+    inbox.answer(&key, Answer::Approve);
+    assert!(inbox.take_orders().is_empty());
+
+    inbox.take_events();
+    inbox.listed(&key, Ok("install hello\n".into()), at(9_500));
+    assert_eq!(inbox.take_events(), [Event::Listed(key.clone(), Extent::Beginning)]);
+    inbox.listed(&key, Err("late".into()), at(9_600));
+    inbox.listed(&key, Ok("another\n".into()), at(9_600));
+    assert_eq!(inbox.items()[0].listed, Listed::There("install hello\n".into()), "what is there stays");
+    inbox.show_list(&key);
+    assert_eq!(inbox.take_events(), [Event::Listed(key.clone(), Extent::Whole)]);
+    inbox.answer(&key, Answer::Approve);
+    assert_eq!(inbox.take_orders(), [Order::Sign(key.clone(), Answer::Approve)]);
+}
+
+#[test]
+fn a_request_whose_list_is_not_here_is_denied_at_once() {
+    let mut inbox = Inbox::default();
+    let asked = verified(listed("a", "install hello\n"));
+    let key = asked.key();
+    inbox.arrive(asked, at(0));
+    inbox.take_orders();
+    inbox.answer(&key, Answer::Deny);
+    assert_eq!(inbox.take_orders(), [Order::Sign(key.clone(), Answer::Deny)]);
+    inbox.listed(&key, Err("not there".into()), at(100));
+    inbox.tick(at(5_000));
+    assert!(inbox.take_orders().is_empty(), "it is not needed any more");
 }

@@ -9,14 +9,14 @@ const FRAME: usize = 4;
 
 /// The page that the person looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leaf {
+pub(super) struct Leaf {
     key: Key,
     number: usize,
 }
 
 /// The page after this one; the first one of the selected request's list where none is looked at.
 #[must_use]
-pub fn turn(inbox: &Inbox, leaf: Option<Leaf>) -> Option<Leaf> {
+pub(super) fn turn(inbox: &Inbox, leaf: Option<Leaf>) -> Option<Leaf> {
     let key = inbox.selected()?.verified.key();
     let number = leaf.filter(|leaf| leaf.key == key).map_or(0, |leaf| leaf.number + 1);
     Some(Leaf { key, number })
@@ -25,7 +25,7 @@ pub fn turn(inbox: &Inbox, leaf: Option<Leaf>) -> Option<Leaf> {
 /// Draws a page; nothing after the last one, or when another request is selected. No request is approved
 /// from here: the list is not all that there is to see of it.
 #[must_use]
-pub fn draw(inbox: &Inbox, leaf: &Leaf, width: usize, height: usize) -> Option<Drawn> {
+pub(super) fn draw(inbox: &Inbox, leaf: &Leaf, width: usize, height: usize) -> Option<Drawn> {
     let item = inbox.selected().filter(|item| item.verified.key() == leaf.key)?;
     let Listed::There(text) = &item.listed else { return None };
     let rows = height.checked_sub(FRAME).filter(|rows| *rows > 0)?;

@@ -214,7 +214,7 @@ fn asked(item: &Item, inbox: &Inbox, now: Now, time_of: fn(u64) -> String) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::approver::testing::{request, sealed, verified};
+    use crate::approver::testing::{listed, request, sealed, verified};
     use zeroize::Zeroizing;
 
     const NOW: Now = Now { ms: 0, unix: 1_000_000 };
@@ -228,6 +228,7 @@ mod tests {
     fn commands_are_one_letter_and_an_id() {
         assert_eq!(parse(" a  0011 "), Typed::Answer(Answer::Approve, "0011"));
         assert_eq!(parse("r x"), Typed::Answer(Answer::Report, "x"));
+        assert_eq!(parse("l 0011"), Typed::List("0011"));
         assert_eq!((parse("q"), parse("")), (Typed::Quit, Typed::Empty));
         assert_eq!((parse("a x 8h"), parse("a x 90m")), (Typed::Lease("x", 28_800), Typed::Lease("x", 5400)));
         for line in
@@ -285,5 +286,27 @@ mod tests {
                 assert!(!line.contains(['\n', '\x1b']), "{line:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_list_comes_in_short_and_whole_when_it_is_asked_for() {
+        let packages: String = (1..=12).map(|n| format!("install {n}\x1b\n")).collect();
+        let mut inbox = Inbox::default();
+        let asked = verified(listed(ID, &packages));
+        let key = asked.key();
+        inbox.arrive(asked, NOW);
+        inbox.listed(&key, Ok(packages.clone()), NOW);
+        inbox.show_list(&key);
+        let events: Vec<_> = inbox.take_events().into();
+        let [request, short, whole] = events.as_slice() else { panic!("{events:?}") };
+        let lines = words_of(short, &inbox, NOW, time);
+        assert_eq!((lines[0].as_str(), lines[1].as_str()), ("list 00112233 12 lines", "| install 1\\u{1b}"));
+        assert_eq!(lines[11..], ["| ... and 2 more; to see all: l 00112233"]);
+        assert_eq!(words_of(whole, &inbox, NOW, time).len(), 13);
+        let object = object_of(short, &inbox, NOW).unwrap();
+        assert_eq!((&object["text"], &object["lines"]), (&json!(packages), &json!(12)));
+        let asked = object_of(request, &inbox, NOW).unwrap();
+        assert_eq!(asked["list"]["lines"], 12);
+        assert_eq!(asked["list"].get("key"), None, "nothing that opens it is written down");
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::approver::inbox::Key;
-use crate::approver::testing::{request, sealed, verified};
+use crate::approver::testing::{listed, request, sealed, verified};
 use countersign_protocol::message::{ClosedOutcome, Kind, Request, SshKey};
 use zeroize::Zeroizing;
 
@@ -253,4 +253,35 @@ fn a_test_ring_says_what_it_is_and_news_stand_above() {
     assert!(drawn.contains("web1 rings this device as a test; nothing opens"), "{drawn}");
     assert!(drawn.contains("[a it rang]"), "{drawn}");
     assert!(drawn.contains("\"tablet\" may approve for alice at web1 from now on"), "{drawn}");
+}
+
+#[test]
+fn a_list_is_shown_in_short_and_approved_only_when_it_is_there() {
+    let packages: String = (1..=500).map(|n| format!("install package-{n}\n")).collect();
+    let mut asked = listed("a", &packages);
+    asked.detail = Some("install 500 packages".into());
+    let mut inbox = filled([asked]);
+    let key = inbox.selected().unwrap().verified.key();
+    let waits = text(&draw(&inbox, "laptop", &view(80, 24, 0)));
+    assert!(waits.contains("Its list is on the way") && !waits.contains("[a approve"), "{waits}");
+    assert!(waits.contains("[d deny]"));
+    inbox.listed(&key, Err("changed \x1b[2J".into()), START);
+    let wrong = text(&draw(&inbox, "laptop", &view(80, 24, 0)));
+    assert!(
+        wrong.contains("NO LIST: changed \\u{1b}[2J; trying again") && !wrong.contains("[a approve"),
+        "{wrong}"
+    );
+    inbox.tick(Now { ms: 1000, ..START });
+    inbox.listed(&key, Ok(packages), START);
+    let drawn = draw(&inbox, "laptop", &view(80, 24, 1000));
+    assert!(drawn.complete);
+    let there = text(&drawn);
+    for part in [
+        "what      install 500 packages",
+        "list      500 lines",
+        "| install package-5\n| ... and 495 more (s: show all)",
+    ] {
+        assert!(there.contains(part), "{part} in {there}");
+    }
+    assert!(there.contains("[a approve, shows a code]  [s show its list]  [d deny]"), "{there}");
 }

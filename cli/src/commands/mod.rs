@@ -14,17 +14,22 @@ mod leases;
 mod packages;
 mod pair;
 mod policy;
+mod polkit_asks;
+mod requests;
 mod revoke;
 mod setup;
 mod status;
 mod test_login;
 mod unblock;
 
+pub(crate) use enable::program;
+
 use crate::args::{Audit, Cli, Command};
 use crate::manage_client::ManageClient;
 use crate::output::{Exit, Failure, Outcome, Output};
 use std::io::BufRead;
 use std::process::ExitCode;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Runs what the command line says.
@@ -45,6 +50,10 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Codes { user, recovery: false, .. } => codes::left(&mut daemon()?, user, out),
         Command::Codes { user, recovery: true, count, .. } => codes::new(&mut daemon()?, user, *count, out),
         Command::Leases { user, end } => leases::run(&mut daemon()?, user.as_deref(), end.as_deref(), out),
+        Command::Requests { user, cancel } => {
+            requests::run(&mut daemon()?, user.as_deref(), cancel.as_deref(), out)
+        }
+        Command::DbusService { idle } => crate::dbus::run(&cli.run, Duration::from_secs(*idle)),
         Command::Unblock { user, source, all } => {
             unblock::run(&mut daemon()?, user.as_deref(), source.as_deref(), *all, out)
         }
@@ -64,6 +73,7 @@ pub(crate) fn run(cli: &Cli, out: Output) -> Outcome<ExitCode> {
         Command::Audit(Audit::Observed { days, file }) => audit::observed(file, *days, out),
         Command::Doctor(args) => doctor::run(args, &cli.run, out),
         Command::Policy(command) => policy::run(command, &cli.run, out),
+        Command::PolkitAsks { subject, action, text } => polkit_asks::run(&cli.run, subject, action, text),
         Command::PackageHook { manager } => packages::run(*manager, &cli.run, out),
         Command::Completions { shell } => completions::run(*shell, out),
     }

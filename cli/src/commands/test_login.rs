@@ -31,6 +31,7 @@ pub(super) fn play(daemon: &mut ManageClient, user: &str, service: &str, out: Ou
         session: None,
         silent: false,
         token: None,
+        passwordless: false,
         action: None,
     };
     let mut step: Step = daemon.call(&Call::Begin(Box::new(begin)), Duration::from_millis(FIRST_REPLY_MS))?;

@@ -91,6 +91,17 @@ impl Ending {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), "the rule denies it")
     }
 
+    /// The service's line says that no password goes before it, and the rule does not.
+    pub(super) fn not_passwordless() -> Self {
+        let reason = "its PAM line says passwordless, and the rule does not";
+        Self::new(Outcome::Denied, Some(prompts::NOT_ALONE), reason)
+    }
+
+    /// The same of an action.
+    pub(super) fn action_denied_by_policy() -> Self {
+        Self::new(Outcome::Denied, Some(prompts::ACTION_DENIED), "the rule denies it")
+    }
+
     pub(super) fn denied(reason: &str) -> Self {
         Self::new(Outcome::Denied, Some(prompts::DENIED_BY_POLICY), reason)
     }
@@ -124,8 +135,22 @@ impl Ending {
         }
     }
 
+    /// The same where the program has one field, for the password.
+    pub(super) fn one_field() -> Self {
+        Self {
+            text: Some(prompts::ONE_FIELD.to_owned()),
+            ..Self::cannot_ask("the program has one field and cannot ask for a code")
+        }
+    }
+
     pub(super) fn busy() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BUSY), "too many logins wait that nobody can answer")
+    }
+
+    /// Nobody who might approve what root asks for has a device.
+    pub(super) fn nobody_to_ask(person: &str) -> Self {
+        let text = prompts::nobody_to_ask(person);
+        Self::new(Outcome::Denied, Some(&text), "nobody who might approve it has a device")
     }
 
     /// Open requests have too many lists already.
@@ -178,6 +203,12 @@ impl Ending {
         Self::new(Outcome::Withdrawn, None, reason)
     }
 
+    /// Somebody who may has taken the request back.
+    fn cancelled(open: &Open) -> Self {
+        let by = open.cancelled_by.borrow().clone().unwrap_or_default();
+        Self::new(Outcome::Withdrawn, Some(prompts::CANCELLED), format!("cancelled by {by}"))
+    }
+
     /// The asking side was gone before its request was known to be held by the server.
     pub(super) fn gone_early() -> Self {
         Self::new(Outcome::Withdrawn, None, "gone while its request was posted")
@@ -186,6 +217,14 @@ impl Ending {
     /// A person was asked again and again, and typed nothing.
     pub(super) fn no_code(prompts: u32) -> Self {
         Self::new(Outcome::Denied, Some(prompts::NO_CODE), format!("no code was typed at {prompts} prompts"))
+    }
+
+    /// The same of a request that may have been taken back.
+    pub(super) fn of_request(open: &Open) -> Self {
+        match open.state() {
+            State::Withdrawn => Self::cancelled(open),
+            state => Self::of(state),
+        }
     }
 
     /// What the end of a request means for its login; refused unless it is one of the others.

@@ -95,7 +95,7 @@ impl Login {
         rule: &Rule,
     ) -> Told<String> {
         if open.state().is_end() && open.state() != State::Expired {
-            return Err(Ending::of(open.state()));
+            return Err(Ending::of_request(open));
         }
         let judged = match &factor {
             Typed::Recovery => self.recovery(open, typed).await,
@@ -104,7 +104,7 @@ impl Login {
         };
         match judged {
             Ok(Judged::Right(ending)) if open.happens(Event::Factor) => Err(ending),
-            Ok(Judged::Right(_)) => Err(Ending::of(open.state())),
+            Ok(Judged::Right(_)) => Err(Ending::of_request(open)),
             Ok(Judged::Blocked) => match &factor {
                 // They were compared with nothing, and may be an approval's: guessing keeps nobody from their phone.
                 Typed::Totp(code) if may_be_approved(open) => self.judge_when_settled(open, code, rule).await,

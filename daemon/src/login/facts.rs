@@ -53,6 +53,8 @@ pub struct Facts {
     pub silent: bool,
     /// A grant of the `auth` stage.
     pub token: Option<Zeroizing<String>>,
+    /// No password goes before: only a rule that says so lets in. Anybody may say it of themselves, as it only narrows.
+    pub passwordless: bool,
     /// The calling process's effective uid, from the kernel.
     pub uid: u32,
     /// Whether it came by the root socket.
@@ -110,6 +112,7 @@ impl Facts {
             service: begin.service,
             user: begin.user,
             silent: begin.silent,
+            passwordless: begin.passwordless,
             uid: caller.uid,
             by_root,
         })
@@ -142,6 +145,7 @@ impl Facts {
             kind: Kind::Action,
             silent: true,
             token: None,
+            passwordless: false,
             uid: person.uid,
             by_root: false,
         }
@@ -177,10 +181,13 @@ impl Facts {
         self.action.as_deref().filter(|_| self.is_ask())
     }
 
-    /// Whether certainly nothing can be asked.
+    /// Whether a question gets an answer of its own: not in the session stage, not where the program puts the
+    /// password into every prompt, and not where a program asks that has no terminal.
     #[must_use]
-    pub fn cannot_prompt(&self) -> bool {
-        self.stage == Stage::Session || (self.is_ask() && self.terminal.is_none())
+    pub fn can_ask(&self) -> bool {
+        self.stage == Stage::Auth
+            && !services::has_one_field(&self.service)
+            && (!self.is_ask() || self.terminal.is_some())
     }
 
     /// Whether rows of text come to stand above a prompt as they are said: not so in the windows of greeters and
@@ -188,6 +195,18 @@ impl Facts {
     #[must_use]
     pub fn shows_rows(&self) -> bool {
         self.stage == Stage::Auth && (self.has_terminal() || self.is_sshd())
+    }
+
+    /// Whether this is polkit's helper. It is told nothing of the action, and who has asked for it is the kernel's word.
+    #[must_use]
+    pub fn is_polkit(&self) -> bool {
+        self.by_root && services::is_polkit(&self.service)
+    }
+
+    /// For whom something is to be done, where polkit asks: whose agent it is.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.requester.as_ref().unwrap_or(&self.user)
     }
 
     /// Whether this is sshd, under whatever name its binary was started: its PAM service is its
@@ -305,6 +324,7 @@ mod tests {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
             action: None,
         }
     }
@@ -383,12 +403,12 @@ mod tests {
             let facts = Facts::new(begin, &caller).unwrap();
             assert_eq!((facts.kind, facts.asked_action()), (Kind::Action, Some("deploy.web")));
             assert_eq!(facts.requester.as_deref(), requester);
-            assert!(!facts.has_terminal() == facts.terminal.is_none());
+            assert_eq!(facts.has_terminal(), facts.terminal.is_some());
         }
         assert_eq!(Facts::new(begin(), &root()).unwrap().asked_action(), None);
         let without = Begin { terminal: None, ..ask(deploy()) };
         let without = Facts::new(without, &root()).unwrap();
-        assert!(without.cannot_prompt() && !without.has_terminal());
+        assert!(!without.can_ask() && !without.has_terminal());
     }
 
     #[test]

@@ -93,6 +93,12 @@ impl Logins {
         u32::try_from(open).unwrap_or(u32::MAX)
     }
 
+    /// Those that wait and are wanted.
+    pub(crate) fn open_requests(&self, is_wanted: impl Fn(&OpenRequest) -> bool) -> Vec<Rc<OpenRequest>> {
+        let requests = self.requests.borrow();
+        requests.values().filter(|known| !known.state().is_end() && is_wanted(known)).cloned().collect()
+    }
+
     /// Remembers a request until its time is over, so that a decision finds it.
     pub(crate) fn keep(&self, request: &Rc<OpenRequest>) {
         let mut requests = self.requests.borrow_mut();
@@ -296,6 +302,9 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
         if login.observed { (Outcome::Ignored, None) } else { (ending.outcome, ending.text) };
     if let (true, Some(reason)) = (login.facts.silent && outcome != Outcome::Granted, &text) {
         login.acknowledge(reason).await;
+    }
+    if outcome == Outcome::Granted && login.facts.is_polkit() {
+        app.polkit.answered(login.facts.subject(), clock::boot());
     }
     let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
         .then(|| app.logins.issue(&id, &login));

@@ -68,11 +68,12 @@ impl Open {
         let request =
             OpenRequest::new(&app.host, facts, whom, panel, confirm, wait, lease).map_err(Ending::fault)?;
         // It goes to the server in front of the request, each time that the request does.
-        if let Some(list) = request.list.as_ref().filter(|_| !request.devices.is_empty()) {
+        if let Some(list) = request.list.take().filter(|_| !request.devices.is_empty()) {
             let sealed = list.seal(&request.id).map_err(|error| Ending::fault(error.to_string()))?;
             app.relay.keep_list(&request.id, sealed, request.deadline).map_err(Ending::too_many_lists)?;
         }
         app.logins.keep(&request);
+        app.events.opened(&request);
         // A device that is just being tried out is no login of its person.
         let counts = ring && !request.devices.is_empty() && facts.kind != Kind::Test;
         let mut counted = app.fatigue.begin(request.asking.clone(), counts);
@@ -144,7 +145,11 @@ pub(super) fn settle(app: &App, request: &OpenRequest, written: bool) {
 }
 
 fn tell(app: &App, request: &OpenRequest) {
-    if !request.state().is_end() || request.devices.is_empty() || request.told() {
+    if !request.state().is_end() || request.told() {
+        return;
+    }
+    app.events.closed(request);
+    if request.devices.is_empty() {
         return;
     }
     let mut messages = match request.sealed_closed(&app.host) {

@@ -19,13 +19,13 @@ pub(super) fn asking(facts: &Facts, person: &str, devices: &[Device]) -> Asking 
     Asking { person: person.to_owned(), others, place: place(facts), caller }
 }
 
-/// The local user who asks by a command.
+/// The local user who asks by a command, or by polkit's agent.
 fn caller(facts: &Facts) -> Option<&str> {
     if facts.is_ask() {
         // Behind a job of root's is nobody, and what is held against it must not keep whom it asks from sudo.
         return facts.requester.as_deref();
     }
-    let asks = facts.by_root && facts.kind == Kind::Command;
+    let asks = facts.by_root && (facts.kind == Kind::Command || facts.is_polkit());
     asks.then(|| facts.requester.as_deref().unwrap_or(&facts.user))
 }
 
@@ -114,5 +114,8 @@ mod tests {
         let asked = asking(&su, "alice", &[]);
         assert_eq!((asked.place.name.as_str(), asked.place.may_block), ("user mallory", true));
         assert_eq!(asked.caller.as_deref(), Some("mallory"));
+        let polkit = Facts { kind: Kind::Action, service: "polkit-1".into(), ..su };
+        let asked = asking(&polkit, "alice", &[]);
+        assert_eq!((asked.place.name.as_str(), asked.place.may_block), ("user mallory", true));
     }
 }

@@ -28,6 +28,10 @@ pub(super) const DENIED: &str = "Denied on the phone.";
 pub(super) const REPORTED: &str = "Denied on the phone, and reported as not being its owner.";
 /// The policy says no.
 pub(super) const DENIED_BY_POLICY: &str = "This login is not allowed here.";
+/// No password goes before, and no rule lets this person in without one.
+pub(super) const NOT_ALONE: &str = "Your phone alone does not let you in here. Ask an administrator.";
+/// The same of what is no login.
+pub(super) const ACTION_DENIED: &str = "The policy does not allow this here.";
 /// Too many wrong codes.
 pub(super) const FAILED: &str = "Too many wrong codes. Start again for a new one.";
 /// Too many empty lines.
@@ -44,6 +48,8 @@ pub(super) const FAULT: &str =
     "countersign refuses: something broke. Ask an administrator (journalctl -u countersignd).";
 /// Too many wait already.
 pub(super) const BUSY: &str = "Too many logins wait for approval. Try again in a minute.";
+/// Somebody who may has taken the request back.
+pub(super) const CANCELLED: &str = "The request was cancelled on this host.";
 /// Typed factors failed too often.
 pub(super) const BLOCKED: &str = "Too many wrong codes for this account. Try again later.";
 /// The person has just denied the same.
@@ -63,6 +69,17 @@ pub(super) const NO_TERMINAL: &str =
 
 /// The same at the session stage, where a key was enough for sshd.
 pub(super) const KEY_ALONE: &str = "A key alone is not enough here: log in in a way that can ask for a code.";
+
+/// The same where the program has one field, for the password.
+pub(super) const ONE_FIELD: &str =
+    "This program cannot ask for a code, and a code is needed: use another one.";
+/// What root's programs read where there is no phone to ask; of others nobody is told.
+#[must_use]
+pub(super) fn nobody_to_ask(person: &str) -> String {
+    format!(
+        "Nobody can be asked: there is no device for {person}. Pair one, or name somebody else with --user."
+    )
+}
 
 /// What the log says of an application that cannot ask.
 #[must_use]
@@ -165,12 +182,16 @@ mod tests {
             MISCONFIGURED,
             FAULT,
             BUSY,
+            CANCELLED,
             BLOCKED,
             COOLING,
             FROM_THERE,
             STOPPING,
             CANNOT_ASK,
             KEY_ALONE,
+            ONE_FIELD,
+            NO_TERMINAL,
+            ACTION_DENIED,
             ABOVE_QR,
             ABOVE_QR_OFFLINE,
             BELOW_QR,
@@ -188,6 +209,7 @@ mod tests {
             wrong(2),
             wrong(1),
             acknowledge(DENIED),
+            nobody_to_ask("root"),
         ];
         for text in texts.iter().map(|t| (*t).to_owned()).chain(made) {
             assert!(!text.is_empty() && text.len() <= MAX_TEXT / 2, "{text}");

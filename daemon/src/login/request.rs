@@ -46,6 +46,8 @@ pub struct OpenRequest {
     pub reply: SealKey,
     /// The account that is entered.
     pub user: String,
+    /// Who asks, where that is somebody else.
+    pub requester: Option<String>,
     /// Who wants in, and whose own factors may be typed.
     pub person: String,
     /// How many different people have to approve.
@@ -58,8 +60,8 @@ pub struct OpenRequest {
     pub asking: Asking,
     /// What an action is in words, as the devices are told.
     pub(super) detail: Option<String>,
-    /// The list that belongs to it.
-    pub(super) list: Option<Enclosed>,
+    /// The list that belongs to it, until it is encrypted: requests are remembered for longer than so much memory should be.
+    pub(super) list: RefCell<Option<Enclosed>>,
     /// The devices that it was sealed to, each for its own person.
     pub devices: Vec<Device>,
     /// What has to be done beside approving.
@@ -78,6 +80,8 @@ pub struct OpenRequest {
     /// Whether the server ever held it.
     posted: Cell<bool>,
     told: Cell<bool>,
+    /// Who has taken it back, where that was not its login.
+    pub(crate) cancelled_by: RefCell<Option<String>>,
     /// Whether it must not let anybody in after all.
     undone: Cell<bool>,
     tries: Cell<u8>,
@@ -139,13 +143,14 @@ impl OpenRequest {
             signed,
             reply,
             user: account.name.clone(),
+            requester: facts.requester.clone(),
             person: person.to_owned(),
             needed: panel.needed,
             rule: panel.rule,
             certified: panel.certified,
             asking: place::asking(facts, person, &panel.devices),
             detail: request.detail,
-            list,
+            list: RefCell::new(list),
             devices: panel.devices,
             confirm,
             by_sshd: facts.is_sshd(),
@@ -156,6 +161,7 @@ impl OpenRequest {
             unreachable: Cell::new(false),
             posted: Cell::new(false),
             told: Cell::new(false),
+            cancelled_by: RefCell::default(),
             undone: Cell::new(false),
             tries: Cell::new(TRIES),
             changed: Notify::new(),
@@ -391,6 +397,11 @@ impl OpenRequest {
             .map_err(|error| format!("cannot seal to nobody: {error}"))
     }
 
+    /// How it ended.
+    pub(crate) fn outcome(&self) -> ClosedOutcome {
+        if self.undone.get() { ClosedOutcome::Failed } else { outcome(self.state.get()) }
+    }
+
     /// How it ended, signed and sealed to each device.
     ///
     /// # Errors
@@ -400,7 +411,7 @@ impl OpenRequest {
             version: VERSION,
             id: self.id.clone(),
             request: self.digest.clone(),
-            outcome: if self.undone.get() { ClosedOutcome::Failed } else { outcome(self.state.get()) },
+            outcome: self.outcome(),
             closed_at: clock::unix(),
         };
         let signed = signed::sign_message(host.key.as_ref(), &closed)

@@ -12,11 +12,12 @@ use crate::budget::Past;
 use crate::person::Person;
 use countersign_policy::{Ask, Factor, Rule, Unenrolled, WithoutPrompt};
 
-/// Whose phone is asked. For su to root the caller's, since nobody carries root's, and for what root asks for that of
-/// who is logged in behind it; whoever else names a caller (a remote shell, a mail server) may have that name from the
-/// other side.
+/// Whose phone is asked. For su and polkit to root the caller's, since nobody carries root's, and for what root asks for
+/// that of who is logged in behind it; whoever else names a caller (a remote shell, a mail server) may have that name
+/// from the other side.
 pub(super) fn whom(rule: &Rule, facts: &Facts, account: &Account) -> String {
-    let asked_for_other = facts.by_root && (facts.kind == Kind::Command || facts.is_ask());
+    let asked_for_other =
+        facts.by_root && (facts.kind == Kind::Command || facts.is_polkit() || facts.is_ask());
     // Whoever else is named by `countersign ask --user` was named for their phone.
     let asks_caller = rule.ask == Ask::Caller && !facts.is_ask();
     match facts.requester.as_ref().filter(|_| asked_for_other) {
@@ -25,12 +26,13 @@ pub(super) fn whom(rule: &Rule, facts: &Facts, account: &Account) -> String {
     }
 }
 
-/// What the person has to do beside approving.
+/// What the person has to do beside approving. Where nothing can be asked, that is the rule's `without_prompt`.
 pub(super) fn confirm(rule: &Rule, facts: &Facts) -> Told<Confirm> {
     match (facts.stage, rule.without_prompt) {
-        (Stage::Auth, _) if !facts.cannot_prompt() || rule.confirm == Confirm::Tap => Ok(rule.confirm),
+        (Stage::Auth, _) if facts.can_ask() || rule.confirm == Confirm::Tap => Ok(rule.confirm),
         (_, WithoutPrompt::Tap) => Ok(Confirm::Tap),
-        (Stage::Auth, WithoutPrompt::Refuse) => Err(Ending::no_terminal()),
+        (Stage::Auth, WithoutPrompt::Refuse) if facts.is_ask() => Err(Ending::no_terminal()),
+        (Stage::Auth, WithoutPrompt::Refuse) => Err(Ending::one_field()),
         (Stage::Session, WithoutPrompt::Refuse) => Err(Ending::key_alone()),
     }
 }
@@ -108,6 +110,8 @@ mod tests {
         assert_eq!(whom(&rule, &with(Kind::Command, true), &bob), "bob");
         rule.ask = Ask::Caller;
         assert_eq!(whom(&rule, &with(Kind::Command, true), &bob), "eve");
+        let polkit = Facts { service: "polkit-1".to_owned(), ..with(Kind::Action, true) };
+        assert_eq!(whom(&rule, &polkit, &bob), "eve");
         let ask = Facts { service: "ask".to_owned(), ..with(Kind::Action, true) };
         assert_eq!(whom(&rule, &ask, &root), "eve");
         assert_eq!(whom(&rule, &ask, &bob), "bob", "--user names whose phone is asked");

@@ -26,7 +26,7 @@ pub enum State {
     Expired,
     /// Wrong codes were typed too often. An end.
     Failed,
-    /// The asking side went away. An end.
+    /// The asking side went away, or it was taken back. An end.
     Withdrawn,
     /// Another request stands in for this one. An end.
     Replaced,
@@ -53,7 +53,7 @@ pub enum Event {
     TooManyTries,
     /// The deadline passed.
     Deadline,
-    /// The asking side went away.
+    /// The asking side went away, or somebody who may has taken the request back.
     HangUp,
     /// Another request takes its place.
     Replace,

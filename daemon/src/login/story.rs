@@ -99,8 +99,13 @@ impl Login {
         let rule = choose::rule(&self.app, &self.facts, &config, known.as_ref()).await?;
         self.rule = Some(rule.name.clone());
         self.approvals = rule.approvals.clone();
+        // Before anything that could let somebody on: in such a stack nothing else stands in the way.
+        if self.facts.passwordless && !rule.passwordless {
+            return Err(Ending::not_passwordless());
+        }
         match rule.then {
             Then::Skip => return Err(Ending::ignored("the rule skips it")),
+            Then::Deny if self.facts.is_ask() => return Err(Ending::action_denied_by_policy()),
             Then::Deny => return Err(Ending::denied_by_policy()),
             Then::Approve => {}
             Then::Observe => self.observed = true,
@@ -125,6 +130,12 @@ impl Login {
         }
         if let Some(refused) = self.app.fatigue.refuses(&person, &place::place(&self.facts)) {
             return Err(Ending::refused_from_there(refused));
+        }
+        // Root may know who has a device, and a job need not wait for nobody.
+        let is_rooted = self.facts.is_ask() && self.facts.by_root;
+        let may_type = self.facts.can_ask() && self.app.has_something_to_guess(&person);
+        if is_rooted && panel.devices.is_empty() && !may_type {
+            return Err(Ending::nobody_to_ask(&person));
         }
         // Nobody to ask looks like anybody else, but must not fill the host.
         let _place = match panel.devices.is_empty() {
@@ -185,6 +196,11 @@ impl Login {
         let manner = Manner { confirm, wait: rule.wait_for(&self.facts.service), ring, lease };
         let known = account.known();
         self.facts.context = Some(context::gather(&self.app, &self.facts, &known.name).await);
+        // After the rule was chosen: what polkit has said is shown, and decides nothing.
+        if self.facts.is_polkit() {
+            let (action, detail) = self.app.polkit.of(self.facts.subject(), clock::boot());
+            (self.facts.action, self.facts.detail) = (action, detail);
+        }
         let posting = clock::boot();
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
@@ -239,7 +255,9 @@ impl Login {
             let answer = match self.ask(&open, prompt, rule).await? {
                 Answered::Text(answer) => answer,
                 // A tap would ring for somebody who has just given up; and who was prompted before can be.
-                Answered::CannotAsk if self.facts.has_terminal() || self.prompts > 1 => {
+                Answered::CannotAsk
+                    if self.facts.has_terminal() || self.facts.is_polkit() || self.prompts > 1 =>
+                {
                     return Err(Ending::withdrawn(&open));
                 }
                 Answered::CannotAsk => return self.without_prompt(open, rule, account).await,
@@ -311,7 +329,7 @@ impl Login {
                 }
                 State::Expired if open.is_unreachable() => return self.offline_prompt(open, rule).await,
                 State::Expired if !self.rung_again => return Ok(prompts::EXPIRED_ASK.to_owned()),
-                end => return Err(Ending::of(end)),
+                _ => return Err(Ending::of_request(open)),
             }
         }
     }
@@ -412,7 +430,8 @@ impl Login {
 
     /// One line, and then the phone decides.
     async fn wait_for_tap(&mut self, open: Open, rule: &Rule, account: &Account) -> Told<Ending> {
-        let can_ask = self.facts.stage == Stage::Auth;
+        let can_ask = self.facts.can_ask();
+        let can_say = self.facts.stage == Stage::Auth;
         // As there: whose connection has broken is not away yet.
         if open.state() == State::Unreachable && !open.was_posted() {
             self.let_in_unasked(&open, rule).await?;
@@ -422,7 +441,7 @@ impl Login {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
         let deadline_ms = deadline_ms(&open);
-        let step = if self.facts.silent || !can_ask {
+        let step = if self.facts.silent || !can_say {
             Step::Wait { deadline_ms }
         } else {
             Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
@@ -434,7 +453,7 @@ impl Login {
                 return Box::pin(self.ask_for_code(open, rule, account)).await;
             }
         }
-        self.wait_for_decision(open, can_ask.then_some(rule)).await
+        self.wait_for_decision(open, can_say.then_some(rule)).await
     }
 
     /// Waits for a decision, or until the server has been away for longer than a moment.
@@ -485,7 +504,7 @@ impl Login {
     fn over(&self, open: &Open) -> Ending {
         match open.state() {
             State::Expired if open.is_unreachable() => Ending::unreachable(self.app.relay.trouble()),
-            end => Ending::of(end),
+            _ => Ending::of_request(open),
         }
     }
 }

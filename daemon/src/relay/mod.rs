@@ -488,7 +488,7 @@ mod tests {
         relay.post(id, messages.clone(), until, false).await.unwrap();
         assert_eq!(server.lists.borrow().len(), 1, "the server has it");
         relay.say_again();
-        let due = relay.next_due().unwrap();
+        let due = relay.due.borrow_mut().pop_front().unwrap();
         assert!(relay.send(&due).await.is_ok());
         assert_eq!(*server.lists.borrow(), [(0, id.clone(), vec![7; 9]), (2, id.clone(), vec![7; 9])]);
         assert!(relay.close(id, messages, until));
@@ -510,7 +510,7 @@ mod tests {
             assert!(server.arrived.borrow().is_empty());
         }
         assert!(relay.is_up(), "the server is there");
-        assert_eq!(relay.next_due().as_ref(), Some(id), "it was asked to come later");
+        assert_eq!(relay.due.borrow_mut().pop_front().as_ref(), Some(id), "it was asked to come later");
         assert!(relay.send(id).await.is_ok());
         assert_eq!((server.lists.borrow().len(), server.arrived.borrow().len()), (1, 1));
     }

@@ -70,6 +70,7 @@ pub async fn run(app: Rc<App>) {
                 let now = clock::boot();
                 app.relay.set_link(Link::Down(Trouble::of(rival::WHY)));
                 app.logins.link_lost();
+                app.events.state();
                 if rival.is_to_be_said(now) {
                     app.log
                         .warning(&rival::advice(&app.host.public.fingerprint(), &app.paths.own("host_key")));
@@ -186,6 +187,7 @@ async fn listen(app: &Rc<App>, line: &Line, quietly: bool, doubtful: bool) -> (b
                 was_up = true;
                 app.relay.set_link(Link::Up);
                 app.logins.link_back();
+                app.events.state();
                 app.relay.say_again();
             }
             Ok(Event::Decision(sealed)) => match seal::peek(&sealed) {
@@ -244,6 +246,7 @@ impl Relay {
     fn gone(&self, app: &App, why: &Trouble) {
         self.set_link(Link::Down(why.clone()));
         app.logins.link_lost();
+        app.events.state();
     }
 }
 

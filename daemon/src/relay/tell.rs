@@ -81,7 +81,7 @@ impl Relay {
     }
 
     /// The next one to post; none while the server is gone, since all is due again when it is back.
-    fn next_due(&self) -> Option<String> {
+    pub(super) fn next_due(&self) -> Option<String> {
         let mut due = self.due.borrow_mut();
         if !self.is_up() {
             due.clear();

@@ -12,13 +12,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
-use countersign_protocol::api::{Challenge, Hello, Post, Posted, Token, event};
+use countersign_protocol::api::{Challenge, Hello, Polled, PolledEvent, Post, Posted, Token, event};
 use countersign_protocol::message::Sealed;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use super::wire::Wire;
 
@@ -79,14 +80,27 @@ struct Shared {
     lies: Mutex<HashMap<Call, VecDeque<Lie>>>,
     posted: UnboundedSender<Post>,
     stream: Mutex<Option<UnboundedSender<Bytes>>>,
-    /// What it keeps for the host, and says again on each new stream.
-    kept: Mutex<Vec<Sealed>>,
+    kept: watch::Sender<Kept>,
     /// Tokens so far; only the last one counts.
     tokens: AtomicU32,
     /// Streams are held back, so that the host has to poll.
     no_streams: AtomicBool,
     endless: AtomicU64,
     trapped: AtomicU32,
+}
+
+/// What it keeps for the host, and says again on each new stream, each with its number.
+#[derive(Default)]
+struct Kept {
+    decisions: Vec<(u32, Sealed)>,
+    /// The number of the last one that it ever kept.
+    last: u32,
+}
+
+impl Kept {
+    fn after(&self, number: u32) -> impl Iterator<Item = &Sealed> {
+        self.decisions.iter().filter(move |(of, _)| *of > number).map(|(_, decision)| decision)
+    }
 }
 
 impl Hostile {
@@ -96,7 +110,7 @@ impl Hostile {
             lies: Mutex::default(),
             posted,
             stream: Mutex::default(),
-            kept: Mutex::default(),
+            kept: watch::channel(Kept::default()).0,
             tokens: AtomicU32::new(0),
             no_streams: AtomicBool::new(false),
             endless: AtomicU64::new(0),
@@ -148,12 +162,15 @@ impl Hostile {
 
     /// Hands a decision to the host, on each stream anew.
     pub(crate) fn keep(&self, decision: &Sealed) {
-        self.shared.kept.lock().unwrap().push(decision.clone());
+        self.shared.kept.send_modify(|kept| {
+            kept.last += 1;
+            kept.decisions.push((kept.last, decision.clone()));
+        });
         self.send(event(decision));
     }
 
     pub(crate) fn forget(&self) {
-        self.shared.kept.lock().unwrap().clear();
+        self.shared.kept.send_modify(|kept| kept.decisions.clear());
     }
 
     /// Says something on the stream that it does not keep.
@@ -209,7 +226,7 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap,
             }
             json(&Posted { listening: 1, unknown: Vec::new() })
         }
-        Call::Poll => br#"{"cursor":"c","events":[]}"#.to_vec(),
+        Call::Poll => json(&polled(&shared, uri.query().unwrap_or_default()).await),
         Call::Stream if shared.no_streams.load(Ordering::SeqCst) => {
             sleep(FOR_EVER).await;
             Vec::new()
@@ -232,10 +249,26 @@ fn hello() -> String {
     format!("event: {}\ndata: {hello}\n\n", event::HELLO)
 }
 
+/// What came after what the host knows, as soon as there is some. A host on a busy machine polls without being made to: a
+/// stream whose first words take three seconds to get through is one that is held back.
+async fn polled(shared: &Shared, query: &str) -> Polled {
+    let asked = |name: &str| {
+        let number = query.split('&').find_map(|one| one.strip_prefix(name));
+        number.and_then(|number| number.parse().ok()).unwrap_or(0_u32)
+    };
+    let (after, wait) = (asked("after="), Duration::from_secs(asked("wait=").into()));
+    let mut kept = shared.kept.subscribe();
+    let _ = timeout(wait, kept.wait_for(|kept| kept.after(after).next().is_some())).await.is_ok();
+    let kept = kept.borrow();
+    let polled =
+        |decision: &Sealed| PolledEvent { event: event::DECISION.to_owned(), data: decision.clone() };
+    Polled { cursor: kept.last.to_string(), events: kept.after(after).map(polled).collect() }
+}
+
 fn open_stream(shared: &Shared) -> Response {
     let (frames, came) = unbounded_channel();
     let _ = frames.send(Bytes::from(hello()));
-    for decision in shared.kept.lock().unwrap().iter() {
+    for decision in shared.kept.borrow().after(0) {
         let _ = frames.send(Bytes::from(event(decision)));
     }
     *shared.stream.lock().unwrap() = Some(frames);

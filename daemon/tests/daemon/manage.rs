@@ -58,6 +58,9 @@ fn on_the_socket_for_everybody_only_ones_own_things_are_told() {
         Call::NewCodes { user: "root".into(), count: 1 },
         Call::Join { token: "x".to_owned().into() },
         Call::Pair { user: "daemon".into() },
+        Call::Requests { user: Some("daemon".into()), after: None },
+        Call::ActFor { uid: 0, as_administrator: true },
+        Call::ActFor { uid: 1, as_administrator: false },
         // The first device is root's to pair.
         Call::Pair { user: "root".into() },
     ];

@@ -238,6 +238,7 @@ impl Peer {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
             action: None,
         };
         match self.call(&login::Call::Begin(Box::new(begin))) {

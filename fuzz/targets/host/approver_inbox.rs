@@ -1,7 +1,7 @@
 //! The approver's state, and all that is shown of it: requests of a host that writes what it likes, in any order, while the
 //! person answers and time passes.
 
-use countersign_cli::approver::inbox::{Inbox, Now, Order, Verified};
+use countersign_cli::approver::inbox::{Inbox, Item, Now, Order, Phase, Verified};
 use countersign_cli::approver::screen::{self, View};
 use countersign_cli::approver::{plain, words};
 use countersign_cli::fuzzing::popups;
@@ -68,7 +68,19 @@ fn run(data: &[u8]) {
 fn obey(inbox: &mut Inbox, wanted: &BTreeSet<(String, u8)>, step: u8, now: Now) {
     for order in inbox.take_orders() {
         match order {
+            Order::Fetch(key) => {
+                let is_asking = |item: &Item| item.phase == Phase::Asking && !item.is_listed();
+                assert!(inbox.get(&key).is_none_or(is_asking), "nobody needs it");
+                let list = if step & 8 == 0 {
+                    Ok("one\u{1b}\ntwo\u{202e}".to_owned())
+                } else {
+                    Err("gone\r".to_owned())
+                };
+                inbox.listed(&key, list, now);
+            }
             Order::Sign(key, answer) => {
+                let is_listed = inbox.get(&key).is_none_or(Item::is_listed);
+                assert!(answer != Answer::Approve || is_listed, "an approval of what was not seen");
                 assert!(wanted.contains(&(key.id.clone(), answer as u8)), "nobody answered that");
                 if step & 64 == 0 {
                     inbox.signed(&key, sealed(), Some("120457".to_owned().into()), now);
@@ -167,7 +179,14 @@ fn hear(inbox: &mut Inbox, input: &mut Input<'_>, now: Now) {
 
 fn typed(inbox: &mut Inbox, input: &mut Input<'_>, wanted: &mut BTreeSet<(String, u8)>) {
     let line = input.line();
-    let plain::Typed::Answer(answer, id) = plain::parse(&line) else { return };
+    let (answer, id) = match plain::parse(&line) {
+        plain::Typed::Answer(answer, id) => (answer, id),
+        plain::Typed::List(id) => {
+            return plain::find(inbox, id)
+                .map_or_else(|why| check::is_inert(&why), |key| inbox.show_list(&key));
+        }
+        _ => return,
+    };
     match plain::find(inbox, id) {
         Ok(key) => {
             assert!(key.id.starts_with(id));
@@ -205,5 +224,6 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(&[&one, b"\x08a 0011\n", &[14, 255, 255, 14, 255, 255]]),
         seed(&[&heard, &[10], b"no route\n", &[12], b"alarm <b>\n", &[13, 9]]),
         seed(&[&one, &[102, 22, 14, 40, 40, 9]]),
+        seed(&[&one, &[14, 255, 255, 6, 14, 255, 255], b"\x08l 0011\n", &[6]]),
     ]
 }

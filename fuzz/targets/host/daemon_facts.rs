@@ -3,7 +3,7 @@
 use countersign_fuzz::{Target, actors, check, input::Input};
 use countersign_protocol::frame;
 use countersign_protocol::keys::Signer;
-use countersign_protocol::login::{Begin, Call, MAX_NAME, Peer, Session, Stage, VERSION};
+use countersign_protocol::login::{Action, Begin, Call, MAX_NAME, Peer, Session, Stage, VERSION};
 use countersign_protocol::message::{Confirm, MAX_BODY};
 use countersignd::app::HostIdentity;
 use countersignd::caller::Caller;
@@ -64,14 +64,22 @@ fn seeds() -> Vec<Vec<u8>> {
         session: Some(Session { leader: 7, started: 1 }),
         silent: false,
         token: Some("t".to_owned().into()),
+        passwordless: false,
         action: None,
     };
     let long = Begin { command_line: Some("\u{1}".repeat(1024)), service: "sudo".into(), ..begin.clone() };
     let odd = Begin { stage: Stage::Session, peer: None, service: "polkit-1".into(), ..begin.clone() };
+    let action = Action {
+        name: "deploy.web".into(),
+        detail: Some("\u{1}".repeat(300)),
+        origins: vec!["Debian".into()],
+        list: Some(9),
+    };
+    let ask = Begin { service: "ask".into(), action: Some(action), peer: None, ..long.clone() };
     let seed = |kind: &[u8], begin: Begin| {
         let mut json = frame::encode(&Call::Begin(Box::new(begin))).expect("short");
         json.pop();
         [kind, &json].concat()
     };
-    vec![seed(b"r", begin.clone()), seed(b"s", begin), seed(b"r", long), seed(b"r", odd)]
+    vec![seed(b"r", begin.clone()), seed(b"s", begin), seed(b"r", long), seed(b"r", odd), seed(b"s", ask)]
 }

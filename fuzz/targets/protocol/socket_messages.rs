@@ -2,7 +2,9 @@
 
 use countersign_fuzz::{Target, check, input::Input};
 use countersign_protocol::frame::{self, Complaint, END, MAX_FRAME, Reply};
-use countersign_protocol::login::{self, Begin, Continue, Outcome, Peer, Stage, Step, Style, Verdict};
+use countersign_protocol::login::{
+    self, Action, Begin, Continue, Outcome, Peer, Stage, Step, Style, Verdict,
+};
 use countersign_protocol::manage;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -67,8 +69,16 @@ fn seeds() -> Vec<Vec<u8>> {
         session: None,
         silent: true,
         token: Some("t".to_owned().into()),
+        passwordless: false,
         action: None,
     };
+    let action = Action {
+        name: "deploy.web".into(),
+        detail: Some("release 42".into()),
+        origins: vec!["Debian".into()],
+        list: Some(9),
+    };
+    let ask = Begin { service: login::ASK_SERVICE.into(), action: Some(action), ..begin.clone() };
     let go_on = Continue { answer: Some("123456".to_owned().into()), cannot_ask: false };
     let verdict =
         Verdict { outcome: Outcome::Granted, text: Some("in".into()), token: Some("t".to_owned().into()) };
@@ -83,6 +93,7 @@ fn seeds() -> Vec<Vec<u8>> {
     };
     let mut seeds = vec![
         seed(b"l", &login::Call::Begin(Box::new(begin))),
+        seed(b"l", &login::Call::Begin(Box::new(ask))),
         seed(b"l", &login::Call::Continue(go_on)),
         seed(b"c", &reply(manage::PairingChecked::Wrong { tries: 2 })),
         seed(b"c", &reply(manage::PairingChecked::Paired(device.clone()))),

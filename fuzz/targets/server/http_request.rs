@@ -144,6 +144,12 @@ fn seeds() -> Vec<Vec<u8>> {
         ]
         .join(&0xfe),
         with("{DEVICE}", "POST /v1/decisions", json(&PostDecision { decision: answer })),
+        format!(
+            "PUT /v1/lists/{id}?ttl=60\nauthorization: Bearer {{HOST}}\ncontent-type: application/octet-stream\n\nx",
+            id = actors::ID
+        )
+        .into_bytes(),
+        with("{DEVICE}", &format!("GET /v1/lists/{device}/{}", actors::ID), String::new()),
         with("{DEVICE}", "PUT /v1/devices/self/push", json(&subscription)),
         with("{DEVICE}", "DELETE /v1/devices/self/push", String::new()),
         with("{DEVICE}", "PUT /v1/devices/self", json(&actors::signed_card())),

@@ -28,6 +28,8 @@ struct FakeHost {
     user_later: Option<&'static str>,
     root: bool,
     silent: bool,
+    /// A set-uid program on a terminal that has told nothing yet.
+    tells_by_prompt: bool,
     answer: Option<&'static str>,
     environment: Option<&'static str>,
     connect: Option<Lost>,
@@ -47,6 +49,7 @@ impl FakeHost {
             user_later: None,
             root: true,
             silent: false,
+            tells_by_prompt: false,
             answer: Some("123456"),
             environment: None,
             connect: None,
@@ -106,6 +109,10 @@ impl Host for FakeHost {
 
     fn silent(&self) -> bool {
         self.silent
+    }
+
+    fn tells_by_prompt(&mut self) -> bool {
+        std::mem::take(&mut self.tells_by_prompt)
     }
 
     fn say(&mut self, style: Style, text: &str) {
@@ -184,6 +191,21 @@ fn each_outcome_has_its_result() {
 }
 
 #[test]
+fn a_line_that_says_passwordless_tells_the_daemon_and_is_never_left_out() {
+    let mut host = FakeHost::new([verdict(Outcome::Granted)]);
+    login(&mut host, Stage::Auth, &[]);
+    assert!(!host.begin().passwordless);
+    let mut host = FakeHost::new([verdict(Outcome::Granted)]);
+    assert_eq!(login(&mut host, Stage::Auth, &[c"passwordless"]), PamResultCode::PAM_SUCCESS);
+    assert!(host.begin().passwordless);
+
+    let mut host = FakeHost::new([]);
+    host.connect = Some(Lost::NobodyListens("/run/x.sock".into()));
+    let arguments: &[&CStr] = &[c"passwordless", c"daemon_down=ignore"];
+    assert_eq!(login(&mut host, Stage::Auth, arguments), PamResultCode::PAM_AUTHINFO_UNAVAIL);
+}
+
+#[test]
 fn a_code_is_asked_for_and_sent() {
     let mut host = FakeHost::new([
         say("Look at your phone"),
@@ -248,6 +270,42 @@ fn silence_hides_all_but_prompts() {
     assert!(host.shown.is_empty());
     assert_eq!(host.asked, ["Code: "]);
     assert!(host.begin().silent);
+}
+
+#[test]
+fn what_is_broken_is_told_by_a_prompt_where_nothing_else_is_seen() {
+    let by_prompt = |turns: Vec<Turn>, connect: Option<Lost>, stage| {
+        let mut host = FakeHost { silent: true, tells_by_prompt: true, connect, ..FakeHost::new(turns) };
+        assert!(!matches!(login(&mut host, stage, &[]), PamResultCode::PAM_SUCCESS));
+        // A second try of the same process.
+        host.connect = Some(Lost::Silent);
+        login(&mut host, stage, &[]);
+        assert!(host.shown.is_empty());
+        host.asked
+    };
+    let nobody = || Some(Lost::NobodyListens("/run/x".to_owned()));
+    let told = by_prompt(vec![], nobody(), Stage::Auth);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("is not running") && told[0].ends_with(". Press Enter: "), "{told:?}");
+    assert_eq!(by_prompt(vec![], nobody(), Stage::Session), [""; 0], "the session stage asks nobody");
+    for outcome in [Outcome::Unreachable, Outcome::Misconfigured, Outcome::Fault] {
+        assert_eq!(
+            by_prompt(vec![verdict(outcome)], None, Stage::Auth),
+            ["why. Press Enter: "],
+            "{outcome:?}"
+        );
+        // The daemon has told it; then its second try is told of.
+        let asked = by_prompt(vec![ask(), verdict(outcome)], None, Stage::Auth);
+        assert_eq!((asked.len(), asked[0].as_str()), (2, "Code: "), "{outcome:?}");
+        assert!(asked[1].contains("does not answer"), "{outcome:?}");
+    }
+    let gone = by_prompt(vec![ask(), Err(Lost::Ended)], None, Stage::Auth);
+    assert_eq!((gone.len(), gone[0].as_str()), (2, "Code: "), "the daemon has died after it had asked");
+    for outcome in [Outcome::Denied, Outcome::Expired, Outcome::Withdrawn, Outcome::Busy] {
+        let mut host = FakeHost { silent: true, tells_by_prompt: true, ..FakeHost::new([verdict(outcome)]) };
+        login(&mut host, Stage::Auth, &[]);
+        assert_eq!(host.asked, [""; 0], "{outcome:?} is a decision");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod stages;
 mod whole;
 
 pub use finding::{Finding, Severity};
-pub use model::{BREAK_GLASS, Class, Who, class, is_break_glass, is_ours};
+pub use model::{BREAK_GLASS, Class, Who, class, is_break_glass, is_ours, is_passwordless};
 pub use paths::{Search, search};
 
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub struct Host<'a> {
     pub has_module: &'a dyn Fn(&Module) -> bool,
     /// Services that are meant to ask, whatever stands in their files.
     pub meant: &'a [String],
+    /// Services for which a rule of the policy lets in by an approval without a password; nothing where that is not known.
+    pub passwordless: Option<&'a [String]>,
     /// Whether sshd lets in by key alone, without its `auth` stage; yes, where that is not known.
     pub keys_alone: bool,
 }

@@ -116,6 +116,14 @@ pub fn is_ours(handler: &Handler) -> bool {
     handler.module().is_some_and(|module| class(module) == Class::Ours)
 }
 
+/// Whether a line is ours and says that no password goes before it: the daemon then refuses whom no rule of the policy
+/// lets in without one.
+#[must_use]
+pub fn is_passwordless(handler: &Handler) -> bool {
+    is_ours(handler)
+        && handler.module().is_some_and(|module| module.args.iter().any(|arg| arg == "passwordless"))
+}
+
 /// Whether a line asks for the break-glass group.
 #[must_use]
 pub fn is_break_glass(handler: &Handler) -> bool {

@@ -2,10 +2,10 @@
 
 use super::Host;
 use super::finding::{Finding, Severity};
-use super::model::{Class, Who, class, is_break_glass, is_ours};
+use super::model::{Class, Who, class, is_break_glass, is_ours, is_passwordless};
 use super::paths::{Search, search};
 use super::stages::{NOBODY_ELSE, is_sshd};
-use crate::{Code, Stack};
+use crate::{Code, Handler, Stack};
 
 /// Arguments that the module does not know: it refuses then. And the one that opens.
 pub(super) fn arguments(stack: &Stack, found: &mut Vec<Finding>) {
@@ -14,7 +14,7 @@ pub(super) fn arguments(stack: &Stack, found: &mut Vec<Finding>) {
         let Some(module) = handler.module() else { continue };
         for arg in &module.args {
             match arg.as_str() {
-                "debug" | "daemon_down=refuse" => {}
+                "debug" | "daemon_down=refuse" | "passwordless" => {}
                 "daemon_down=ignore" => {
                     let text = "with daemon_down=ignore nobody is asked while the daemon is not running, whatever stopped it";
                     let next = format!(
@@ -59,6 +59,7 @@ pub(super) fn order(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec
     let has_password = of_class(Class::Password).next().is_some();
     if let Some(below) = of_class(Class::Password).map(|(at, _)| at).find(|at| *at > ours)
         && !of_class(Class::Password).any(|(at, _)| at < ours)
+        && !is_passwordless(handler)
         && let Some(below) = stack.handlers.get(below)
     {
         let text = format!(
@@ -68,11 +69,14 @@ pub(super) fn order(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec
         let next = "put it, with the break-glass line, right behind the line that checks the password";
         found.push(Finding::new(Severity::WouldLockOut, "above-password", text, next).at(&handler.place));
     }
-    if opens(alone).is_some() && opens(Who { ours: Code::AUTH_ERR, ..alone }).is_none() {
+    let is_alone = opens(alone).is_some() && opens(Who { ours: Code::AUTH_ERR, ..alone }).is_none();
+    if is_passwordless(handler) {
+        found.extend(passwordless(stack, handler, is_alone, host));
+    } else if is_alone {
         let finding = if has_password || !is_sshd(&stack.service) {
             let text = "an approval alone lets in, without a password";
-            let next =
-                "put our line, as \"required\", behind one that checks the password and is required, too";
+            let next = "put our line, as \"required\", behind one that checks the password and is required, too; if that is \
+                        meant, write \"passwordless\" behind our module, and into a rule of the policy";
             Finding::new(Severity::WouldOpen, "approval-alone", text, next)
         } else {
             let text = "no password is asked for: an approval alone lets in";
@@ -89,4 +93,25 @@ pub(super) fn order(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec
         let next = "put the break-glass line right above our line, behind the password";
         found.push(Finding::new(Severity::WouldOpen, "break-glass-alone", text, next).at(&at.place));
     }
+}
+
+/// What is wrong with a line that says that no password goes before it.
+fn passwordless(stack: &Stack, handler: &Handler, is_alone: bool, host: &Host<'_>) -> Option<Finding> {
+    let is_ruled = host.passwordless.is_none_or(|services| services.contains(&stack.service));
+    let finding = if !is_alone {
+        let text = "our line says passwordless, and an approval alone does not let in here: whom no rule lets in without a \
+                    password is refused all the same";
+        let next = format!("in {} take passwordless away", handler.place);
+        Finding::new(Severity::Advice, "passwordless-idle", text, next)
+    } else if !is_ruled {
+        let text = "our line says passwordless, and no rule of the policy does for this service: everybody is refused";
+        let next = format!(
+            "add a rule: when = {{ service = \"{}\", group = \"…\", remote = false }}, then = \"approve\", passwordless = true",
+            stack.service
+        );
+        Finding::new(Severity::WouldLockOut, "passwordless-unruled", text, next)
+    } else {
+        return None;
+    };
+    Some(finding.at(&handler.place))
 }

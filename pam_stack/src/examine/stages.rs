@@ -2,7 +2,8 @@
 
 use super::finding::{Finding, Severity};
 use super::model::{
-    BREAK_GLASS, Class, Who, class, is_break_glass, is_nearly_break_glass, is_ours, names_people,
+    BREAK_GLASS, Class, Who, class, is_break_glass, is_nearly_break_glass, is_ours, is_passwordless,
+    names_people,
 };
 use super::paths::{Search, search, tried};
 use super::{Host, NOBODY, SHARED};
@@ -308,7 +309,8 @@ fn refused(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec<Finding>
         found.push(Finding::new(Severity::WouldLockOut, "nobody-gets-in", text, next).at(place));
         return;
     }
-    if !gets_in(Who { ours: Code::IGNORE, ..NOBODY_ELSE }) {
+    // Where no password goes before nobody is let pass: the daemon refuses that.
+    if !is_passwordless(handler) && !gets_in(Who { ours: Code::IGNORE, ..NOBODY_ELSE }) {
         let text = "whom the policy lets pass (then = \"skip\") is refused: our module says \"ignore\" then, and nothing else counts as a yes";
         let mended = mend::ours(stack, ours, host.has_module);
         let next = mended.map_or_else(|| mend::anew(stack, ours), |mended| mended.words());

@@ -13,9 +13,11 @@ const COMPANIONS: [(&str, &str, &str); 2] = [
     ("sudo", "sudo-i", "sudo -i and sudo --login are not asked: they have a service file of their own"),
     ("su", "su-l", "su - is not asked: it has a service file of its own"),
 ];
+/// Its file is mostly its package's, in another folder.
+const POLKIT: &str = "polkit-1";
 /// Other doors to the same.
 const ALSO: [(&str, &str, &str); 5] = [
-    ("sudo", "polkit-1", "sudo asks, but pkexec and polkit give root for a password alone"),
+    ("sudo", POLKIT, "sudo asks, but pkexec and polkit give root for a password alone"),
     ("gdm-password", "gdm-fingerprint", "a password asks at the greeter, a fingerprint does not"),
     ("gdm-password", "gdm-smartcard", "a password asks at the greeter, a smart card does not"),
     ("lightdm", "lightdm-autologin", "lightdm's automatic login asks nobody"),
@@ -37,7 +39,13 @@ pub(super) fn look(folders: &Folders, names: &[String], asking: &[String], found
     }
     for (first, second, text) in ALSO {
         if looked(first) && asks(first) && is_there(second) && !asks(second) {
-            let next = format!("countersign enable {second}, if people use it");
+            let next = if second == POLKIT {
+                format!(
+                    "countersign enable {second}: it writes /etc/pam.d/{second}, and leaves its package's file alone"
+                )
+            } else {
+                format!("countersign enable {second}, if people use it")
+            };
             let finding = Finding::new(Severity::Advice, "another-door", text, next);
             found.push(finding.in_file(path(second).display()).of(second));
         }

@@ -56,9 +56,31 @@ fn a_rule_behind_one_that_meets_more_never_matches() {
 
 #[test]
 fn conditions_that_exclude_each_other_are_found() {
-    for when in ["ssh_key_type = \"sk-*\", service = \"sudo\"", "network = \"10.0.0.0/8\", remote = false"] {
+    for when in [
+        "ssh_key_type = \"sk-*\", service = \"sudo\"",
+        "network = \"10.0.0.0/8\", remote = false",
+        "action = \"apt.*\", service = \"sudo\"",
+        "origin = \"Debian\", stage = \"session\"",
+        "action = \"*\", remote = true",
+    ] {
         assert_eq!(advice(&rule("x", when, "approve"), None), [("x".to_owned(), "never")], "{when}");
     }
+}
+
+#[test]
+fn rules_for_actions_need_no_pam_service_and_say_what_they_are_for() {
+    let rules = [
+        rule("updates", "action = \"apt.*\", origin = \"Debian*\"", "skip"),
+        rule("more", "action = [\"apt.install\", \"apt.remove\"]", "approve"),
+        rule("any", "service = \"ask\"", "approve"),
+    ];
+    assert_eq!(advice(&rules.concat(), Some(&["sshd"])), []);
+    let covered =
+        rule("all", "action = \"apt.*\"", "approve") + &rule("x", "action = \"apt.install\"", "deny");
+    assert_eq!(advice(&covered, None), [("x".to_owned(), "never")]);
+    let narrower =
+        rule("x", "origin = \"Debian\"", "skip") + &rule("all", "action = \"apt.install\"", "deny");
+    assert_eq!(advice(&narrower, None), []);
 }
 
 #[test]
@@ -130,6 +152,16 @@ fn what_a_stage_without_a_prompt_cannot_take_is_found() {
     assert_eq!(advice(&format!("{session}offline = [\"totp\"]\n"), None), idle);
     assert_eq!(advice(&format!("{session}lease = \"8h\"\noffline = [\"lease\"]\n"), None), []);
     assert_eq!(advice(&format!("{session}[default]\ncodes = [\"totp\"]\n"), None), []);
+}
+
+#[test]
+fn a_code_that_nobody_can_type_is_found() {
+    let of = |services: &str, more: &str| advice(&format!("{}{more}", rule("x", services, "approve")), None);
+    let refuses = "without_prompt = \"refuse\"\n";
+    assert_eq!(of("service = [\"i3lock\", \"sddm\"]", refuses), [("x".to_owned(), "idle")]);
+    assert_eq!(of("service = [\"i3lock\", \"lightdm\"]", refuses), []);
+    assert_eq!(of("service = \"i3lock\"", &format!("{refuses}confirm = \"tap\"\n")), []);
+    assert_eq!(of("service = \"i3lock\"", ""), []);
 }
 
 #[test]

@@ -59,6 +59,28 @@ fn the_default_is_told_as_it_is() {
 }
 
 #[test]
+fn a_program_with_one_field_gets_a_tap_or_nothing() {
+    let meaning = of("offline = [\"totp\"]", "i3lock", Stage::Auth);
+    assert_eq!(
+        meaning.online,
+        [
+            "the user's phone is asked, for 60 s",
+            "approving it is enough: i3lock has one field, in which no code can be typed",
+            "who has no device is refused, after the same prompts",
+        ]
+    );
+    assert_eq!(
+        meaning.offline,
+        ["refused, within 3 s, with the reason: i3lock has one field, in which no code can be typed"]
+    );
+    let refused = "refused at once: i3lock has one field, in which no code can be typed, and \"without_prompt\" refuses";
+    let meaning = of("without_prompt = \"refuse\"", "i3lock", Stage::Auth);
+    assert_eq!((meaning.online, meaning.offline), (vec![refused.to_owned()], vec![refused.to_owned()]));
+    let tap = of("without_prompt = \"refuse\"\nconfirm = \"tap\"", "i3lock", Stage::Auth);
+    assert_eq!(tap.online[1], "approving it is enough");
+}
+
+#[test]
 fn what_asks_nobody_says_so_and_observing_says_that_it_lets_pass() {
     for (text, begins) in [("then = \"skip\"", "let pass"), ("then = \"deny\"", "refused")] {
         let meaning = of(text, "sudo", Stage::Auth);
@@ -83,6 +105,9 @@ fn whose_phone_it_is_depends_on_who_becomes_whom() {
     assert!(whose("", "su", Some("bob"), false).starts_with("the user's phone"));
     assert!(whose(caller, "su", Some("bob"), false).starts_with("the phone of bob"));
     assert!(whose(caller, "sshd", Some("bob"), true).starts_with("the user's phone"));
+    assert!(whose("", "ask", Some("bob"), true).starts_with("the phone of bob"));
+    assert!(whose("", "ask", None, true).contains("behind it"));
+    assert!(whose(caller, "ask", Some("bob"), false).starts_with("the user's phone"));
 }
 
 #[test]
@@ -113,6 +138,7 @@ fn no_lease_is_offered_where_none_can_hold() {
         ("sshd", Some(&remote), None, false, "say --key"),
         ("sshd", None, Some(&key), false, "say --key and --from"),
         ("login", None, None, false, "leases are for ssh"),
+        ("ask", None, None, true, "asked for each time"),
     ] {
         let login = Situation { remote, ssh_key: key, ..login(service, Stage::Auth) };
         let meaning = meaning(&config.default, &login, is_root);
@@ -127,7 +153,9 @@ fn a_date_and_a_wait_are_those_that_hold() {
     let meaning = of("wait = \"10m\"\nunenrolled = { skip_until = 2027-03-01 }\n", "sshd", Stage::Auth);
     assert!(meaning.online[0].ends_with("for 120 s"), "{meaning:?}");
     assert!(meaning.online[3].ends_with("until 2027-03-01"), "{meaning:?}");
-    assert!(of("wait = \"10m\"", "sudo", Stage::Auth).online[0].ends_with("for 600 s"));
+    for service in ["sudo", "ask"] {
+        assert!(of("wait = \"10m\"", service, Stage::Auth).online[0].ends_with("for 600 s"));
+    }
 }
 
 #[test]
@@ -155,14 +183,33 @@ fn a_day_that_has_come_lets_nobody_pass() {
 #[test]
 fn a_session_that_takes_no_tap_is_refused_before_anybody_is_asked() {
     let meaning = of("without_prompt = \"refuse\"\n", "sshd", Stage::Session);
-    assert_eq!(meaning.online, [AT_ONCE]);
-    assert_eq!(meaning.offline, [AT_ONCE]);
+    let at_once = "refused at once: this stage cannot ask for a code, and \"without_prompt\" refuses";
+    assert_eq!(meaning.online, [at_once]);
+    assert_eq!(meaning.offline, [at_once]);
 }
 
 #[test]
 fn a_window_is_promised_no_qr_code() {
-    for (service, shown) in [("sshd", true), ("login", true), ("gdm-password", false), ("swaylock", false)] {
+    for (service, shown) in [("sshd", true), ("login", true), ("gdm-password", false), ("xsecurelock", false)]
+    {
         let meaning = of("codes = [\"phone-code\"]\n", service, Stage::Auth);
         assert_eq!(!meaning.offline[0].contains("do not show"), shown, "{service}");
     }
+}
+
+#[test]
+fn what_needs_no_password_says_where() {
+    let text = "[default]\nlease = \"8h\"\n[[rule]]\nname = \"desk\"\nthen = \"approve\"\npasswordless = true\n\
+                when = { service = \"lightdm\", user = \"alice\", remote = false }\n";
+    let told = meaning(&config(text).rules[0], &login("lightdm", Stage::Auth), false);
+    assert_eq!(
+        told.online,
+        [
+            "the user's phone is asked, for 60 s",
+            "the code that it shows is typed at the prompt; where nothing can be asked it is refused",
+            "no password is wanted before it where the service's PAM line says \"passwordless\"",
+            "who has no device is refused, after the same prompts",
+        ]
+    );
+    assert_eq!(told.offline, ["refused, within 3 s, with the reason"]);
 }

@@ -2,6 +2,7 @@
 
 mod lease;
 mod offline;
+mod passwordless;
 mod rule;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::table::{Table, Value};
 use crate::{Ask, Confirm, Factor, Fault, Lease, Rule, Then, Unenrolled, When, WithoutPrompt};
 
 use super::offline::Offline;
-use super::{lease, taken, values, when};
+use super::{lease, passwordless, taken, values, when};
 
 const THEN: &[(&str, Then)] =
     &[("approve", Then::Approve), ("observe", Then::Observe), ("skip", Then::Skip), ("deny", Then::Deny)];
@@ -37,6 +37,7 @@ pub(super) const KEYS: &[&str] = &[
     "unenrolled",
     "ask",
     "approvals",
+    "passwordless",
 ];
 
 /// A rule with what was written of it.
@@ -58,6 +59,8 @@ pub(super) struct Draft {
     ask: Option<Ask>,
     /// What was written: some people, or the user alone.
     approvals: Option<Option<Approvals>>,
+    /// Whether an approval is enough without a password, and where that stands.
+    passwordless: Option<(bool, Range<usize>)>,
 }
 
 impl Draft {
@@ -66,6 +69,9 @@ impl Draft {
         let Some(mut table) = taken(value.table("[default]"), faults) else { return Self::empty(value) };
         let draft = Self { span: value.span.clone(), ..Self::outcome(&mut table, faults) };
         faults.extend(draft.offline.as_ref().and_then(|offline| offline.fault(None)));
+        if let Some((true, place)) = &draft.passwordless {
+            faults.push(Fault::at(place.clone(), passwordless::HOW));
+        }
         table.finish(&[("above [default]", super::KEYS), ("in \"when\" of a rule", when::KEYS)], faults);
         draft
     }
@@ -81,6 +87,7 @@ impl Draft {
         let when = table.get("when").map(|when| when::read(&when, faults)).unwrap_or_default();
         let mut draft = Self { span: value.span.clone(), name, when, ..Self::outcome(&mut table, faults) };
         faults.extend(draft.offline.as_ref().and_then(|offline| offline.fault(Some(&draft.when))));
+        faults.extend(draft.weakened());
         if !table.has("then") {
             let words: Vec<&str> = THEN.iter().map(|(word, _)| *word).collect();
             faults.push(value.fault(format!("a rule says \"then\": {}", words.join(", "))));
@@ -119,6 +126,9 @@ impl Draft {
             }),
             ask: table.get("ask").and_then(|value| taken(value.word(ASK), faults)),
             approvals: table.get("approvals").and_then(|value| approvals::read(&value, faults)),
+            passwordless: table
+                .get("passwordless")
+                .and_then(|value| Some((taken(value.flag(), faults)?, value.span.clone()))),
             ..Self::default_draft()
         };
         if let Some(Some(_)) = &draft.approvals {
@@ -127,8 +137,37 @@ impl Draft {
         draft
     }
 
+    /// What stands in a passwordless rule that is too wide or too weak for one.
+    fn weakened(&self) -> Option<Fault> {
+        let (_, place) = self.passwordless.as_ref().filter(|(is, _)| *is)?;
+        let typed = self.codes.iter().chain(self.offline.iter().map(|offline| &offline.factors)).flatten();
+        let beside = [
+            (self.then.is_some_and(|then| then != Then::Approve), "\"then\" is \"approve\""),
+            (self.confirm == Some(Confirm::Tap), "\"confirm\" is \"code\""),
+            (self.without_prompt == Some(WithoutPrompt::Tap), "\"without_prompt\" is \"refuse\""),
+            (
+                passwordless::too_weak(typed)
+                    || self.offline.as_ref().is_some_and(|offline| offline.allow_until.is_some()),
+                "\"codes\" and \"offline\" list \"recovery\" and \"phone-code\" alone",
+            ),
+            (matches!(self.lease, Some(Some(_))), "there is no \"lease\""),
+            (matches!(self.unenrolled, Some(Unenrolled::SkipUntil(_))), "\"unenrolled\" is \"deny\""),
+            (matches!(self.approvals, Some(Some(_))), "\"approvals\" is \"self\""),
+        ];
+        if !passwordless::is_narrow(&self.when) {
+            return Some(Fault::at(place.clone(), passwordless::HOW));
+        }
+        let wanted: Vec<&str> =
+            beside.iter().filter(|(is_weak, _)| *is_weak).map(|(_, want)| *want).collect();
+        (!wanted.is_empty())
+            .then(|| Fault::at(place.clone(), format!("{}: {}", passwordless::BESIDE, wanted.join(", "))))
+    }
+
     /// The rule, with another one's word where it says nothing.
     pub(super) fn over(self, other: &Rule) -> Rule {
+        if matches!(self.passwordless, Some((true, _))) {
+            return self.alone(other);
+        }
         let approvals = self.approvals.unwrap_or_else(|| other.approvals.clone());
         // What one person types, or is spared, was not written for a rule of several unless it stands there.
         let until = self.offline.as_ref().and_then(|offline| Some(offline.allow_until.as_ref()?.0));
@@ -153,6 +192,27 @@ impl Draft {
             unenrolled: self.unenrolled.unwrap_or(other_one.unenrolled),
             ask: self.ask.unwrap_or(other.ask),
             approvals,
+            passwordless: false,
+        }
+    }
+
+    /// A passwordless rule: of another one it takes the time alone.
+    fn alone(self, other: &Rule) -> Rule {
+        Rule {
+            name: self.name.map_or_else(|| other.name.clone(), |(name, _)| name),
+            when: self.when,
+            then: Then::Approve,
+            confirm: Confirm::Code,
+            without_prompt: WithoutPrompt::Refuse,
+            wait: self.wait.unwrap_or(other.wait),
+            codes: self.codes.unwrap_or_default(),
+            offline: self.offline.map(|offline| offline.factors).unwrap_or_default(),
+            allow_until: None,
+            lease: None,
+            unenrolled: Unenrolled::Deny,
+            ask: Ask::User,
+            approvals: None,
+            passwordless: true,
         }
     }
 }
@@ -178,5 +238,6 @@ pub(super) fn built_in() -> Rule {
         unenrolled: Unenrolled::Deny,
         ask: Ask::User,
         approvals: None,
+        passwordless: false,
     }
 }

@@ -29,6 +29,7 @@ fn one_line_is_a_policy_and_the_default_is_to_ask() {
             unenrolled: Unenrolled::Deny,
             ask: Ask::User,
             approvals: None,
+            passwordless: false,
         }
     );
 }
@@ -272,7 +273,7 @@ fn a_key_of_another_table_is_told_where_it_belongs() {
             "c:2:1: \"confirm\" is no key of the configuration; it belongs under [default]",
             "c:4:1: \"server_ca\" is no key of [default]; it belongs above [default]",
             "c:5:1: \"serverca\" is no key of [default]; there is codes, offline, then, confirm, without_prompt, \
-             wait, lease, unenrolled, ask, approvals",
+             wait, lease, unenrolled, ask, approvals, passwordless",
             "c:9:1: \"user\" is no key of a rule; it belongs in its \"when\"",
             "c:10:10: \"wait\" is no key of \"when\"; it belongs beside \"when\"",
         ]

@@ -23,7 +23,10 @@ const MAX_WORD: usize = 1024;
 /// An origin, written the one way in which signatures name it.
 pub(super) fn origin(value: &Value<'_, '_>) -> Result<String, Fault> {
     let text = value.text()?;
-    let url = Url::parse(text).map_err(|error| value.fault(format!("\"{text}\" is no address: {error}")))?;
+    let url = Url::parse(text).map_err(|_| {
+        let like = "https://push.example.com or https://push.example.com:8443";
+        value.fault(format!("\"{text}\" is no address: one looks like {like}"))
+    })?;
     let bare = url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()

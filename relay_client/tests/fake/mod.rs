@@ -68,6 +68,8 @@ pub(crate) fn router(fake: Arc<Fake>) -> Router {
         .route("/v1/devices", post(register).get(directory))
         .route("/v1/devices/{id}", put(put_card).delete(unlink))
         .route("/v1/messages", post(messages))
+        .route("/v1/lists/{id}", put(put_list))
+        .route("/v1/lists/{host}/{id}", get(list))
         .route("/v1/stream", get(stream))
         .route("/v1/poll", get(poll))
         .route("/v1/mailboxes/{id}", any(mailbox))
@@ -102,6 +104,30 @@ async fn join(State(fake): Shared, Json(join): Json<Join>) -> Response {
         "broken" => StatusCode::BAD_GATEWAY.into_response(),
         _ => (StatusCode::FORBIDDEN, problem("token-used")).into_response(),
     }
+}
+
+async fn put_list(
+    State(fake): Shared,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<StatusCode, StatusCode> {
+    fake.authorized(&headers)?;
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let body =
+        axum::body::to_bytes(request.into_body(), 1024).await.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    fake.note(format!("list {id} {query} {kind} {body:?}"));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list(
+    State(fake): Shared,
+    headers: HeaderMap,
+    Path((host, id)): Path<(String, String)>,
+) -> Result<Vec<u8>, StatusCode> {
+    fake.authorized(&headers)?;
+    if id == "none" { Err(StatusCode::NOT_FOUND) } else { Ok(format!("{host} {id}").into_bytes()) }
 }
 
 async fn register(State(fake): Shared, Json(register): Json<Register>) -> StatusCode {

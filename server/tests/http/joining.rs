@@ -96,6 +96,8 @@ async fn nothing_goes_without_a_token() {
         (Method::DELETE, "/v1/hosts/x"),
         (Method::POST, "/v1/messages"),
         (Method::POST, "/v1/decisions"),
+        (Method::PUT, "/v1/lists/00112233445566778899aabbccddeeff?ttl=60"),
+        (Method::GET, "/v1/lists/x/00112233445566778899aabbccddeeff"),
         (Method::GET, "/v1/stream"),
         (Method::GET, "/v1/poll"),
         (Method::PUT, "/v1/mailboxes/00112233445566778899aabbccddeeff"),

@@ -3,6 +3,7 @@
 mod common;
 mod joining;
 mod limits;
+mod lists;
 mod messages;
 mod pairing;
 mod push;

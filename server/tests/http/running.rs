@@ -274,6 +274,8 @@ async fn the_document_describes_every_route() {
         "get /v1/app",
         "post /v1/messages",
         "post /v1/decisions",
+        "put /v1/lists/{id}",
+        "get /v1/lists/{host}/{id}",
         "get /v1/stream",
         "get /v1/poll",
         "put /v1/mailboxes/{id}",

@@ -575,3 +575,41 @@ test('keys that a browser has cleared are missed', async (t) => {
   assert.equal(engine.status, 'new');
   assert.ok(marks.length > 0 && marks.every((size) => size === 0), `${marks}`);
 });
+
+test('a request with a list is approved only once that is here and as signed', async (t) => {
+  const { engine, server, host } = await paired(t);
+  const id = 'ab'.repeat(16);
+  const { list, sealed } = await host.list('install hello\nremove \u{202e}x\n', id);
+  const asked = await host.request({ id, list, kind: 'action', action: 'apt.install', confirm: 'tap' });
+  const key = await arrive(server, engine, asked);
+  const state = () => itemOf(engine, key).listed.state;
+  await until(() => state() === 'missing', 'it is missing');
+  await assert.rejects(engine.decide(key, 'approve'), fault('unexpected'));
+  assert.equal(itemOf(engine, key).phase, 'open');
+  server.lists.set(key, bytes.concat(sealed.subarray(0, 99), new Uint8Array(1), sealed.subarray(100)));
+  await until(() => state() === 'wrong', 'it was changed');
+  await assert.rejects(engine.decide(key, 'approve'), fault('unexpected'));
+  server.lists.set(key, sealed);
+  await until(() => state() === 'there', 'it is here');
+  assert.equal(itemOf(engine, key).listed.text, 'install hello\nremove \u{202e}x\n');
+  const asks = server.listsAsked;
+  await engine.decide(key, 'approve');
+  await until(() => server.decisions.length > 0, 'the answer');
+  assert.equal((await host.read(server.decisions[0])).decision, 'approve');
+  assert.equal(itemOf(engine, key).listed.state, 'there', 'it is shown as long as the request is');
+  assert.equal(server.listsAsked, asks);
+});
+
+test('a request whose list does not come is denied at once, and the list is not asked for any more', async (t) => {
+  const { engine, server, host } = await paired(t);
+  const id = 'cd'.repeat(16);
+  const { list } = await host.list('install hello\n', id);
+  const asked = await host.request({ id, list, kind: 'action', action: 'apt.install' });
+  const key = await arrive(server, engine, asked);
+  await until(() => itemOf(engine, key).listed?.state === 'missing', 'it is missing');
+  await engine.decide(key, 'deny');
+  await until(() => server.decisions.length > 0, 'the answer');
+  assert.equal((await host.read(server.decisions[0])).decision, 'deny');
+  await until(() => itemOf(engine, key).phase === 'decided', 'it is decided');
+  assert.equal(itemOf(engine, key).listed, undefined, 'it is let go of');
+});

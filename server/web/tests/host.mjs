@@ -46,6 +46,16 @@ export class Host {
     return this.send('request', message, how);
   }
 
+  /** A list for a request with that id: what the request says of it, and its encrypted form. */
+  async list(text, id) {
+    const [secret, iv, plain] = [random(16), random(12), utf8(text)];
+    const padded = concat(plain, new Uint8Array((16_384 - (plain.length % 16_384)) % 16_384));
+    const sealed = await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: utf8(id) }, await gcm(secret, 'encrypt'), padded);
+    const lines = text.replace(/\n$/, '').split('\n').length;
+    const list = { sha256: hex(await sha256(plain)), bytes: plain.length, lines, key: base64(secret) };
+    return { list, sealed: concat(iv, new Uint8Array(sealed)) };
+  }
+
   closed({ digest: request, message }, outcome = 'approved', how = {}) {
     return this.send('closed', { version: 1, id: message.id, request, outcome, closed_at: this.seconds }, how);
   }
@@ -115,6 +125,9 @@ export class Server {
   unlinked = [];
   cards = [];
   held = [];
+  /** Encrypted lists by `HOST/ID`, and how often one was asked for. */
+  lists = new Map();
+  listsAsked = 0;
   #streams = new Set();
   /** What a test may put in place of an answer: `METHOD PATH` to a status. */
   broken = new Map();
@@ -134,6 +147,11 @@ export class Server {
   }
 
   async #route(method, path, body, signal) {
+    if (path.startsWith('/v1/lists/')) {
+      this.listsAsked += 1;
+      const sealed = this.lists.get(path.slice('/v1/lists/'.length));
+      return sealed ? new Response(sealed) : this.#json({ code: 'not-found', message: 'no' }, 404);
+    }
     const [, slotOf, slot] = /^\/v1\/mailboxes\/([0-9a-f]{32})\/?(m[123])?$/.exec(path) ?? [];
     if (slotOf) return this.#mailbox(method, this.mailboxes.get(slotOf), slot, body, signal);
     switch (`${method} ${path}`) {

@@ -178,6 +178,7 @@ const CASES = {
 
   async lists(load) {
     const { id, nonce, valid, text, refused } = await load('list');
+    /** @param {import('../js/core/list.js').List} list @param {string} text */
     const sealed = async (list, text) => {
       const padded = bytes.concat(bytes.utf8(text), new Uint8Array((16_384 - (list.bytes % 16_384)) % 16_384));
       const key = await crypto.subtle.importKey('raw', bytes.fromBase64(list.key), 'AES-GCM', false, ['encrypt']);
@@ -194,7 +195,7 @@ const CASES = {
       await refuses(openList(list, id.replace('0', '1'), all), 'the list of another request');
       await refuses(openList(list, id, bytes.concat(all, new Uint8Array(16_384))), 'a longer list');
     }
-    const known = valid.find((one) => one.text === text);
+    const known = valid.find((/** @type {{text: string}} */ one) => one.text === text);
     for (const { why, list } of refused) await refuses(openList(list, id, await sealed(known.list, text)), why);
   },
 

@@ -1,6 +1,6 @@
 //! Whether the screen is locked, as logind knows it: who passes by must not approve.
 
-use super::wire::{call, connect};
+use crate::bus::{call, connect};
 use nix::unistd::getuid;
 use std::time::Duration;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant};

@@ -1,6 +1,6 @@
 //! Desktop notifications: each open request as a popup with buttons, so that a laptop answers for a server.
 //!
-//! [`popup`] says what has to be on the desktop, [`bus`] keeps the desktop that way over D-Bus ([`wire`],
+//! [`popup`] says what has to be on the desktop, [`bus`] keeps the desktop that way over D-Bus (`crate::bus`,
 //! [`words`]) and hears the buttons, [`lock`] asks whether the screen is locked. The inbox knows nothing of them: a popup is a
 //! view of it, and an answer counts only while the popup says what would be said now.
 
@@ -9,7 +9,6 @@ mod lock;
 mod popup;
 #[cfg(test)]
 mod testing;
-mod wire;
 mod words;
 
 use super::inbox::{Inbox, Key, Now};

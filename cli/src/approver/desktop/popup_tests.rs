@@ -1,5 +1,5 @@
 use super::*;
-use crate::approver::testing::{request, sealed, verified};
+use crate::approver::testing::{listed, request, sealed, verified};
 use countersign_protocol::message::Confirm;
 use zeroize::Zeroizing;
 
@@ -157,4 +157,32 @@ fn alarms_and_news_of_devices_have_a_popup_without_buttons_each() {
     assert_eq!(shown[0].lines, ["alarm 4\\u{202e}", "alarm 3\\u{202e}", "alarm 2\\u{202e}"]);
     assert!(shown[1].lines[0].contains("tablet"), "{shown:?}");
     assert!(shown.iter().all(|p| p.buttons.is_empty() && p.urgency == Urgency::Critical));
+}
+
+#[test]
+fn a_list_has_to_be_here_and_whole_on_the_popup_to_be_approved_there() {
+    let of = |text: &str, comes: bool| {
+        let mut inbox = Inbox::default();
+        let asked = verified(listed("a", text));
+        let key = asked.key();
+        inbox.arrive(asked, NOW);
+        if comes {
+            inbox.listed(&key, Ok(text.into()), NOW);
+        }
+        all(&inbox, NOW).remove(0)
+    };
+    let long = "install x\n".repeat(500);
+    let waits = of("install hello\nremove \x1b[2J\n", false);
+    assert!(!approves(&waits) && waits.lines[0].contains("not here yet"));
+    assert!(waits.lines.contains(&"list: 2 lines".to_owned()));
+    let short = of("install hello\nremove \x1b[2J\n", true);
+    assert!(approves(&short));
+    assert!(short.lines.contains(&"| install hello".to_owned()));
+    assert!(short.lines.contains(&"| remove \\u{1b}[2J".to_owned()));
+    for (text, comes) in [(&long, false), (&long, true), (&"x".repeat(2000), true)] {
+        let popup = of(text, comes);
+        assert!(!approves(&popup), "{popup:?}");
+        assert_eq!(popup.buttons.len(), 2, "it may be denied");
+    }
+    assert!(of(&long, true).lines.contains(&"list: 500 lines".to_owned()));
 }

@@ -158,7 +158,7 @@ async fn serve(
     skills: &'static [&'static str],
 ) {
     let mut last = 0;
-    while let Some(Ok(message)) = super::wire::next(&mut stream).await {
+    while let Some(Ok(message)) = crate::bus::next(&mut stream).await {
         let header = message.header();
         if message.message_type() != zbus::message::Type::MethodCall {
             continue;
@@ -201,7 +201,7 @@ pub(super) async fn logind(bus: &Bus, locked: Option<bool>) -> JoinHandle<()> {
     let mut stream = MessageStream::from(&connection);
     connection.request_name("org.freedesktop.login1").await.unwrap();
     tokio::spawn(async move {
-        while let Some(Ok(message)) = super::wire::next(&mut stream).await {
+        while let Some(Ok(message)) = crate::bus::next(&mut stream).await {
             answer_as_logind(&connection, &message, locked).await;
         }
     })

@@ -68,6 +68,7 @@ fn begin(ask: &Ask, list: Option<&str>, terminal: Option<&Terminal>) -> Outcome<
         session: None,
         silent: false,
         token: None,
+        passwordless: false,
         action: Some(Action {
             name: ask.action.clone(),
             detail: ask.detail.clone(),

@@ -73,7 +73,7 @@ pub(super) fn listed(records: &VecDeque<Record>) -> String {
                 date(r.at_ms / 1000),
                 r.event.clone(),
                 text(&r.user),
-                text(&r.service),
+                r.action.iter().fold(text(&r.service), |service, action| format!("{service} {action}")),
                 text(&r.remote),
                 text(&r.outcome),
                 text(&r.factor),

@@ -1,12 +1,12 @@
 //! `doctor --drill`: what would each service do now if the server, the daemon, the phone were gone?
 
-use countersign_pam_stack::examine::{Search, Who, is_on_disk, is_ours, search};
+use countersign_pam_stack::examine::{Search, Who, is_on_disk, is_ours, is_passwordless, search};
 use countersign_pam_stack::{Code, Stack, Stage};
 use countersign_policy::{Factor, Rule, Then, Unenrolled};
 use serde::Serialize;
 
-use super::Known;
 use super::people::rule;
+use super::{Known, program};
 use crate::output;
 
 /// One service and one kind of person.
@@ -18,6 +18,10 @@ pub(super) struct Row {
     pub(super) daemon_gone: String,
     pub(super) phone_gone: String,
 }
+
+/// Where no rule decides, and where it is not known which one does.
+const NO_POLICY: &str = "refused: no policy is in force";
+const NO_ANSWER: &str = "not known: the name service does not answer";
 
 /// What is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,16 +36,25 @@ pub(super) fn rows(known: &Known<'_>) -> Vec<Row> {
         known.devices.as_ref().and_then(|list| list.devices.first()).map(|device| device.user.clone());
     // The user of a rule for everybody, where nobody is enrolled yet.
     let user = enrolled.unwrap_or_else(|| "nobody".to_owned());
+    let rules = rules(known, &user);
     let mut rows = Vec::new();
-    for (service, stage) in &known.asking {
+    for (at, (service, stage)) in known.asking.iter().enumerate() {
         let stack = Stack::of(&known.folders, service, *stage);
         let shown = if *stage == Stage::Session { format!("{service}, by key") } else { service.clone() };
-        for (who, user, break_glass) in [
-            ("with a phone", user.as_str(), false),
-            ("break-glass", user.as_str(), true),
-            ("root", "root", false),
+        let found = rules.as_deref().map(|rules| rules.get(at));
+        let (of_user, of_root) = match found {
+            Some(rules) => {
+                let rules =
+                    rules.map_or((None, None), |(of_user, of_root)| (of_user.as_ref(), of_root.as_ref()));
+                (rules.0.ok_or(NO_POLICY), rules.1.ok_or(NO_POLICY))
+            }
+            None => (Err(NO_ANSWER), Err(NO_ANSWER)),
+        };
+        for (who, user, break_glass, rule) in [
+            ("with a phone", user.as_str(), false, of_user),
+            ("break-glass", user.as_str(), true, of_user),
+            ("root", "root", false, of_root),
         ] {
-            let rule = known.config.as_ref().and_then(|config| rule(config, user, service, *stage));
             let cell = |gone| cell(known, &stack, rule, (user, break_glass), gone);
             rows.push(Row {
                 service: shown.clone(),
@@ -55,10 +68,23 @@ pub(super) fn rows(known: &Known<'_>) -> Vec<Row> {
     rows
 }
 
+/// The rules for one user and for root, service by service; nothing where the name service, which says in what groups they
+/// are, does not answer in time.
+fn rules(known: &Known<'_>, user: &str) -> Option<Vec<(Option<Rule>, Option<Rule>)>> {
+    let Some(config) = known.config.clone() else { return Some(Vec::new()) };
+    let (asking, user) = (known.asking.clone(), user.to_owned());
+    program::in_time(move || {
+        let of = |user: &str, service: &str, stage| rule(&config, user, service, stage).cloned();
+        let both =
+            |(service, stage): &(String, Stage)| (of(&user, service, *stage), of("root", service, *stage));
+        asking.iter().map(both).collect()
+    })
+}
+
 fn cell(
     known: &Known<'_>,
     stack: &Stack,
-    rule: Option<&Rule>,
+    rule: Result<&Rule, &str>,
     (user, break_glass): (&str, bool),
     gone: Gone,
 ) -> String {
@@ -75,13 +101,24 @@ fn cell(
     if opens(refusal) {
         return format!("in: {with}");
     }
+    let is_alone = stack.handlers.iter().any(is_passwordless);
     if gone == Gone::Daemon {
         let ignores = stack.handlers.iter().filter(|handler| is_ours(handler)).any(|handler| {
             handler.module().is_some_and(|module| module.args.iter().any(|arg| arg == "daemon_down=ignore"))
         });
-        return if ignores && opens(Code::IGNORE) { format!("in: {with}") } else { "refused".to_owned() };
+        return if ignores && !is_alone && opens(Code::IGNORE) {
+            format!("in: {with}")
+        } else {
+            "refused".to_owned()
+        };
     }
-    let Some(rule) = rule else { return "refused: no policy is in force".to_owned() };
+    let rule = match rule {
+        Ok(rule) => rule,
+        Err(why) => return why.to_owned(),
+    };
+    if is_alone && !rule.passwordless {
+        return "refused: no rule lets in without a password".to_owned();
+    }
     let passes = match rule.then {
         Then::Skip | Then::Observe => Some("the policy does not ask"),
         _ if is_unasked(known, rule, user) => Some("no device yet, not asked until then"),
@@ -102,7 +139,11 @@ fn cell(
         return "refused".to_owned();
     }
     let factors = factors(rule, stack.stage, gone);
-    if factors.is_empty() { "refused".to_owned() } else { format!("in: {with} + {}", factors.join(" or ")) }
+    match (factors.is_empty(), is_alone) {
+        (true, _) => "refused".to_owned(),
+        (false, true) => format!("in: {}", factors.join(" or ")),
+        (false, false) => format!("in: {with} + {}", factors.join(" or ")),
+    }
 }
 
 /// For su and sudo to root it is the caller who is asked.

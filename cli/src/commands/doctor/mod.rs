@@ -9,13 +9,15 @@ mod ssh;
 mod ssh_files;
 mod sudo;
 
+pub(in crate::commands) use sudo::whose_phone;
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use countersign_files::{Owner, read_trusted};
 use countersign_pam_stack::Folders;
-use countersign_pam_stack::examine::{self, Finding, Host, Severity, is_on_disk, is_ours};
+use countersign_pam_stack::examine::{self, Finding, Host, Severity, is_on_disk, is_ours, is_passwordless};
 use countersign_pam_stack::{Stack, Stage};
 use countersign_policy::{Asking, Config, Kind, check, load};
 use countersign_protocol::login;
@@ -37,10 +39,16 @@ const DAEMON: Duration = Duration::from_secs(5);
 
 /// Looks at PAM stacks alone: those of a folder, or those that would be if a text were written
 /// ([`Folders::with`]). Without names at all services. `keys_alone`: whether sshd lets in by key alone; yes, where that is
-/// not known.
-pub(in crate::commands) fn examine(folders: &Folders, services: &[String], keys_alone: bool) -> Vec<Finding> {
+/// not known. `passwordless`: for which services a rule lets in without a password, where the policy is known.
+pub(in crate::commands) fn examine(
+    folders: &Folders,
+    services: &[String],
+    passwordless: Option<&[String]>,
+    keys_alone: bool,
+) -> Vec<Finding> {
     let meant = meant();
-    examine::examine(folders, services, &Host { has_module: &is_on_disk, meant: &meant, keys_alone })
+    let host = Host { has_module: &is_on_disk, meant: &meant, passwordless, keys_alone };
+    examine::examine(folders, services, &host)
 }
 
 /// What is known before anything is looked at.
@@ -107,7 +115,8 @@ pub(super) fn run(args: &Doctor, run: &std::path::Path, out: Output) -> Outcome<
     }
     let mut notes = Vec::new();
     let keys_alone = ssh::look(&known, &mut found, &mut notes);
-    found.extend(examine(&known.folders, &args.services, keys_alone));
+    let passwordless = passwordless(&known, &mut notes);
+    found.extend(examine(&known.folders, &args.services, passwordless.as_deref(), keys_alone));
     if !known.asking.is_empty() {
         sudo::look(&known, &mut found, &mut notes);
         host::look(&known, run, &mut found, &mut notes);
@@ -124,6 +133,24 @@ pub(super) fn run(args: &Doctor, run: &std::path::Path, out: Output) -> Outcome<
     out.either(&report, || words(&known, &found, &report))?;
     let is_any = found.iter().any(|one| one.severity != Severity::NotSeen);
     Ok(if is_any { ExitCode::from(Exit::Refused as u8) } else { ExitCode::SUCCESS })
+}
+
+/// The services for which a rule lets in by the phone alone, where the policy is known; which ones do is told.
+fn passwordless(known: &Known<'_>, notes: &mut Vec<String>) -> Option<Vec<String>> {
+    let config = known.config.as_ref()?;
+    let mut services = Vec::new();
+    for (service, _) in known.asking.iter().filter(|(_, stage)| *stage == Stage::Auth) {
+        let rules: Vec<String> =
+            config.passwordless(service).map(|rule| format!("\"{}\"", rule.name)).collect();
+        if rules.is_empty() {
+            continue;
+        }
+        if Stack::of(&known.folders, service, Stage::Auth).handlers.iter().any(is_passwordless) {
+            notes.push(format!("{service} lets in with the phone alone whom {} names", rules.join(" or ")));
+        }
+        services.push(service.clone());
+    }
+    Some(services)
 }
 
 fn said(one: &Finding) -> Said<'_> {
@@ -148,21 +175,27 @@ fn asks_in(folders: &Folders, service: &str, stage: Stage) -> bool {
     !stack.from_other && stack.handlers.iter().any(is_ours)
 }
 
+/// The services that ask, and in which stages; without names of all there are.
+pub(in crate::commands) fn asking(folders: &Folders, of: &[String]) -> Vec<(String, Stage)> {
+    let names = folders.names().unwrap_or_default();
+    let mut asking = Vec::new();
+    for name in names.iter().filter(|name| of.is_empty() || of.contains(name)) {
+        for stage in [Stage::Auth, Stage::Session] {
+            let is_shared = examine::SHARED.contains(&name.as_str());
+            if !is_shared && asks_in(folders, name, stage) {
+                asking.push((name.clone(), stage));
+            }
+        }
+    }
+    asking
+}
+
 fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>) -> Known<'a> {
     let folders = match &args.pam {
         Some(folder) => Folders::of([folder]),
         None => Folders::system(),
     };
-    let names = folders.names().unwrap_or_default();
-    let mut asking = Vec::new();
-    for name in names.iter().filter(|name| args.services.is_empty() || args.services.contains(name)) {
-        for stage in [Stage::Auth, Stage::Session] {
-            let is_shared = examine::SHARED.contains(&name.as_str());
-            if !is_shared && asks_in(&folders, name, stage) {
-                asking.push((name.clone(), stage));
-            }
-        }
-    }
+    let asking = asking(&folders, &args.services);
     let mut known = Known { args, folders, asking, config: None, status: None, devices: None };
     if known.asking.is_empty() && meant().is_empty() {
         return known;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::commands::enable::program::run;
+use crate::commands::program::run;
 
 /// How long one may take.
 const WITHIN: Duration = Duration::from_secs(5);

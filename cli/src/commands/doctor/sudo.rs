@@ -22,6 +22,12 @@ const SHELLS: [&str; 14] = [
     "ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "rbash", "runuser", "sh", "su", "sudo", "tcsh",
     "zsh",
 ];
+/// Settings by which sudo asks for somebody else's password, and whose that is.
+const PASSWORDS: [(&str, &str); 3] = [
+    ("targetpw", "the password of the account that it becomes"),
+    ("runaspw", "the password of the account that runas_default names (root, where it names none)"),
+    ("rootpw", "root's password"),
+];
 /// Minutes for which sudo asks no second time, where nothing is said.
 const USUAL: f64 = 15.0;
 
@@ -33,14 +39,11 @@ pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>, notes: &mut Vec<
         found.push(not_seen("sudo's rules", "run it as root"));
         return;
     }
-    let Some(convert) = program::first(&PROGRAMS) else {
-        found.push(not_seen("sudo's rules", "there is no cvtsudoers"));
-        return;
-    };
-    let rules = program::output(convert, &["-e", "-f", "json", SUDOERS])
-        .and_then(|text| serde_json::from_str::<Value>(&text).map_err(|error| error.to_string()));
-    match rules {
-        Ok(rules) => judge(known, &rules, found, notes),
+    match rules() {
+        Ok(rules) => {
+            judge(known, &rules, found, notes);
+            notes.extend(whose_password(&rules));
+        }
         Err(why) => found.push(not_seen("sudo's rules", why)),
     }
     let from_elsewhere =
@@ -50,6 +53,38 @@ pub(super) fn look(known: &Known<'_>, found: &mut Vec<Finding>, notes: &mut Vec<
     if from_elsewhere {
         found.push(not_seen("sudo's rules from a directory (sss, ldap)", "sudo -l -U USER shows them"));
     }
+}
+
+/// What there is to know about whose phone rings, before sudo is turned on. What cannot be read is doctor's to say.
+pub(in crate::commands) fn whose_phone() -> Vec<String> {
+    rules().map(|rules| whose_password(&rules)).unwrap_or_default()
+}
+
+fn rules() -> Result<Value, String> {
+    let convert = program::first(&PROGRAMS).ok_or("there is no cvtsudoers")?;
+    let text = program::output(convert, &["-e", "-f", "json", SUDOERS])?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+/// Whoever's password sudo asks for, PAM is asked about that account.
+fn whose_password(rules: &Value) -> Vec<String> {
+    let list =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut notes = Vec::new();
+    for one in list(rules, "Defaults") {
+        let bound = list(&one, "Binding");
+        let whom =
+            if bound.is_empty() { String::new() } else { format!(" (for {})", names(&bound).join(", ")) };
+        let is_set =
+            |name: &str| list(&one, "Options").iter().any(|o| o.get(name) == Some(&Value::Bool(true)));
+        for (name, whose) in PASSWORDS.iter().filter(|(name, _)| is_set(name)) {
+            notes.push(format!(
+                "sudo asks for {whose}{whom} (Defaults {name}), and PAM about that account: rules see it as the user, and its \
+                 phone rings; for root the caller's does, and for all accounts with ask = \"caller\" in the rule."
+            ));
+        }
+    }
+    notes
 }
 
 fn judge(known: &Known<'_>, rules: &Value, found: &mut Vec<Finding>, notes: &mut Vec<String>) {
@@ -233,6 +268,28 @@ mod tests {
             found.iter().map(|one| (one.kind, one.text.contains("OPS may"))).collect();
         assert_eq!(said, [("nopasswd", true), ("nopasswd-some", false)]);
         assert!(found[1].text.starts_with("bob, group ops may"), "{:?}", found[1].text);
+    }
+
+    #[test]
+    fn whose_password_it_is_says_whose_phone_rings() {
+        let notes = |defaults: Value| whose_password(&serde_json::json!({ "Defaults": defaults }));
+        assert_eq!(
+            notes(serde_json::json!([{"Options": [{"env_reset": true}, {"targetpw": false}]}])),
+            [""; 0]
+        );
+        let all = notes(serde_json::json!([
+            {"Options": [{"env_reset": true}, {"targetpw": true}]},
+            {"Binding": [{"username": "bob"}], "Options": [{"rootpw": true}]}]));
+        assert_eq!(all.len(), 2);
+        assert!(
+            all[0]
+                .starts_with("sudo asks for the password of the account that it becomes (Defaults targetpw)")
+        );
+        assert!(
+            all[1].starts_with("sudo asks for root's password (for bob) (Defaults rootpw)"),
+            "{}",
+            all[1]
+        );
     }
 
     #[test]

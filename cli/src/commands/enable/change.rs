@@ -52,7 +52,8 @@ fn write(places: &Places, plan: &Plan, record: &mut Record) -> Outcome {
         if !places.record().exists() {
             return Err(Failure::new(Exit::Refused, "it was taken back meanwhile"));
         }
-        files::replace(&edit.path, &edit.new).map_err(|error| broken(&edit.path, error))?;
+        files::replace_or_make(&edit.path, &edit.new, edit.mode)
+            .map_err(|error| broken(&edit.path, error))?;
     }
     if plan.edits.iter().any(|edit| edit.path == places.drop_in()) {
         sshd::effective(places)?;

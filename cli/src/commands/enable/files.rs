@@ -42,9 +42,19 @@ pub(super) fn look(path: &Path) -> Outcome<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// The mode of a file that is root's alone.
+pub(super) const PRIVATE: u32 = 0o600;
+/// The mode of a PAM service, which lockers that are not root read as well.
+pub(super) const SERVICE: u32 = 0o644;
+
 /// Puts these bytes in a file's place; the disk holds them when it comes back. A file that is not there yet is made, for root
 /// alone.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_or_make(path, bytes, PRIVATE)
+}
+
+/// The same, with this mode where the file is not there yet.
+pub(super) fn replace_or_make(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary(path);
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -55,7 +65,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = (|| {
         match open_regular(path, Links::Refused, OpenOptions::new().read(true)) {
             Ok(old) => keep(&old, &file)?,
-            Err(FileFault::Missing) => {}
+            Err(FileFault::Missing) => file.set_permissions(PermissionsExt::from_mode(mode))?,
             Err(fault) => return Err(io::Error::other(fault.to_string())),
         }
         file.write_all(bytes)?;
@@ -176,6 +186,12 @@ mod tests {
             assert_eq!(&value[..length], b"value");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        // One that is there keeps its own mode, another one gets what it needs.
+        let new = folder.path().join("polkit-1");
+        for (path, mode) in [(&path, 0o640), (&new, SERVICE)] {
+            replace_or_make(path, b"new", SERVICE).unwrap();
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o7777, mode);
+        }
     }
 
     #[test]

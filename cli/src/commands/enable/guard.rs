@@ -139,7 +139,7 @@ pub(super) fn watch(places: &Places) -> Outcome {
             Ok(note) if !note.failed() => return Ok(()),
             // It has told the log which file.
             Ok(_) => {}
-            Err(failure) => log::warning(&format!("the change could not be taken back: {}", failure.message)),
+            Err(failure) => log::alert(&format!("the change could not be taken back: {}", failure.message)),
         }
         drop(lock);
         std::thread::sleep(AGAIN);

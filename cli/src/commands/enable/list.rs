@@ -6,10 +6,14 @@ use std::process::ExitCode;
 use countersign_protocol::text::escape;
 use serde_json::json;
 
+use super::moment::{Moment, boot};
 use super::places::Places;
 use super::record::Record;
 use super::{enabled, files, restore, rollback};
 use crate::output::{Exit, Outcome, Output, date, time};
+
+/// How many seconds after its time a change may be in taking back.
+const LATE: u64 = 15;
 
 /// `countersign enable` without services.
 pub(super) fn run(places: &Places, out: Output) -> Outcome<ExitCode> {
@@ -38,9 +42,22 @@ pub(in crate::commands) fn troubles(etc: &Path) -> Vec<String> {
     troubles_at(&Places::of(etc))
 }
 
+/// Whether a change still waits that should have been taken back by now.
+fn is_overdue(record: &Record) -> bool {
+    let end = record.began.since_boot.saturating_add(record.within.saturating_add(LATE).saturating_mul(1000));
+    let is_late = Moment::now().is_ok_and(|now| now.since_boot > end);
+    // Before anybody can log in it is taken back at each boot.
+    is_late || boot().is_ok_and(|boot| boot != record.boot)
+}
+
 fn troubles_at(places: &Places) -> Vec<String> {
     let mut lines = Vec::new();
     match Record::read(places) {
+        Ok(Some(record)) if is_overdue(&record) => lines.push(format!(
+            "NOT TAKEN BACK: {}, which nobody has confirmed and which should have been at {}: countersign rollback does it, or says why it cannot.",
+            record.services.join(", "),
+            time(record.began.unix + record.within)
+        )),
         Ok(Some(record)) => lines.push(format!(
             "Waiting to be confirmed: {}, from a new login (sudo countersign confirm); at {} it is taken back.",
             record.services.join(", "),

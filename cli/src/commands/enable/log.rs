@@ -4,9 +4,15 @@ use std::os::unix::net::UnixDatagram;
 
 /// Where the system's log listens.
 const SOCKET: &str = "/dev/log";
-/// authpriv.warning and authpriv.notice, as RFC 3164 counts them.
+/// authpriv.alert, authpriv.warning and authpriv.notice, as RFC 3164 counts them.
+const ALERT: u8 = 81;
 const WARNING: u8 = 84;
 const NOTICE: u8 = 85;
+
+/// Something an administrator has to mend at once.
+pub(super) fn alert(text: &str) {
+    send(ALERT, text);
+}
 
 /// Something an administrator should see.
 pub(super) fn warning(text: &str) {

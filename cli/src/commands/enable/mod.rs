@@ -18,7 +18,7 @@ mod moment;
 mod place;
 mod places;
 mod plan;
-pub(in crate::commands) mod program;
+pub(crate) mod program;
 mod record;
 mod restore;
 mod rollback;
@@ -142,7 +142,15 @@ pub(super) fn rollback(args: &Rollback, out: Output) -> Outcome<ExitCode> {
         true => rollback::UNCONFIRMED,
         false => "somebody ran countersign rollback",
     };
-    rollback::run(&places, why, out)
+    rollback::run(&places, why, out).inspect_err(|failure| {
+        // Nobody looks at a terminal then, and what was turned on stays on.
+        if args.boot {
+            log::alert(&format!(
+                "a change that nobody confirmed could not be taken back: {}",
+                failure.message
+            ));
+        }
+    })
 }
 
 /// The services that are on.

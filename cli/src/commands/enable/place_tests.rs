@@ -36,12 +36,28 @@ fn around(placed: &Placed, stage: &str) -> (String, String) {
     (words(begin.checked_sub(1).and_then(|at| lines.get(at))), words(lines.get(ours + 2)))
 }
 
+/// What a person logs in with, at a terminal or a window.
+const SERVICES: [&str; 12] = [
+    "cinnamon-screensaver",
+    "gdm-password",
+    "i3lock",
+    "lightdm",
+    "login",
+    "sddm",
+    "sshd",
+    "su",
+    "sudo",
+    "sudo-i",
+    "swaylock",
+    "xscreensaver",
+];
+
 #[test]
 fn every_service_of_every_system_gets_its_lines_and_loses_them_again() {
     let mut seen = 0;
     for system in fs::read_dir(systems()).unwrap() {
         let system = system.unwrap().file_name().into_string().unwrap();
-        for service in ["sshd", "sudo", "sudo-i", "su", "login", "lightdm", "gdm-password"] {
+        for service in SERVICES {
             if !systems().join(&system).join(service).exists() || plan_leaves_out(&system, service) {
                 continue;
             }
@@ -168,12 +184,22 @@ fn another_way_in_is_told_of() {
     assert!(lightdm.remarks.iter().any(|remark| remark.contains("pam_succeed_if")), "{:?}", lightdm.remarks);
 }
 
+/// A keyring takes the password behind us: a prompt of ours does not replace it.
+#[test]
+fn a_keyring_is_unlocked_behind_us() {
+    for service in ["lightdm", "gdm-password", "sddm", "cinnamon-screensaver"] {
+        let (before, behind) = around(&put("debian12", service).unwrap(), "auth");
+        assert_eq!(before, "@include common-auth", "{service}");
+        assert!(behind.contains("auth optional pam_gnome_keyring.so"), "{service}: {behind}");
+    }
+}
+
 #[test]
 fn the_doctor_finds_nothing_that_would_open_or_lock_out() {
     use countersign_pam_stack::examine::{Host, Severity, examine};
-    let host = Host { has_module: &|_| true, meant: &[], keys_alone: true };
+    let host = Host { has_module: &|_| true, meant: &[], passwordless: None, keys_alone: true };
     for system in ["debian12", "debian13", "ubuntu2404", "el9", "fedora42", "tumbleweed"] {
-        for service in ["sshd", "sudo", "su", "login", "lightdm", "gdm-password"] {
+        for service in SERVICES.into_iter().filter(|service| *service != "sudo-i") {
             if !systems().join(system).join(service).exists() {
                 continue;
             }

@@ -1,5 +1,7 @@
 //! What would be changed for some services.
 
+use std::path::Path;
+
 use countersign_pam_stack::examine::Severity;
 use countersign_pam_stack::{Folders, Stack, Stage};
 use countersign_protocol::text::escape;
@@ -60,6 +62,9 @@ impl Plan {
         if plan.services.iter().any(|name| name == "sshd") {
             plan.edits.extend(sshd::edit(places)?);
         }
+        if plan.services.iter().any(|name| matches!(name.as_str(), "sudo" | "sudo-i")) {
+            plan.remarks.extend(doctor::whose_phone());
+        }
         plan.examined(&folders)?;
         plan.remarks.extend(super::accounts::break_glass()?);
         let on = enabled::read(places)?;
@@ -69,20 +74,34 @@ impl Plan {
 
     fn add(&mut self, places: &Places, folders: Folders, name: &str, module: &str) -> Outcome<Folders> {
         let path = places.service(name);
-        let Some(old) = files::read(&path)? else { return Err(missing(places, name)) };
-        let placed = place::place(&folders, name, &old, module, stages(name))?;
+        let old = files::read(&path)?;
+        let vendor = Path::new(VENDOR).join(name);
+        let base = match &old {
+            Some(old) => old.clone(),
+            None => files::read(&vendor)?.ok_or_else(|| missing(places, name))?,
+        };
+        let placed = place::place(&folders, name, &base, module, stages(name))?;
+        if old.is_none() {
+            self.remarks.push(format!(
+                "{} will be a copy of {} with the lines in it, since that one belongs to its package; what a later \
+                 package changes there is read again once the copy is gone.",
+                path.display(),
+                vendor.display()
+            ));
+        }
+        self.remarks.extend(services::remark(name).map(str::to_owned));
         self.services.push(name.to_owned());
         self.remarks.extend(placed.remarks);
         let folders = folders.with(name, &String::from_utf8_lossy(&placed.text));
-        if placed.text != old {
-            self.edits.push(Edit { path, old: Some(old), new: placed.text });
+        if old.as_ref() != Some(&placed.text) {
+            self.edits.push(Edit { path, old, new: placed.text, mode: files::SERVICE });
         }
         Ok(folders)
     }
 
     /// What `countersign doctor` says of the stacks as they would be: nothing is written that would open or lock out.
     fn examined(&mut self, folders: &Folders) -> Outcome {
-        for found in doctor::examine(folders, &self.services, true) {
+        for found in doctor::examine(folders, &self.services, None, true) {
             let at = found.at.map(|at| format!(" ({at})")).unwrap_or_default();
             let text = format!("{}{at}: {}", found.text, found.next);
             match found.severity {
@@ -144,23 +163,13 @@ pub(super) fn asks(folders: &Folders, name: &str) -> bool {
 
 fn missing(places: &Places, name: &str) -> Failure {
     let path = places.service(name);
-    let vendor = std::path::Path::new(VENDOR).join(name);
-    let text = if vendor.exists() {
-        format!(
-            "{} is not there, and {} belongs to its package: cp {1} {0}, then try again",
-            path.display(),
-            vendor.display()
-        )
-    } else {
-        format!("there is no service {name}: {} is not there", path.display())
-    };
-    Failure::new(Exit::Refused, text)
+    Failure::new(Exit::Refused, format!("there is no service {name}: {} is not there", path.display()))
 }
 
 /// PAM lets nobody pass a module that is not there.
 pub(super) fn is_installed(module: &str) -> Outcome {
-    let is_there = |folder: &std::path::Path| folder.join("security").join(module).exists();
-    let found = module.starts_with('/') && std::path::Path::new(module).exists()
+    let is_there = |folder: &Path| folder.join("security").join(module).exists();
+    let found = module.starts_with('/') && Path::new(module).exists()
         || MODULES.iter().any(|folder| {
             let below = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
             is_there(folder.as_ref()) || below.map(|entry| entry.path()).any(|path| is_there(&path))

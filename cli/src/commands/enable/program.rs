@@ -13,19 +13,19 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How one ended.
 #[derive(Debug)]
-pub(in crate::commands) struct Ended {
-    pub(in crate::commands) is_success: bool,
+pub(crate) struct Ended {
+    pub(crate) is_success: bool,
     /// Its standard output.
-    pub(in crate::commands) out: String,
+    pub(crate) out: String,
     /// What it said on standard error, in one line.
-    pub(in crate::commands) said: String,
+    pub(crate) said: String,
 }
 
 /// Runs one.
 ///
 /// # Errors
 /// When it is not there, or does not end in time.
-pub(in crate::commands) fn run(program: &str, arguments: &[&str], within: Duration) -> Outcome<Ended> {
+pub(crate) fn run(program: &str, arguments: &[&str], within: Duration) -> Outcome<Ended> {
     let broken = |error: &dyn std::fmt::Display| Failure::broken(program, error);
     let mut child = Command::new(program)
         .args(arguments)

@@ -62,6 +62,8 @@ pub(super) struct Edit {
     /// Nothing: it is not there.
     pub(super) old: Option<Vec<u8>>,
     pub(super) new: Vec<u8>,
+    /// Its mode, where it is not there.
+    pub(super) mode: u32,
 }
 
 /// What a file is now, beside what a record says of it.

@@ -102,14 +102,17 @@ pub(super) fn take_back(places: &Places, why: &str) -> Outcome<Note> {
             log::warning(&format!("sshd was not told to read its settings again: {}", failure.message));
         }
     }
+    let is_failed = note.failed();
     for line in words(&note).lines() {
-        log::warning(line);
+        if is_failed { log::alert(line) } else { log::warning(line) }
     }
-    if !note.failed() {
-        // Who does it by hand knows.
-        if why == UNCONFIRMED {
-            keep_note(places, &note);
-        }
+    // Who does it by hand knows; what an earlier try could not take back is taken back now.
+    if why == UNCONFIRMED || is_failed {
+        keep_note(places, &note);
+    } else if last(places).is_some_and(|note| note.failed()) {
+        forget_note(places);
+    }
+    if !is_failed {
         Record::end(places).map_err(|error| Failure::broken(places.record().display(), error))?;
         guard::stop();
     }
@@ -194,7 +197,13 @@ fn keep_note(places: &Places, note: &Note) {
     }
 }
 
-/// What was taken back last, where nothing was turned on since.
+fn forget_note(places: &Places) {
+    if let Err(error) = files::remove(&places.note()) {
+        log::warning(&format!("{}: {error}", places.note().display()));
+    }
+}
+
+/// What was taken back last, or could not be, where nothing was turned on since.
 pub(super) fn last(places: &Places) -> Option<Note> {
     let text = read_trusted(&places.note(), Owner::own(), MAX_NOTE).ok()?;
     serde_json::from_str(&text).ok()
@@ -202,7 +211,8 @@ pub(super) fn last(places: &Places) -> Option<Note> {
 
 /// For the person at the terminal, and the log.
 pub(super) fn words(note: &Note) -> String {
-    let mut text = format!("{} was taken back: {}.\n", note.services.join(", "), note.why);
+    let done = if note.failed() { "was NOT taken back, or not all of it" } else { "was taken back" };
+    let mut text = format!("{} {done}: {}.\n", note.services.join(", "), note.why);
     for Undone { path, how } in &note.files {
         let path = path.display();
         text.push_str(&match how {

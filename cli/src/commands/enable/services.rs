@@ -38,6 +38,14 @@ pub(super) fn check(name: &str) -> Outcome {
     Ok(())
 }
 
+/// What is not seen of a service in its file.
+pub(super) fn remark(name: &str) -> Option<&'static str> {
+    (name == "polkit-1").then_some(
+        "polkit asks for the password of the identity that is chosen in its dialog, mostly an administrator's, and that \
+         person's phone rings; root's is its caller's. Who has no phone can do nothing then that needs polkit.",
+    )
+}
+
 /// The service that goes with this one.
 pub(super) fn companion(name: &str) -> Option<&'static str> {
     COMPANIONS.iter().find(|(first, _)| *first == name).map(|(_, second)| *second)

@@ -51,7 +51,7 @@ pub(super) fn edit(places: &Places) -> Outcome<Option<Edit>> {
     if old.as_ref() == Some(&new) {
         return Err(by_hand(places, &missing, "another setting wins over the one in its own file"));
     }
-    Ok(Some(Edit { path, old, new }))
+    Ok(Some(Edit { path, old, new, mode: files::PRIVATE }))
 }
 
 /// # Errors

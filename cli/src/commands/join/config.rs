@@ -111,6 +111,25 @@ pub(crate) fn name_server(path: &Path, url: &str, ca: Option<&Path>) -> Outcome<
     Ok(Named { server, written: true })
 }
 
+/// Puts another server into the line that [`name_server`] has written.
+///
+/// # Errors
+/// When the file does not have that line once, or is not taken with the other one.
+pub(crate) fn change_server(path: &Path, old: &str, new: &str) -> Outcome<String> {
+    let new = address(new)?;
+    let text = text(path)?;
+    let (old, line) = (line("server", old), line("server", &new));
+    if text.split_inclusive('\n').filter(|line| **line == old).count() != 1 {
+        let text = format!("{} does not have the line {}: change it there", path.display(), old.trim_end());
+        return Err(Failure::new(Exit::Refused, escape(&text)));
+    }
+    let lines = text.split_inclusive('\n').map(|one| if one == old { line.as_str() } else { one });
+    let changed: String = lines.collect();
+    load_with(path, &changed, Owner::own()).map_err(|faults| not_taken(&faults.drawings))?;
+    write(path, changed.as_bytes())?;
+    Ok(new)
+}
+
 fn not_taken(drawings: &[String]) -> Failure {
     let text = drawings.join("\n");
     Failure::new(
@@ -263,7 +282,7 @@ mod tests {
             ("wiat = 1\n", URL, "has a fault"),
             ("[default\n", URL, "has a fault"),
             ("", "http://push.example.com", "plain http is for this host only"),
-            ("", "push.example.com", "the server's address"),
+            ("", "push.example.com", "is no address: one looks like https://push.example.com"),
             ("", "https://a.example/\"\n[x]", "the server's address"),
         ] {
             let (done, text) = named(Some(before), url);
@@ -271,6 +290,29 @@ mod tests {
             assert!(told.contains(why), "{before}: {told}");
             assert_eq!(text.as_deref(), Some(before));
         }
+    }
+
+    #[test]
+    fn the_line_that_was_written_can_be_changed_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("countersign.toml");
+        fs::write(&path, "# server = \"https://push.example.com\"\nhost_name = \"a\"\n").unwrap();
+        assert!(name_server(&path, "https://psuh.example.com", None).unwrap().written);
+        let before = fs::read_to_string(&path).unwrap();
+        assert!(change_server(&path, "https://psuh.example.com", "push").is_err());
+        assert!(
+            change_server(&path, "https://other.example.com", URL)
+                .unwrap_err()
+                .message
+                .contains("does not have")
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+        assert_eq!(
+            change_server(&path, "https://psuh.example.com", "https://PUSH.example.com/").unwrap(),
+            URL
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), before.replace("psuh", "push"));
+        assert_eq!(load(&path, Owner::own()).unwrap().server, URL);
     }
 
     #[test]

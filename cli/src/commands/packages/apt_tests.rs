@@ -92,8 +92,8 @@ fn a_name_with_a_step_in_it_makes_no_step() {
 #[test]
 fn faults_name_the_line() {
     let said = fault("a 1 all none > - - none **REMOVE**\nbad\n");
-    // Eight lines of settings, an empty one, a good one.
-    assert!(said.starts_with("line 12 of what apt said"), "{said}");
+    // The version and seven lines of settings, an empty one, a good one.
+    assert!(said.starts_with("line 11 of what apt said"), "{said}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The ticket on the terminal: QR code, link, and what can be typed, so that the last of them is still in
-//! sight when a low window has scrolled the first away.
+//! sight when a low window has scrolled the first away; and what to do with them, once more below the code where
+//! there is room.
 
 use crate::approver::screen::wrap;
 use crate::output::{Outcome, Output, minutes};
@@ -62,25 +63,34 @@ fn page(user: &str, link: &str, ticket: &str, columns: usize, rows: usize) -> Pa
     let (user, ticket) = (escape(user), escape(ticket));
     let width = if columns == 0 { usize::MAX } else { columns };
     let prose = |text: &str| wrap(text, width).join("\n") + "\n";
-    // Alone in its line, from the first column on: so it can be selected as a whole even where the terminal
-    // has to break it, and nothing of ours gets into it.
-    let mut below = format!("{}\n", escape(link));
-    let typed = "or type this in the app:";
-    // A line that is drawn over itself must not wrap.
-    let status = if format!("{typed} {ticket}   waiting 5:00 ").len() < columns {
-        format!("{typed} {ticket}   waiting ")
-    } else {
-        below += &format!("{}{ticket}\n", prose(typed));
-        "waiting ".to_owned()
+    let lines = |text: &str| text.lines().map(|line| line.chars().count().div_ceil(width)).sum::<usize>();
+    // What stands below a code, and the last line.
+    let ends = |typed: &str| {
+        // Alone in its line, from the first column on: so it can be selected as a whole even where the terminal
+        // has to break it, and nothing of ours gets into it.
+        let below = format!("{}\n", escape(link));
+        // A line that is drawn over itself must not wrap.
+        if format!("{typed} {ticket}   waiting 5:00 ").len() < columns {
+            (below, format!("{typed} {ticket}   waiting "))
+        } else {
+            (format!("{below}{}{ticket}\n", prose(typed)), "waiting ".to_owned())
+        }
     };
-    let taken: usize = below.lines().map(|line| line.chars().count().div_ceil(width)).sum();
+    let (below, status) = ends("or type this in the app:");
     let elsewhere = "On a computer: countersign approve --pair LINK";
     let scan = prose(&format!(
         "To approve {user}'s logins, scan this code on a phone, or open the link there. {elsewhere}"
     ));
-    let text = if let Some(code) = qr::draw(link, columns, rows.saturating_sub(taken + 1)) {
-        format!("{scan}{code}{below}")
-    } else if let Some(code) = qr::draw(link, columns, rows.saturating_sub(1)) {
+    let again = prose("Scan this with the phone's camera, or open the link on the phone:");
+    if let Some(code) = qr::draw(link, columns, rows.saturating_sub(lines(&again) + lines(&below) + 1)) {
+        return Page { text: format!("{scan}{code}{again}{below}"), status };
+    }
+    // A code that leaves no room for what is above it, nor for a line more.
+    let (short, told) = ends("Scan on a phone, or type there:");
+    if let Some(code) = qr::draw(link, columns, rows.saturating_sub(lines(&short) + 1)) {
+        return Page { text: format!("{scan}{code}{short}"), status: told };
+    }
+    let text = if let Some(code) = qr::draw(link, columns, rows.saturating_sub(1)) {
         // Too low for all of it: the code and what can be typed stay in sight.
         format!("{scan}{below}{code}")
     } else {
@@ -122,6 +132,18 @@ mod tests {
         assert_eq!(code_rows(&seen), 19, "{seen:#?}");
         assert!(seen.last().unwrap().contains(TICKET));
         assert!(seen.concat().contains(LINK));
+        assert!(seen.last().unwrap().starts_with("Scan on a phone, or type there: "), "{seen:#?}");
+    }
+
+    #[test]
+    fn with_a_line_more_what_to_do_stands_below_the_code() {
+        let page = page("alice", LINK, TICKET, 80, 25);
+        let seen = in_sight(&page, 80, 25);
+        assert_eq!(code_rows(&seen), 19, "{seen:#?}");
+        let told = seen.iter().position(|line| line.starts_with("Scan this with the phone's camera"));
+        let link = seen.iter().position(|line| line.starts_with("https://"));
+        assert!(told.is_some() && told.map(|at| at + 1) == link, "{seen:#?}");
+        assert!(seen.last().unwrap().starts_with("or type this in the app: "), "{seen:#?}");
     }
 
     #[test]

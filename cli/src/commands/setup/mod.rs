@@ -33,9 +33,11 @@ const BREAK_GLASS: &str = "countersign-breakglass";
 
 pub(super) fn run(setup: &Setup, run: &Path, out: Output) -> Outcome<ExitCode> {
     join::root_only("setup changes this host")?;
-    let mut this =
-        Session { setup, run, out, asker: Asker::new(setup.yes, out), report: Report::new(STEPS, out) };
+    let (asker, report) = (Asker::new(setup.yes, out), Report::new(STEPS, out));
+    let mut this = Session { setup, run, out, asker, report, token: None };
     this.answers()?;
+    // What is none is told before anything is changed.
+    this.token = setup.token.as_deref().map(join::given).transpose()?;
     let next = this.steps().map_err(go_on)?;
     this.report.finish(&next)?;
     Ok(ExitCode::SUCCESS)
@@ -55,6 +57,8 @@ struct Session<'a> {
     out: Output,
     asker: Asker,
     report: Report,
+    /// One that may be good.
+    token: Option<Zeroizing<String>>,
 }
 
 impl Session<'_> {
@@ -103,65 +107,114 @@ impl Session<'_> {
     /// The server is named, the daemon runs and is connected.
     fn server(&mut self) -> Outcome {
         self.report.begin("server", "The push server, and this host's key")?;
-        let mut token = self.setup.token.clone().map(Zeroizing::new);
         let named = join::config::present(Path::new(DEFAULT_CONFIG))?.map(|config| config.server);
-        let url = match self.setup.server.clone().or(named) {
+        // A line that stood there before is somebody else's.
+        let is_own = named.is_none();
+        let mut url = match self.setup.server.clone().or(named) {
             Some(url) => url,
-            None => {
-                let (url, with_it) = self.ask_server()?;
-                token = token.or(with_it);
-                url
-            }
+            None => self.ask_server()?,
         };
-        let report = &self.report;
-        let mut say = |text: &str| report.remark(text);
-        let status = join::use_server(&url, self.setup.server_ca.as_deref(), self.run, &mut say)?;
+        let mut status = self.use_server(&url)?;
         self.report.remark(&format!("this host's key is {}", escape(&status.host_key)))?;
         if status.connected {
             return self.report.end("server", State::Already, known(&status));
         }
-        let status = self.join(token)?;
+        for _ in 1..TRIES {
+            match self.join() {
+                Err(failure)
+                    if is_own && self.asker.is_person() && join::is_of_server(self.run, &failure) =>
+                {
+                    self.out.remark(&failure.message);
+                    url = self.ask_again(&status.server)?;
+                    status = self.use_server(&url)?;
+                }
+                done => return self.joined(done),
+            }
+        }
+        let done = self.join();
+        self.joined(done)
+    }
+
+    fn joined(&mut self, done: Outcome<Status>) -> Outcome {
+        let status = done.map_err(|failure| join::where_to_change(self.run, failure))?;
         self.report.end("server", State::Done, known(&status))
     }
 
+    fn use_server(&self, url: &str) -> Outcome<Status> {
+        let mut say = |text: &str| self.report.remark(text);
+        join::use_server(url, self.setup.server_ca.as_deref(), self.run, &mut say)
+    }
+
+    /// The address of a server that cannot be reached: the same is tried again, another one takes its place.
+    fn ask_again(&self, server: &str) -> Outcome<String> {
+        loop {
+            let question = "The server's address, if that was not it; Enter tries it again";
+            let line = self.asker.line(question, Some(server), "--server URL")?;
+            let url = match join::config::address(&line) {
+                Ok(url) => url,
+                Err(failure) => {
+                    self.out.remark(&failure.message);
+                    continue;
+                }
+            };
+            return match url == server {
+                true => Ok(url),
+                false => join::config::change_server(Path::new(DEFAULT_CONFIG), server, &url),
+            };
+        }
+    }
+
     /// The address alone, or the whole line that the server printed.
-    fn ask_server(&self) -> Outcome<(String, Option<Zeroizing<String>>)> {
+    fn ask_server(&mut self) -> Outcome<String> {
         loop {
             let question =
                 "Paste the line that `countersign-server token` prints, or type the server's address\n";
             let line = Zeroizing::new(self.asker.line(question, None, "--server URL")?);
             let (url, token) = read_line_of_server(&line);
-            match join::config::address(url) {
-                Ok(url) => return Ok((url, token.map(|token| Zeroizing::new(token.to_owned())))),
+            let token = token.map(join::checked).transpose();
+            match join::config::address(url).and_then(|url| Ok((url, token?))) {
+                Ok((url, token)) => {
+                    self.token = self.token.take().or(token);
+                    return Ok(url);
+                }
                 Err(failure) => self.out.remark(&failure.message),
             }
         }
     }
 
-    fn join(&self, given: Option<Zeroizing<String>>) -> Outcome<Status> {
-        let mut given = given;
+    fn join(&mut self) -> Outcome<Status> {
         for _ in 1..TRIES {
-            match self.join_once(given.take()) {
+            match self.join_once() {
                 Err(Failure { exit: Exit::NotPermitted, message }) if self.asker.is_person() => {
+                    self.token = None;
                     self.out.remark(&message);
                 }
                 done => return done,
             }
         }
-        self.join_once(None)
+        self.join_once()
     }
 
-    fn join_once(&self, given: Option<Zeroizing<String>>) -> Outcome<Status> {
-        let token = match given {
-            Some(token) => join::given(&token)?,
-            None => {
-                let question = "A token of that server (countersign-server token)";
-                let line = Zeroizing::new(self.asker.line(question, None, "--token TOKEN")?);
-                let (_, token) = read_line_of_server(&line);
-                Zeroizing::new(token.unwrap_or(&line).to_owned())
-            }
+    fn join_once(&mut self) -> Outcome<Status> {
+        let token = match &self.token {
+            Some(token) => token.clone(),
+            None => self.ask_token()?,
         };
+        // Where the server cannot be reached it is as good as before.
+        self.token = Some(token.clone());
         join::with_token(self.run, token, self.out)
+    }
+
+    fn ask_token(&self) -> Outcome<Zeroizing<String>> {
+        loop {
+            let question = "A token of that server (countersign-server token)";
+            let line = Zeroizing::new(self.asker.line(question, None, "--token TOKEN")?);
+            let (_, token) = read_line_of_server(&line);
+            match join::checked(token.unwrap_or(&line)) {
+                Ok(token) => return Ok(token),
+                Err(failure) => self.out.remark(&failure.message),
+            }
+        }
     }
 
     /// The first person has a device.

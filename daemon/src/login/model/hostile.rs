@@ -30,8 +30,15 @@ use countersign_policy::{self as config, Confirm, Loaded};
 
 /// Attacks in a usual run.
 const CASES: u32 = 1_000;
-/// Daemons that are attacked at once.
+/// Daemons, and how many of them are attacked at once where the machine has little else to do.
 const AT_ONCE: u32 = 80;
+/// The same on the busiest machine.
+const AT_ONCE_AT_LEAST: u32 = 4;
+/// How much later than it is due something may be done without anybody having to wait for their turn.
+const PUNCTUAL: Duration = Duration::from_millis(20);
+/// How often that is looked at, and how often whoever waits for their turn asks for it.
+const LOOK: Duration = Duration::from_millis(10);
+const ASK: Duration = Duration::from_millis(100);
 /// How long the attacked login may wait for a decision: no request is for less.
 pub(super) const WAIT: Duration = Duration::from_secs(1);
 /// How long a forgery has to be taken for what it is not.
@@ -238,6 +245,7 @@ impl Field {
             session: None,
             silent: false,
             token: None,
+            passwordless: false,
             action: None,
         };
         (Peer::begin(&self.lab.app, begin), terminal)
@@ -358,6 +366,59 @@ impl Field {
     }
 }
 
+/// Whose turn it is. All daemons and servers share one thread, and what they give one another in real time has to be done on
+/// it: where that comes late, because the machine has much else to do, fewer of them are attacked at once.
+#[derive(Default)]
+struct Turns {
+    taken: Cell<u32>,
+    late: Cell<Duration>,
+}
+
+/// Ends when it is dropped.
+struct Turn<'a>(&'a Turns);
+
+impl Turns {
+    /// Looks how late the thread comes to what is due.
+    async fn look(&self) {
+        loop {
+            let began = Instant::now();
+            sleep(LOOK).await;
+            let late = began.elapsed().saturating_sub(LOOK);
+            // What was late stays so for a moment: a turn is long.
+            self.late.set(late.max(self.late.get() * 31 / 32));
+        }
+    }
+
+    fn at_once(&self) -> u32 {
+        let late = self.late.get().max(PUNCTUAL).as_micros();
+        let share = u128::from(AT_ONCE) * PUNCTUAL.as_micros() / late;
+        u32::try_from(share).unwrap_or(AT_ONCE).max(AT_ONCE_AT_LEAST)
+    }
+
+    async fn take(&self) -> Turn<'_> {
+        while self.taken.get() >= self.at_once() {
+            sleep(ASK).await;
+        }
+        self.taken.set(self.taken.get() + 1);
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.taken.set(self.0.taken.get() - 1);
+    }
+}
+
+#[test]
+fn a_busy_machine_has_fewer_at_once_and_never_none() {
+    let turns = Turns::default();
+    for (late, at_once) in [(0, 80), (20, 80), (40, 40), (200, 8), (10_000, 4)] {
+        turns.late.set(Duration::from_millis(late));
+        assert_eq!(turns.at_once(), at_once, "{late} ms");
+    }
+}
+
 #[test]
 fn a_hostile_server_lets_nobody_in_and_stops_nobody_else() {
     // Real time passes: a long run has fewer of these.
@@ -368,13 +429,19 @@ fn a_hostile_server_lets_nobody_in_and_stops_nobody_else() {
     let plans: Vec<Vec<Attack>> =
         (0..cases).map(|_| attacks().new_tree(&mut runner).unwrap().current()).collect();
     let done = Rc::new(Cell::new(0));
+    let turns = Rc::new(Turns::default());
     LocalSet::new().block_on(&runtime, async {
+        let looking = Rc::clone(&turns);
+        let looking = spawn_local(async move { looking.look().await });
         let mut fields = Vec::new();
         for plan in plans.chunks(cases.div_ceil(AT_ONCE) as usize) {
-            let (plan, done) = (plan.to_vec(), Rc::clone(&done));
+            let (plan, done, turns) = (plan.to_vec(), Rc::clone(&done), Rc::clone(&turns));
             fields.push(spawn_local(async move {
+                let first = turns.take().await;
                 let mut field = Field::new().await;
+                drop(first);
                 for attacks in plan {
+                    let _turn = turns.take().await;
                     // What a failure shows first.
                     field.said.borrow_mut().push(format!("{attacks:?}"));
                     field.survives(&attacks).await;
@@ -385,6 +452,38 @@ fn a_hostile_server_lets_nobody_in_and_stops_nobody_else() {
         for field in fields {
             field.await.unwrap();
         }
+        looking.abort();
     });
     eprintln!("{} attacks in {:.1?}", done.get(), began.elapsed());
+}
+
+/// A stream whose beginning does not get through in three seconds, as on a machine that has much else to do, is given up
+/// for long polls, and those go on: what the server keeps has to come by them as well.
+#[test]
+fn a_server_whose_streams_are_held_back_is_heard_by_long_poll() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let mut field = Field::new().await;
+        field.server.lie(Call::Poll, Lie::Status(200));
+        let polls = async {
+            while !field.log().contains("(by long poll)") {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(BESIDE, polls).await.is_ok(), "it does not poll: {}", field.log());
+        for _ in 0..2 {
+            let (login, request) = field.asks_beside().await;
+            let (phone, asked) = (&CAST.devices[number(Holder::Phone)], &field.asked[request].1);
+            let message = approval(phone, asked);
+            field.server.keep(&seal_to(&field.lab, phone, asked, &message));
+            let began = Instant::now();
+            while !login.is_over() {
+                assert!(began.elapsed() < DECIDED, "its approval does not come: {}", field.log());
+                sleep(Duration::from_millis(5)).await;
+            }
+            let granted = matches!(login.at(), At::Over(verdict) if verdict.outcome == Outcome::Granted);
+            assert!(granted, "{:?}\n{}", login.at(), field.log());
+            field.server.forget();
+        }
+    });
 }

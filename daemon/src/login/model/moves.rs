@@ -189,6 +189,7 @@ pub(super) fn programs() -> impl Strategy<Value = Program> {
         1 => Just(Program::Console),
         1 => Just(Program::Locker),
         1 => Just(Program::SilentLocker),
+        1 => Just(Program::OneField),
     ]
 }
 

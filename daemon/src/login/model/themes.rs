@@ -196,8 +196,14 @@ pub(super) fn authenticators() -> impl Strategy<Value = Vec<Move>> {
 
 fn of_allowing() -> impl Strategy<Value = Story> {
     let policy = allowing(60..400).prop_map(|rule| Policy { rules: vec![rule], ..Policy::of(plain()) });
-    let front =
-        select(vec![Program::Console, Program::Console, Program::Locker, Program::Sudo, Program::Sshd]);
+    let front = select(vec![
+        Program::Console,
+        Program::Console,
+        Program::Locker,
+        Program::OneField,
+        Program::Sudo,
+        Program::Sshd,
+    ]);
     let visit = (front, any::<bool>(), 0..4_u8).prop_map(|(program, guest, place)| {
         let visit = Visit { guest, place: place.min(1), ..program.into() };
         [vec![Move::Begin(visit, false)], vec![Move::Type(0, Typed::Nothing), Move::HangUp(0)]].concat()

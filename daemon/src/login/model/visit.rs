@@ -29,6 +29,8 @@ pub(super) enum Program {
     Console,
     Locker,
     SilentLocker,
+    /// A locker that puts the password into every prompt.
+    OneField,
 }
 
 /// A login that begins.
@@ -58,7 +60,8 @@ impl Visit {
             Program::Sudo => "sudo",
             Program::SuOfAlice => "su",
             Program::Console => "login",
-            Program::Locker | Program::SilentLocker => "swaylock",
+            Program::Locker | Program::SilentLocker => "xsecurelock",
+            Program::OneField => "swaylock",
         }
     }
 
@@ -90,7 +93,10 @@ impl Visit {
 
     /// Whether somebody stands in front of the machine and enters or unlocks it.
     pub(super) fn is_in_front(self) -> bool {
-        let enters = matches!(self.program, Program::Console | Program::Locker | Program::SilentLocker);
+        let enters = matches!(
+            self.program,
+            Program::Console | Program::Locker | Program::SilentLocker | Program::OneField
+        );
         enters && self.place > 0
     }
 
@@ -168,6 +174,7 @@ impl Visit {
             session: key.filter(|_| !self.is_ssh()).map(|_| Session { leader: 700, started: self.by.into() }),
             silent: self.program == Program::SilentLocker,
             token: token.map(Into::into),
+            passwordless: false,
             action: None,
         }
     }

@@ -12,6 +12,7 @@ mod pairing;
 mod policy;
 mod principals;
 mod several;
+mod shared;
 mod tap;
 
 use std::rc::Rc;
@@ -233,6 +234,7 @@ fn begin(service: &str, stage: Stage) -> Begin {
         session: None,
         silent: false,
         token: None,
+        passwordless: false,
         action: None,
     }
 }

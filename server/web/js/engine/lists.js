@@ -30,14 +30,16 @@ export class Lists {
 
   /** Begins with what is new, and lets go of what is over. @param {Item[]} items */
   look(items) {
-    const wanted = new Map(items.filter(({ request, phase }) => request.list && phase !== 'closed').map((item) => [item.key, item]));
+    // What has come stays as long as its request does; what has not is needed for an answer alone.
+    const isWanted = (/** @type {Item} */ { key, phase }) => (this.of(key)?.text === undefined ? phase === 'open' : phase !== 'closed');
+    const wanted = new Map(items.filter((item) => item.request.list && isWanted(item)).map((item) => [item.key, item]));
     for (const [key, known] of this.#known) {
       if (wanted.has(key)) continue;
       clearTimeout(known.timer);
       this.#known.delete(key);
     }
     for (const [key, item] of wanted) {
-      if (this.#known.has(key) || item.phase !== 'open') continue;
+      if (this.#known.has(key)) continue;
       /** @type {Known} */
       const known = { shown: { state: 'loading' }, tries: 0 };
       this.#known.set(key, known);

@@ -43,6 +43,13 @@ const item = (key, ask = {}, more = {}) => ({
 });
 
 const sudo = { kind: /** @type {const} */ ('command'), service: 'sudo', command: '/usr/bin/apt-get install --yes postgresql-16', terminal: 'pts/3', remote: undefined, user: 'root', requester: 'alice' };
+/** @param {number} n */
+const manyPackages = (n) => Array.from({ length: n }, (_, i) => `install libexample${i} (1.${i}.4-2+deb12u1, Debian:12/stable)\n`).join('');
+/** @param {number} n @returns {Partial<Request>} */
+const packages = (n) => ({
+  kind: 'action', service: 'ask', action: 'apt.install', detail: `install ${n} packages`, remote: undefined, terminal: 'pts/3', confirm: 'tap',
+  list: { sha256: '', bytes: manyPackages(n).length, lines: n, key: '' },
+});
 const evil = '\u202Egnp.exe\u0007<img src=x onerror=alert(1)>\\ ' + 'x'.repeat(300);
 const login = item('db/login');
 const first = item('db/one', {}, { conflicts: [{ key: 'db/two', differs: ['from', 'terminal'] }] });
@@ -78,6 +85,11 @@ export const STATES = {
   lease: { ...ready, items: [item('db/lease', { lease_max: 28_800, ssh_key: { fingerprint: 'SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDRERJWCtoIBShXZzQ', type: 'ssh-ed25519' }, confirm: 'tap' })] },
   unlock: { ...ready, items: [item('db/unlock', { kind: 'unlock', service: 'xscreensaver', remote: undefined, terminal: ':0', confirm: 'tap' })] },
   action: { ...ready, items: [item('db/action', { kind: 'action', service: 'polkit-1', action: 'org.freedesktop.packagekit.system-update', remote: undefined, approvals: { needed: 2, from: ['@oncall'] } }, { clockApart: 95 })] },
+  list: { ...ready, items: [item('db/list', packages(500), { listed: { state: 'there', text: manyPackages(500) } })] },
+  'list-short': { ...ready, items: [item('db/list', packages(3), { listed: { state: 'there', text: manyPackages(3) } })] },
+  'list-loading': { ...ready, items: [item('db/list', packages(500), { listed: { state: 'loading' } })] },
+  'list-missing': { ...ready, items: [item('db/list', packages(500), { listed: { state: 'missing' } })] },
+  'list-wrong': { ...ready, items: [item('db/list', packages(500), { listed: { state: 'wrong' } })] },
   'two-people': { ...ready, items: [item('db/two-people', { ...sudo, requester: 'bob', approvals: { needed: 2, from: ['@oncall', 'carol'] } })] },
   'two-people-code': { ...ready, items: [item('db/two-people', { ...sudo, requester: 'bob', approvals: { needed: 2, from: ['@oncall', 'carol'] } }, { phase: 'decided', answer: 'approve', code: '482913', delivered: true })] },
   test: { ...ready, items: [item('db/test', { kind: 'test', service: 'countersign', confirm: 'tap', remote: undefined, terminal: undefined })] },

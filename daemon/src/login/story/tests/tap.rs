@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::login::prompts;
-use countersign_policy::{Then, WithoutPrompt};
+use countersign_policy::{Factor, Then, WithoutPrompt};
 use countersign_protocol::message::{Closed, Confirm};
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn nobody_chooses_a_tap_by_breaking_off() {
 async fn a_tap_that_began_offline_comes_to_its_end() {
     play(async {
         let mut scene = Scene::offline(|rule| rule.confirm = Confirm::Tap).await;
-        let mut peer = scene.login(begin("swaylock", Stage::Auth));
+        let mut peer = scene.login(begin("xsecurelock", Stage::Auth));
         assert!(peer.prompt().await.contains("cannot be reached"));
         scene.connect().await;
         let asked = scene.asked().await;
@@ -199,6 +199,58 @@ async fn observing_asks_and_never_decides() {
             scene.closed().await;
         }
         assert!(scene.audit().contains("\"event\":\"observed\""));
+    })
+    .await;
+}
+
+/// Whatever a program asks that has one field is answered with the password that was typed there.
+#[tokio::test]
+async fn a_program_with_one_field_is_asked_nothing() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        for (service, answer, text) in [
+            ("i3lock", Answer::Approve, None),
+            ("swaylock", Answer::Deny, Some(prompts::DENIED)),
+            ("sddm", Answer::Report, Some(prompts::REPORTED)),
+        ] {
+            let mut peer = scene.login(begin(service, Stage::Auth));
+            // It is said, as some of them show that much.
+            assert!(matches!(peer.step().await, Step::Say { text, .. } if text == prompts::TAP));
+            peer.go_on(Continue::default()).await;
+            let asked = scene.asked().await;
+            assert_eq!(asked.request.confirm, Confirm::Tap, "{service}");
+            scene.answer(&asked, answer).await;
+            let verdict = peer.verdict().await;
+            assert_eq!(verdict.outcome == Outcome::Granted, answer == Answer::Approve, "{service}");
+            assert_eq!(verdict.text.as_deref(), text, "{service}");
+            scene.closed().await;
+            scene.unblock().await;
+        }
+    })
+    .await;
+}
+
+/// Nor while the server is away: the password would count as a wrong code.
+#[tokio::test]
+async fn a_program_with_one_field_hears_at_once_that_the_server_is_away() {
+    play(async {
+        let scene = Scene::offline(|rule| rule.codes = vec![Factor::Recovery, Factor::Totp]).await;
+        let began = std::time::Instant::now();
+        let verdict = scene.login(begin("i3lock", Stage::Auth)).verdict().await;
+        assert_eq!(verdict.outcome, Outcome::Unreachable);
+        assert!(verdict.text.is_some_and(|text| text.contains("cannot be reached")));
+        assert!(began.elapsed() < Duration::from_secs(2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_that_takes_nothing_less_than_a_code_asks_nobody_where_there_is_one_field() {
+    play(async {
+        let scene = Scene::new(|rule| rule.without_prompt = WithoutPrompt::Refuse).await;
+        let verdict = scene.login(begin("i3lock", Stage::Auth)).verdict().await;
+        assert_eq!((verdict.outcome, verdict.text.as_deref()), (Outcome::Denied, Some(prompts::ONE_FIELD)));
+        assert!(scene.audit().contains("one field"));
     })
     .await;
 }

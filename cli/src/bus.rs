@@ -13,7 +13,7 @@ use zbus::{Connection, DynamicType, Message, MessageStream};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Joins a bus: the one at the address, or the usual one.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     address: Option<String>,
     usual: fn() -> Builder<'static>,
 ) -> zbus::Result<Connection> {
@@ -22,7 +22,7 @@ pub(super) async fn connect(
 }
 
 /// Calls a method.
-pub(super) async fn call(
+pub(crate) async fn call(
     connection: &Connection,
     to: &str,
     path: &str,
@@ -41,6 +41,6 @@ async fn bounded<T>(work: impl Future<Output = zbus::Result<T>>) -> zbus::Result
 }
 
 /// The next message of a stream.
-pub(super) async fn next(stream: &mut MessageStream) -> Option<zbus::Result<Message>> {
+pub(crate) async fn next(stream: &mut MessageStream) -> Option<zbus::Result<Message>> {
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }
