@@ -104,6 +104,28 @@ def test_a_denial_and_time_that_is_over_run_nothing(up):
 
 
 @pytest.mark.quiet
+def test_a_terminal_hears_of_a_denial_at_once_and_of_time_that_is_over_in_the_audit(up):
+    stack = up(wait="5s")
+    phone = stack.approver("alice")
+    run = Terminal(ask(*DEPLOY, "--user", "alice", "--", "echo", "ran"))
+    request = phone.next_request()
+    run.expect(CODE)
+    phone.wait_closed(request)
+    # Nobody stays to type anything, and that is no withdrawal.
+    run.interrupt()
+    run.finish()
+    wait_until(lambda: record(stack)["outcome"] == "expired", 5, "the end stands in the audit")
+    run = Terminal(ask(*DEPLOY, "--user", "alice", "--", "echo", "ran"))
+    request = phone.next_request(1)
+    run.expect(CODE)
+    phone.decide(request, "deny")
+    # No key was pressed.
+    run.expect(r"Denied on the phone\.")
+    assert run.finish() == 1
+    assert "ran" not in run.lines()
+
+
+@pytest.mark.quiet
 def test_ctrl_c_withdraws_it_within_a_second(stack):
     phone = stack.approver("alice")
     run = Terminal(ask(*DEPLOY, "--user", "alice", "--", "echo", "ran"))
@@ -283,7 +305,9 @@ def test_the_guides_recipes(stack, tmp_path):
         assert request["detail"] == "release 42" and request["list"]["lines"] == 1
         assert phone.wait_for("list", id=request["id"])["text"] == "index.html\n"
         run.expect(CODE)
-        run.send(phone.decide(request, answer).get("code") or "")
+        decided = phone.decide(request, answer)
+        if answer == "approve":
+            run.send(decided["code"])
         assert (run.finish() == 0) == (answer == "approve")
         assert Path(os.readlink(current)).name == then
         # A denial keeps its place quiet for a moment.

@@ -8,6 +8,7 @@ use countersign_protocol::text::escape;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,6 +33,12 @@ pub struct ManageClient {
     stream: UnixStream,
     /// Bytes after the last frame.
     rest: Vec<u8>,
+}
+
+impl AsFd for ManageClient {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
 impl ManageClient {
@@ -94,17 +101,16 @@ impl ManageClient {
             Err(e) if e.kind() != ErrorKind::BrokenPipe => return Err(gone(&e)),
             _ => (),
         }
-        let Some(bytes) = self.frame(wait, tick)? else { return Ok(None) };
-        match frame::decode(&bytes) {
-            Ok(Reply::Parameters { parameters }) => Ok(Some(parameters)),
-            Ok(Reply::Error { error, parameters }) => {
-                Err(Failure::new(exit_of(&error), escape(&parameters.message).into_owned()))
-            }
-            Err(e) => Err(Failure::new(
-                Exit::Broken,
-                format!("the daemon's answer is not understood ({e}): are both of the same version?"),
-            )),
-        }
+        self.frame(wait, tick)?.map(|bytes| understand(&bytes)).transpose()
+    }
+
+    /// What the daemon says without having been called, once [`AsFd::as_fd`] is readable.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn hear<T: DeserializeOwned>(&mut self) -> Outcome<T> {
+        let bytes = self.frame(SHORT, &mut |_| Wait::On)?;
+        understand(&bytes.unwrap_or_default())
     }
 
     fn frame(&mut self, wait: Duration, tick: &mut dyn FnMut(Duration) -> Wait) -> Outcome<Option<Vec<u8>>> {
@@ -134,6 +140,19 @@ impl ManageClient {
                 Err(e) => return Err(gone(&e)),
             }
         }
+    }
+}
+
+fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
+    match frame::decode(bytes) {
+        Ok(Reply::Parameters { parameters }) => Ok(parameters),
+        Ok(Reply::Error { error, parameters }) => {
+            Err(Failure::new(exit_of(&error), escape(&parameters.message).into_owned()))
+        }
+        Err(e) => Err(Failure::new(
+            Exit::Broken,
+            format!("the daemon's answer is not understood ({e}): are both of the same version?"),
+        )),
     }
 }
 

@@ -62,6 +62,10 @@ impl Login {
             if undecided.is_none() {
                 open.tell_end();
             }
+            // `countersign ask` hears it while its prompt stands; what PAM's applications have asked takes a line.
+            if self.facts.is_ask() && seen.is_end() && seen != State::Expired {
+                return Err(Ending::of_request(open));
+            }
             tokio::select! {
                 call = self.connection.recv::<Call>() => return match call {
                     Ok(Some(Call::Continue(next))) => Ok(next),

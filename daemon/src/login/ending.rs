@@ -193,8 +193,11 @@ impl Ending {
         Self::new(Outcome::Unreachable, Some(&text), why.full)
     }
 
-    /// The asking side is gone. Says how long it stayed, because sshd's LoginGraceTime looks the same.
+    /// The asking side is gone, which changes nothing where nobody had decided in time. Says how long it stayed, because sshd's LoginGraceTime looks the same.
     pub(super) fn withdrawn(open: &Open) -> Self {
+        if open.state() == State::Expired {
+            return Self::of(State::Expired);
+        }
         let stayed = open.wait.saturating_sub(open.left()).as_secs_f64();
         let mut reason = format!("gone after {stayed:.1} s of a wait of {} s", open.wait.as_secs());
         if !open.state().is_end() && open.by_sshd {

@@ -17,11 +17,12 @@ use list::Parts;
 use serde_json::json;
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use terminal::Terminal;
+use terminal::{Terminal, Typed};
 
 /// What a shell's exit code is for a command that it does not find, and for one that it cannot run.
 const NOT_FOUND: u8 = 127;
@@ -106,14 +107,22 @@ fn play(
                 (Continue::default(), deadline_ms)
             }
             Step::Ask { text, deadline_ms } => {
-                let answer = match &mut terminal {
+                let typed = match &mut terminal {
                     Some(terminal) => {
                         if out.json {
                             out.object(&json!({ "event": "prompt", "text": text }))?;
                         }
-                        terminal.ask(&escape(&text), Duration::from_millis(deadline_ms))?
+                        terminal.ask(&escape(&text), Duration::from_millis(deadline_ms), daemon.as_fd())?
                     }
-                    None => None,
+                    None => Typed::Nothing,
+                };
+                let answer = match typed {
+                    Typed::Line(line) => Some(line),
+                    Typed::Nothing => None,
+                    Typed::Moot => {
+                        step = daemon.hear()?;
+                        continue;
+                    }
                 };
                 (Continue { cannot_ask: answer.is_none(), answer }, deadline_ms)
             }

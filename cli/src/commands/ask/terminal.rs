@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::ttyname;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write, stderr, stdin, stdout};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -16,6 +16,16 @@ const TERMINAL: &str = "/dev/tty";
 const MAX_LINE: usize = 1024;
 /// How long a recovery code may be looked for once the request is over.
 const SEARCH_TIME: Duration = Duration::from_secs(120);
+
+/// What came of a prompt.
+pub(super) enum Typed {
+    /// A line, without its end.
+    Line(Zeroizing<String>),
+    /// The terminal is gone, the person ends the input, or types nothing in time.
+    Nothing,
+    /// The daemon speaks first: there is nothing to type any more.
+    Moot,
+}
 
 /// An open terminal.
 pub(super) struct Terminal {
@@ -44,19 +54,20 @@ impl Terminal {
         let _ = writeln!(self.file, "{line}");
     }
 
-    /// Prompts, and reads a line without its end; nothing when the terminal is gone or the person ends the input.
-    /// `deadline` is how long the request may still be open.
+    /// Prompts, and reads a line until `daemon` has something to say. `deadline` is how long the request may still be open.
     ///
     /// # Errors
-    /// When nobody types anything in time, or more than a line.
-    pub(super) fn ask(&mut self, prompt: &str, deadline: Duration) -> Outcome<Option<Zeroizing<String>>> {
+    /// When more than a line is typed.
+    pub(super) fn ask(&mut self, prompt: &str, deadline: Duration, daemon: BorrowedFd<'_>) -> Outcome<Typed> {
         let end = Instant::now() + deadline + SEARCH_TIME;
         if write!(self.file, "{prompt}").is_err() {
-            return Ok(None);
+            return Ok(Typed::Nothing);
         }
-        if !self.is_readable(end)? {
+        let (typed, said) = self.wait(end, daemon)?;
+        if !typed {
+            // What follows stands on a line of its own.
             self.say("");
-            return Err(Failure::new(Exit::Refused, "nothing was typed in time: try again"));
+            return Ok(if said { Typed::Moot } else { Typed::Nothing });
         }
         let mut line = Zeroizing::new([0; MAX_LINE]);
         // A line at once, as terminals give them.
@@ -64,25 +75,30 @@ impl Terminal {
         let typed = line.get(..read).unwrap_or_default();
         if typed.is_empty() {
             self.say("");
-            return Ok(None);
+            return Ok(Typed::Nothing);
         }
         if read == MAX_LINE {
             return Err(Failure::new(Exit::Usage, "the line is too long"));
         }
         let text = String::from_utf8_lossy(typed);
-        Ok(Some(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())))
+        Ok(Typed::Line(Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned())))
     }
 
-    fn is_readable(&self, end: Instant) -> Outcome<bool> {
+    /// Whether there is a line, and whether the daemon has said something; neither when the time is over.
+    fn wait(&self, end: Instant, daemon: BorrowedFd<'_>) -> Outcome<(bool, bool)> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(false);
+                return Ok((false, false));
             }
             let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)], wait) {
+            let mut both = [self.file.as_fd(), daemon].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut both, wait) {
                 Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(true),
+                Ok(_) => {
+                    let [line, said] = both.map(|fd| fd.any() != Some(false));
+                    return Ok((line, said));
+                }
                 Err(error) => return Err(Failure::broken(TERMINAL, error)),
             }
         }

@@ -50,6 +50,35 @@ async fn an_action_is_approved_by_its_code_and_written_down() {
 }
 
 #[tokio::test]
+async fn a_denial_is_heard_while_the_prompt_stands() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let mut peer = scene.login(at_terminal());
+        assert_eq!(peer.prompt().await, prompts::APPROVE);
+        let asked = scene.asked().await;
+        scene.answer(&asked, Answer::Deny).await;
+        // Nothing was typed.
+        let verdict = peer.verdict().await;
+        assert_eq!((verdict.outcome, verdict.text.as_deref()), (Outcome::Denied, Some(prompts::DENIED)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_leaves_after_the_time_was_over_has_withdrawn_nothing() {
+    play(async {
+        let mut scene = Scene::new(short).await;
+        let mut peer = scene.login(at_terminal());
+        peer.prompt().await;
+        scene.asked().await;
+        assert_eq!(scene.closed().await, ClosedOutcome::Expired);
+        peer.hang_up().await;
+        assert!(scene.audit().contains(r#""outcome":"expired""#), "{}", scene.audit());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_a_terminal_the_policy_says_whether_a_tap_is_enough() {
     play(async {
         let mut scene = Scene::new(|_| {}).await;
