@@ -91,7 +91,7 @@ pub struct Confirm {
     #[command(flatten)]
     pub lab: Lab,
     /// The audit log
-    #[arg(long, hide = true, value_name = "FILE", default_value = super::DEFAULT_AUDIT)]
+    #[arg(long, hide = true, value_name = "FILE", default_value = super::audit::DEFAULT_AUDIT)]
     pub audit: PathBuf,
 }
 

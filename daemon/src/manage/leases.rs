@@ -1,6 +1,6 @@
 //! The leases that hold, and their end before their time.
 
-use super::{Answer, Refusal};
+use super::{Answer, Refusal, Session};
 use crate::app::App;
 use crate::audit::Durability;
 use crate::clock;
@@ -13,17 +13,29 @@ const MAX_REPLY: usize = 12 * 1024;
 /// Fewest characters of a lease's id that name it.
 const MIN_ID: usize = 4;
 
+impl Session {
+    pub(super) async fn leases(&self, user: Option<&str>) -> Answer<Leases> {
+        let user = self.whose(user).await?;
+        Ok(list(&self.app, user.as_deref()))
+    }
+
+    pub(super) async fn end_leases(&self, user: Option<&str>, id: Option<&str>) -> Answer<Leases> {
+        let user = self.whose(user).await?;
+        end(&self.app, user.as_deref(), id, &self.by()).await
+    }
+}
+
 /// Those of a user: who granted them, or whose account they open.
 fn is_of(lease: &Lease, user: Option<&str>) -> bool {
     user.is_none_or(|user| lease.person == user || lease.binding.user == user)
 }
 
-pub(super) fn list(app: &App, user: Option<&str>) -> Leases {
+fn list(app: &App, user: Option<&str>) -> Leases {
     told(&app.leases.all().into_iter().filter(|lease| is_of(lease, user)).collect::<Vec<_>>())
 }
 
 /// Ends those of a user: the one of that id, or all.
-pub(super) async fn end(app: &App, user: Option<&str>, id: Option<&str>, by: &str) -> Answer<Leases> {
+async fn end(app: &App, user: Option<&str>, id: Option<&str>, by: &str) -> Answer<Leases> {
     let meant = |lease: &Lease| is_of(lease, user) && id.is_none_or(|id| lease.id.starts_with(id));
     if let Some(id) = id {
         let found = app.leases.all().iter().filter(|lease| meant(lease)).count();

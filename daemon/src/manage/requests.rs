@@ -1,6 +1,6 @@
 //! The requests that wait: listed, and ended before their time.
 
-use super::{Answer, Refusal, write_record};
+use super::{Answer, Refusal, Session, write_record};
 use crate::app::App;
 use crate::login::request::OpenRequest;
 use crate::login::state::Event;
@@ -12,13 +12,25 @@ use std::rc::Rc;
 /// Room for a list in a reply.
 const MAX_REPLY: usize = 12 * 1024;
 
+impl Session {
+    pub(super) async fn requests(&self, user: Option<&str>, after: Option<&str>) -> Answer<Requests> {
+        let user = self.whose(user).await?;
+        Ok(list(&self.app, user.as_deref(), after))
+    }
+
+    pub(super) async fn cancel_request(&self, id: &str) -> Answer<Request> {
+        let user = self.whose(None).await?;
+        cancel(&self.app, user.as_deref(), id, &self.by()).await
+    }
+}
+
 /// Whether a user may see a request and end it: their account is to be entered, or they ask.
 fn is_of(request: &OpenRequest, user: Option<&str>) -> bool {
     user.is_none_or(|user| request.user == user || request.requester.as_deref() == Some(user))
 }
 
 /// Those of a user that wait, after the one of that id where one is given.
-pub(super) fn list(app: &App, user: Option<&str>, after: Option<&str>) -> Requests {
+fn list(app: &App, user: Option<&str>, after: Option<&str>) -> Requests {
     let mut all = app.logins.open_requests(|request| is_of(request, user));
     all.sort_by(|one, other| (one.deadline, &one.id).cmp(&(other.deadline, &other.id)));
     if let Some(at) = after.and_then(|id| all.iter().position(|request| request.id == id)) {
@@ -38,7 +50,7 @@ pub(super) fn list(app: &App, user: Option<&str>, after: Option<&str>) -> Reques
 }
 
 /// Ends one of a user's: whoever waits for it is refused, and the phones stop ringing.
-pub(super) async fn cancel(app: &App, user: Option<&str>, id: &str, by: &str) -> Answer<Request> {
+async fn cancel(app: &App, user: Option<&str>, id: &str, by: &str) -> Answer<Request> {
     let mut found: Vec<Rc<OpenRequest>> =
         app.logins.open_requests(|request| is_of(request, user) && request.id.starts_with(id));
     let none = || Refusal(error::NOT_FOUND, "no such request waits; see: countersign requests".into());
@@ -89,5 +101,39 @@ impl OpenRequest {
     fn cancel(&self, by: &str) -> bool {
         self.cancelled_by.replace(Some(by.to_owned()));
         self.happens(Event::HangUp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::state::State;
+    use crate::manage::testing::session;
+    use crate::testing::{Lab, TestDevice};
+    use countersign_protocol::message::Confirm;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_request_is_seen_and_ended_by_root_and_by_whom_it_concerns() {
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("alice", &device).await;
+        let request = lab.request("alice", Confirm::Code, Duration::from_secs(60));
+        lab.app.logins.keep(&request);
+        let (root, _peer) = session(&lab, 0, true);
+        let ids = |found: Requests| found.requests.into_iter().map(|one| one.id).collect::<Vec<_>>();
+        assert_eq!(ids(root.requests(None, None).await.ok().unwrap()), [request.id.as_str()]);
+        assert!(ids(root.requests(Some("root"), None).await.ok().unwrap()).is_empty());
+        assert!(ids(root.requests(None, Some(&request.id)).await.ok().unwrap()).is_empty());
+        let none = |refused: Answer<Request>| refused.err().map(|Refusal(name, _)| name);
+        let cancel = async |user, id: &str| cancel(&lab.app, user, id, "user 1").await;
+        assert_eq!(none(cancel(Some("bob"), &request.id).await), Some(error::NOT_FOUND));
+        assert_eq!(none(cancel(Some("alice"), &request.id[..3]).await), Some(error::REFUSED));
+        assert!(lab.audit().is_empty() && !request.state().is_end());
+        assert!(cancel(Some("alice"), &request.id[..8]).await.is_ok());
+        assert_eq!(request.state(), State::Withdrawn);
+        assert_eq!(none(cancel(None, &request.id).await), Some(error::NOT_FOUND));
+        let records = lab.audit();
+        assert_eq!((records.len(), records[0].event.as_str()), (1, "request-cancelled"));
+        assert!(ids(root.requests(None, None).await.ok().unwrap()).is_empty());
     }
 }

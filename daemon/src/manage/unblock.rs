@@ -1,6 +1,6 @@
 //! What is held against people and places, and its end.
 
-use super::{Answer, Refusal, write_record};
+use super::{Answer, Refusal, Session, write_record};
 use crate::app::App;
 use crate::fatigue::{self, What};
 use crate::login::{self, source};
@@ -8,8 +8,19 @@ use crate::person;
 use countersign_protocol::audit::Record;
 use countersign_protocol::manage::{Block, BlockKind, Held, error};
 
+impl Session {
+    pub(super) fn blocks(&self) -> Answer<Held> {
+        self.root_only().map(|()| held(&self.app, None, None))
+    }
+
+    pub(super) async fn unblock(&self, user: Option<&str>, source: Option<&str>) -> Answer<Held> {
+        self.root_only()?;
+        unblock(&self.app, user, source, &self.by()).await
+    }
+}
+
 /// Everything that holds now, of this user and from this source where they are given.
-pub(super) fn held(app: &App, user: Option<&str>, source: Option<&str>) -> Held {
+fn held(app: &App, user: Option<&str>, source: Option<&str>) -> Held {
     let mut blocks: Vec<Block> = app.fatigue.held(user, source).into_iter().map(told).collect();
     // A wrong code counts wherever it was typed.
     let typed = app
@@ -27,7 +38,7 @@ pub(super) fn held(app: &App, user: Option<&str>, source: Option<&str>) -> Held 
 }
 
 /// Ends it. A user need not exist where something is held: wrong codes are counted for any name.
-pub(super) async fn unblock(app: &App, user: Option<&str>, from: Option<&str>, by: &str) -> Answer<Held> {
+async fn unblock(app: &App, user: Option<&str>, from: Option<&str>, by: &str) -> Answer<Held> {
     if [user, from].into_iter().flatten().any(|name| name.is_empty() || name.len() > MAX_NAME) {
         return Err(Refusal(error::BAD_CALL, format!("a name is 1 to {MAX_NAME} bytes")));
     }

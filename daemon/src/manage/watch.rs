@@ -1,6 +1,7 @@
 //! Tells a caller what happens.
 
-use super::{Session, status};
+use super::Session;
+use super::host::status;
 use crate::connection::ConnectionError;
 use crate::events::News;
 use countersign_protocol::manage::{Event, Status};
@@ -53,5 +54,46 @@ impl Session {
             self.connection.reply(Event::Status(now.clone())).await?;
         }
         Ok(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manage::testing::session;
+    use crate::testing::{Lab, TestDevice};
+    use countersign_protocol::frame::Reply;
+    use countersign_protocol::message::Confirm;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_watcher_hears_of_its_own_things_and_root_of_all() {
+        let (lab, device) = (Lab::new(), TestDevice::new());
+        lab.pair("alice", &device).await;
+        let request = lab.request("alice", Confirm::Code, Duration::from_secs(60));
+        // As somebody whom nothing concerns, and as root.
+        for (root_socket, hears) in [(false, false), (true, true)] {
+            let (mut watcher, mut peer) = session(&lab, 0, root_socket);
+            let heard = async {
+                let mut heard = Vec::new();
+                while let Ok(Ok(Some(Reply::Parameters { parameters }))) =
+                    timeout(Duration::from_millis(600), peer.recv::<Reply<Event>>()).await
+                {
+                    if let Event::Status(_) = parameters {
+                        // The first one: what follows is heard.
+                        lab.app.events.opened(&request);
+                        lab.app.events.closed(&request);
+                    } else {
+                        heard.push(parameters);
+                    }
+                }
+                drop(peer);
+                heard
+            };
+            let (served, heard) = tokio::join!(watcher.watch(), heard);
+            served.unwrap();
+            assert_eq!(heard.len(), if hears { 2 } else { 0 }, "{heard:?}");
+            assert!(!hears || matches!(&heard[0], Event::RequestOpened(opened) if opened.id == request.id));
+        }
     }
 }
