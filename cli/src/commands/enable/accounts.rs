@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use countersign_files::{Links, open_regular};
-use countersign_policy::{Config, Membership, Rule, Situation, Then, Unenrolled};
+use countersign_policy::{Config, Membership, Rule, Situation, Then, Unenrolled, services};
 use countersign_protocol::login::Stage;
+use countersign_protocol::message::Kind;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::unistd::{Gid, Group, User, getgrouplist, gethostname};
@@ -95,6 +96,9 @@ pub(super) fn locked_out(
         }
         let membership = membership(config, &groups)?;
         let is_out = |service: &&String| {
+            if user.uid.is_root() && is_for_others(service) {
+                return false;
+            }
             let stages = if *service == "sshd" { &[Stage::Auth, Stage::Session][..] } else { &[Stage::Auth] };
             !stages.iter().all(|stage| {
                 is_provided_for(config, &situation(&host, &user.name, (service, *stage), membership.clone()))
@@ -227,6 +231,12 @@ fn names(rule: &Rule, situation: &Situation<'_>) -> bool {
     is_named && is_here && needs_no_device(rule, situation.now)
 }
 
+/// Whether nobody logs in by this as root: `sudo` and `su` ask nothing of root, and whoever becomes root, there or at polkit's dialog,
+/// is asked on their own phone. A session of root's in the journal is mostly one of theirs.
+fn is_for_others(service: &str) -> bool {
+    services::kind(service) == Kind::Command || services::is_polkit(service)
+}
+
 /// An account of a program, such as a greeter's: it has sessions, and nobody logs in to it.
 fn is_servant(user: &User) -> bool {
     let shell = user.shell.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -256,7 +266,8 @@ mod tests {
             countersign_policy::read(&format!("server = \"https://push.example.com\"\n{policy}")).unwrap();
         let seen = ["root", "daemon", "no such user here"].map(str::to_owned).into();
         let paired = paired.iter().map(|name| (*name).to_owned()).collect();
-        locked_out(&seen, &paired, &config, &["sshd".to_owned(), "sudo".to_owned()]).unwrap()
+        locked_out(&seen, &paired, &config, &["sshd", "login", "sudo", "su-l", "polkit-1"].map(str::to_owned))
+            .unwrap()
     }
 
     fn root(services: &[&str]) -> Vec<LockedOut> {
@@ -266,27 +277,27 @@ mod tests {
 
     #[test]
     fn whoever_has_neither_a_device_nor_a_rule_is_locked_out() {
-        assert_eq!(out("", &[]), root(&["sshd", "sudo"]));
+        assert_eq!(out("", &[]), root(&["sshd", "login"]));
         assert_eq!(out("", &["root"]), []);
         let rule = |when: &str, then: &str| {
             format!("[[rule]]\nname = \"a\"\nwhen = {{ {when} }}\nthen = \"{then}\"\n")
         };
         assert_eq!(out(&rule("user = [\"root\"]", "skip"), &[]), []);
-        assert_eq!(out(&rule("service = [\"sudo\"]", "observe"), &[]), root(&["sshd"]));
+        assert_eq!(out(&rule("service = [\"login\"]", "observe"), &[]), root(&["sshd"]));
         // A rule that names somebody counts though the key is not known here; one for everybody with that key does not.
         let key = "ssh_key = [\"SHA256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]";
         assert_eq!(
             out(&rule(&format!("user = [\"root\"], service = [\"sshd\"], {key}"), "skip"), &[]),
-            root(&["sudo"])
+            root(&["login"])
         );
-        assert_eq!(out(&rule(key, "skip"), &[]), root(&["sshd", "sudo"]));
+        assert_eq!(out(&rule(key, "skip"), &[]), root(&["sshd", "login"]));
         // A rule for one stage of ssh leaves the other.
         assert_eq!(
             out(&rule("user = [\"root\"], stage = \"session\"", "skip"), &[]),
-            root(&["sshd", "sudo"])
+            root(&["sshd", "login"])
         );
         // To be asked needs a device, whoever is named.
-        assert_eq!(out(&rule("user = [\"root\"]", "approve"), &[]), root(&["sshd", "sudo"]));
+        assert_eq!(out(&rule("user = [\"root\"]", "approve"), &[]), root(&["sshd", "login"]));
         assert_eq!(out("[default]\nthen = \"observe\"\n", &[]), []);
     }
 
