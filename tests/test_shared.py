@@ -7,13 +7,9 @@ import subprocess
 import time
 
 import pytest
-from lab import pam, paths, seat
-from lab.process import wait_until
+from lab import pam, paths, seat, ward
 
-DOCUMENT = paths.REPOSITORY / "docs" / "shared-workstations.md"
 IMAGES = paths.REPOSITORY / "docs" / "images" / "shared"
-GROUP = "ward"
-REST = "account required pam_unix.so\nsession required pam_unix.so\n"
 PROMPT = r"Approve on your phone, then type its code:"
 WRONG = r"That is not the code, 2 tries left"
 SHELL = r"\$ $"
@@ -23,38 +19,17 @@ IDLE = 2
 pytestmark = pytest.mark.skipif(bool(seat.missing()), reason=f"no {', '.join(seat.missing())}: make deps-tests")
 
 
-def block(name):
-    """A file as the document has it: the block whose first line names it."""
-    found = re.search(rf"^```[a-z]*\n# {re.escape(name)}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    assert found, f"{DOCUMENT.name} has no {name}"
-    return found.group(1)
-
-
 @pytest.fixture
 def desk(up):
     """Everything, with the document's group, policy and PAM lines; of the services only those that are used here."""
-    files = {name: pam.PAM_D / name for name in ("login", "xsecurelock")}
-    before = {file: file.read_bytes() if file.exists() else None for file in files.values()}
-    subprocess.run(["groupadd", "--system", GROUP], check=True)
-    for user in ("alice", "bob"):
-        subprocess.run(["gpasswd", "--add", user, GROUP], check=True, capture_output=True)
-    auth = block("/etc/pam.d/").replace("pam_countersign.so", str(paths.MODULE))
-    for file in files.values():
-        file.write_text(auth + REST)
+    ward.join()
+    for service in ("login", "xsecurelock"):
+        (pam.PAM_D / service).unlink(missing_ok=True)
+        ward.guard(service)
     stack = up(codes=None)
-    stack.daemon.write_config(stack.daemon.config.read_text() + block("/etc/countersign/countersign.toml.d/ward.toml"))
-    stack.daemon.reload()
-    wait_until(lambda: "ward desks" in explained(stack), 10, "the daemon has the rules")
+    ward.rule(stack)
     yield stack
-    subprocess.run(["groupdel", GROUP], check=True)
-    for file, content in before.items():
-        file.unlink() if content is None else file.write_bytes(content)
-
-
-def explained(stack):
-    argv = ["policy", "explain", "--user", "alice", "--service", "login"]
-    done = subprocess.run([paths.COMMAND, *argv], capture_output=True, text=True, timeout=20)
-    return done.stdout
+    ward.leave()
 
 
 class Pictures:

@@ -1,0 +1,105 @@
+"""Two people switch at LightDM's greeter, on a machine that is set up as docs/shared-workstations.md says. It takes pictures of that
+document's where COUNTERSIGN_PICTURES says so."""
+
+import pytest
+from lab import lightdm, ward
+from lab.process import wait_until
+
+pytestmark = pytest.mark.skipif(lightdm.missing, reason="no lightdm on this machine: tests/run --suite bookworm-desktop")
+# The document's idle lock, but for its two minutes; no logind is here to be listened to.
+LOCKS = """XSECURELOCK_PAM_SERVICE=xsecurelock XSECURELOCK_SAVER=saver_blank XSECURELOCK_NO_COMPOSITE=1 \
+XSECURELOCK_COMPOSITE_OBSCURER=0 XSECURELOCK_AUTH_TIMEOUT=60 XSECURELOCK_FONT="DejaVu Sans:size=13" \
+DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/lab/no-system-bus xss-lock --ignore-sleep -- xsecurelock &"""
+
+
+@pytest.fixture
+def seat(up, tmp_path):
+    """The seat, and the stack behind it."""
+    ward.join()
+    for service in ("lightdm", "xsecurelock"):
+        ward.guard(service)
+    stack = up(codes=None)
+    ward.rule(stack)
+    for user in ward.PEOPLE:
+        lightdm.desktop(user, LOCKS)
+    shown = lightdm.LightDM(tmp_path)
+    shown.stack = stack
+    yield shown
+    shown.stop()
+    ward.leave()
+
+
+def asked(phone, before, service, user):
+    """The one request that has come to the phone since."""
+    request = phone.next_request(after=before)
+    assert (request["service"], request["user"], request["confirm"]) == (service, user, "code")
+    return request
+
+
+def test_two_people_switch_at_the_greeter(seat, tmp_path):
+    alices, bobs = seat.stack.approver("alice"), seat.stack.approver("bob")
+
+    # alice logs in: her name, then her phone.
+    seat.types("alice")
+    request = asked(alices, 0, "lightdm", "alice")
+    seat.wait_still()
+    lightdm.keep(seat, tmp_path, "shared/greeter-name")
+    seat.type(alices.approve(request))
+    wait_until(lambda: lightdm.sessions("alice"), 30, f"alice's session; lightdm said:\n{seat.x.log()[-4000:]}")
+    seat.wait_still()
+    hers = lightdm.sessions("alice")
+
+    # Her screen locks, and the seat goes back to a greeter.
+    before = seat.pixels()
+    seat._run("xset", "s", "activate")
+    seat.wait_changed(before)
+    her_terminal = seat.activated()[-1]
+    switches = len(seat.activated())
+    seat.tool("alice", "switch-to-greeter")
+    seat.wait_greeter(switches)
+    assert seat.activated()[-1] != her_terminal
+
+    # Shift change while a request waits: somebody types alice's name, and leaves.
+    seat.types("alice")
+    left = asked(alices, 1, "lightdm", "alice")
+    seat.press("Escape")
+    assert alices.wait_closed(left)["outcome"] == "withdrawn"
+    seat.wait_still()
+
+    # bob logs in with his own phone.
+    seat.types("bob")
+    request = asked(bobs, 0, "lightdm", "bob")
+    code = bobs.approve(request)
+    seat.type(code)
+    wait_until(lambda: lightdm.sessions("bob"), 30, f"bob's session; lightdm said:\n{seat.x.log()[-4000:]}")
+    seat.wait_still()
+    lightdm.keep(seat, tmp_path, "shared/greeter-other-session")
+    assert lightdm.sessions("alice") == hers
+
+    # Back to alice's: her phone is asked, and nothing of bob's opens it.
+    switches = len(seat.activated())
+    seat.tool("bob", "switch-to-greeter")
+    seat.wait_greeter(switches)
+    seat.types("alice")
+    request = asked(alices, 2, "lightdm", "alice")
+    seat.types(code)
+    lightdm.keep(seat, tmp_path, "shared/greeter-not-your-code")
+    assert seat.activated()[-1] != her_terminal
+    seat.type(alices.approve(request))
+    wait_until(lambda: seat.activated()[-1] == her_terminal, 30, f"alice's session in front; lightdm said:\n{seat.x.log()[-4000:]}")
+    assert lightdm.sessions("alice") == hers
+
+    # Without logind nobody takes her locker away: it asks her phone as well, and the same again keeps bob out.
+    before = seat.pixels()
+    seat.press("space")
+    unlock = asked(alices, 3, "xsecurelock", "alice")
+    seat.wait_changed(before)
+    before = seat.pixels()
+    seat.type(code)
+    seat.wait_changed(before)
+    seat.type(alices.approve(unlock))
+    wait_until(lambda: len(set(seat.pixels())) > 8, 15, "alice's desktop")
+
+    # bob's phone has seen his own login, and no more.
+    assert [request["user"] for request in bobs.requests()] == ["bob"]
+    assert {request["user"] for request in alices.requests()} == {"alice"}
