@@ -62,7 +62,9 @@ def test_two_people_switch_at_the_greeter(seat, tmp_path):
     # Shift change while a request waits: somebody types alice's name, and leaves.
     seat.types("alice")
     left = asked(alices, 1, "lightdm", "alice")
-    seat.press("Escape")
+    # Its button "Cancel".
+    seat.press("Tab")
+    seat.press("space")
     assert alices.wait_closed(left)["outcome"] == "withdrawn"
     seat.wait_still()
 
