@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 from lab import lightdm, lockers, paths
-from lab.process import wait_until
 
 USER = lockers.USER
 
@@ -34,11 +33,9 @@ def test_a_password_and_the_code_open_a_session(stack, greeter, tmp_path):
     request = phone.next_request()
     assert (request["service"], request["kind"], request["confirm"]) == ("lightdm", "login", "code")
     assert request["user"] == USER
-    greeter.wait_still()
     lightdm.keep(greeter, tmp_path, "desktop/lightdm-waiting")
     greeter.type(phone.approve(request))
-    wait_until(lambda: lightdm.sessions(USER), 30, f"a session; lightdm said:\n{greeter.x.log()[-4000:]}")
-    greeter.wait_still()
+    greeter.wait_desktop(USER)
     lightdm.keep(greeter, tmp_path, "desktop/lightdm-approved")
 
 
@@ -47,6 +44,7 @@ def test_a_no_opens_none(stack, greeter, tmp_path):
     greeter.types(USER)
     greeter.types(lockers.PASSWORD)
     phone.decide(phone.next_request(), "deny")
-    greeter.types("")
+    # What it says, and the next password's prompt.
+    greeter.types("", prompts=2)
     lightdm.keep(greeter, tmp_path, "desktop/lightdm-denied")
     assert not lightdm.sessions(USER)

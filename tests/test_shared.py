@@ -147,6 +147,8 @@ def test_two_people_share_a_machine(desk, tmp_path, pictures):
     own.end("ctrl+c")
     assert alices.wait_closed(left)["outcome"] == "withdrawn"
     own = second.console()
+    # What her phone says now opens nothing: the request is over.
+    alices.send(f"a {left['id']}")
     begins(own, "bob")
     request = bobs.next_request(after=2)
     code = bobs.approve(request)
@@ -167,11 +169,22 @@ def test_two_people_share_a_machine(desk, tmp_path, pictures):
     # Behind it her lease still holds.
     sudo(console, "alice")
 
+    # bob has a lease as well. Whoever comes to that console after him is asked, though it be alice, who has one elsewhere.
+    sudo(own, "bob", bobs, lease="1h")
+    sudo(own, "bob")
+    own.end("ctrl+d")
+    own = second.console()
+    before = len(alices.requests())
+    begins(own, "alice")
+    gets_in(own, alices.approve(alices.next_request(after=before)))
+    sudo(own, "alice", alices)
+    assert "bob" not in own.text()
+
     # Each phone has seen its own person's requests, and no other.
     assert {request["user"] for request in alices.requests()} == {"alice"}
     assert {request["user"] for request in bobs.requests()} == {"bob"}
     records = [record for record in desk.daemon.audit() if record["event"] == "login" and record["outcome"] == "granted"]
-    assert [record["user"] for record in records if record["factor"] == "lease"] == ["alice", "alice"]
+    assert [record["user"] for record in records if record["factor"] == "lease"] == ["alice", "alice", "bob"]
     assert all(record["approver"] == record["user"] for record in records)
 
 
@@ -210,6 +223,8 @@ def test_doctor_finds_the_phone_alone_where_nobody_has_said_so(desk):
     assert 'login lets in with the phone alone whom "ward desks" names' in said["notes"]
     rows = {row["who"]: row for row in said["drill"]}
     assert (rows["with a phone"]["phone_gone"], rows["break-glass"]["phone_gone"]) == ("refused", "in: password")
+    checked = subprocess.run([paths.COMMAND, "policy", "check"], capture_output=True, text=True, timeout=20)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     # The word is taken from the line, then from the rule.
     file = pam.PAM_D / "login"
     text = file.read_text()

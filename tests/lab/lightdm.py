@@ -37,6 +37,8 @@ greeter-hide-users=true
 greeter-show-manual-login=true
 user-session=openbox
 """
+# The first pixel of screen.wallpaper().
+DESKTOP = bytes.fromhex("205080")
 # The machine's disk is read only here: pictures are left where tests/run can be told to find them.
 PICTURES = os.environ.get("COUNTERSIGN_PICTURES")
 missing = not shutil.which("lightdm") or not os.environ.get("COUNTERSIGN_LAB")
@@ -84,11 +86,24 @@ class LightDM(screen.Screen):
         except AssertionError:
             return False
 
-    def types(self, text):
-        """Types it, and waits for what comes of it."""
-        before = self.pixels()
+    def types(self, text, prompts=1):
+        """Types it, and waits until PAM has said or asked so much more, and that is shown."""
+        before, count = self.pixels(), self._prompts()
         self.type(text)
+        self.wait_prompts(count + prompts)
         self.wait_changed(before)
+        self.wait_still()
+
+    def _prompts(self):
+        return self.x.log().count("Prompt greeter with")
+
+    def wait_prompts(self, count):
+        wait_until(lambda: self._prompts() >= count, 20, f"what PAM asks; lightdm said:\n{self.x.log()[-4000:]}")
+
+    def wait_desktop(self, user):
+        """Waits until the user's session is in front, and drawn."""
+        wait_until(lambda: sessions(user), 30, f"a session of {user}'s; lightdm said:\n{self.x.log()[-4000:]}")
+        wait_until(lambda: self.pixels()[:3] == DESKTOP, 30, f"{user}'s desktop; lightdm said:\n{self.x.log()[-4000:]}", interval=0.3)
         self.wait_still()
 
     def tool(self, user, *words):
@@ -125,9 +140,12 @@ def desktop(user, *started):
     subprocess.run(["chown", "-R", f"{user}:", accounts.HOMES / user], check=True)
 
 
-def keep(greeter, directory, name):
-    """A picture for the documents, where they were asked for."""
+def keep(greeter, directory, name, crop=None):
+    """A picture for the documents, where they were asked for; `crop`: WIDTHxHEIGHT of its middle, as large as it is."""
     if PICTURES:
         raw = directory / "raw.png"
         greeter.picture(raw)
-        screen.keep(raw, Path(PICTURES) / f"{name}.png")
+        if crop:
+            argv = ["convert", raw, "-gravity", "center", "-crop", f"{crop}+0+0", "+repage", raw]
+            subprocess.run(argv, check=True, capture_output=True, timeout=20)
+        screen.keep(raw, Path(PICTURES) / f"{name}.png", scale="640x>")
