@@ -14,7 +14,7 @@ DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/lab/no-system-bus xss-lock --ignore-sleep
 # Behind a name the greeter is told what to do, and asked for the code.
 SAID_AND_ASKED = 2
 # What the pictures show of the screen.
-MIDDLE = "420x200"
+MIDDLE = "480x230"
 
 
 @pytest.fixture
@@ -86,11 +86,17 @@ def test_two_people_switch_at_the_greeter(seat, tmp_path):
     seat.wait_greeter(switches)
     seat.types("alice", SAID_AND_ASKED)
     request = asked(alices, 2, "lightdm", "alice")
-    seat.types(code)
+    # What is typed is looked at once she has decided: her yes does not make it right.
+    with seat.prompted():
+        seat.type(code)
+        hers_now = alices.approve(request)
     lightdm.keep(seat, tmp_path, "shared/greeter-not-your-code", MIDDLE)
+    switches = len(seat.activated())
     assert seat.activated()[-1] != her_terminal
-    seat.type(alices.approve(request))
-    wait_until(lambda: seat.activated()[-1] == her_terminal, 30, f"alice's session in front; lightdm said:\n{seat.x.log()[-4000:]}")
+    seat.type(hers_now)
+    wait_until(lambda: her_terminal in seat.activated()[switches:], 30, f"alice's session; lightdm said:\n{seat.x.log()[-4000:]}")
+    # As no terminal is really in front here, LightDM takes the greeter that it ends for that one, and starts another.
+    seat.stays_at(her_terminal)
     assert lightdm.sessions("alice") == hers
 
     # Without logind nobody takes her locker away: it asks her phone as well, and the same again keeps bob out.

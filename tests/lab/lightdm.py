@@ -1,6 +1,7 @@
 """LightDM with its gtk greeter, on X servers without a screen. There are no virtual terminals here: each of its X servers has a number
 of one all the same, and in front is the one whose number LightDM has activated last."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -48,7 +49,7 @@ class LightDM(screen.Screen):
     """What is seen and typed at its seat."""
 
     def __init__(self, directory):
-        self.directory = directory
+        self.directory, self.stays = directory, None
         script = LAB / "xvfb"
         script.write_text(XVFB)
         script.chmod(0o755)
@@ -68,7 +69,11 @@ class LightDM(screen.Screen):
     @property
     def display(self):
         """The X server in front."""
-        return (LAB / f"vt{self.activated()[-1]}").read_text().strip()
+        return (LAB / f"vt{self.stays or self.activated()[-1]}").read_text().strip()
+
+    def stays_at(self, terminal):
+        """Looks at that one from now on, whatever is activated."""
+        self.stays = terminal
 
     def _run(self, *argv):
         os.environ["XAUTHORITY"] = f"/run/lightdm/root/{self.display}"
@@ -88,17 +93,21 @@ class LightDM(screen.Screen):
 
     def types(self, text, prompts=1):
         """Types it, and waits until PAM has said or asked so much more, and that is shown."""
-        before, count = self.pixels(), self._prompts()
-        self.type(text)
-        self.wait_prompts(count + prompts)
+        with self.prompted(prompts):
+            self.type(text)
+
+    @contextlib.contextmanager
+    def prompted(self, prompts=1):
+        """What is done within makes PAM say or ask so much more; waits until that is shown."""
+
+        def count():
+            return self.x.log().count("Prompt greeter with")
+
+        before, goal = self.pixels(), count() + prompts
+        yield
+        wait_until(lambda: count() >= goal, 20, f"what PAM asks; lightdm said:\n{self.x.log()[-4000:]}")
         self.wait_changed(before)
         self.wait_still()
-
-    def _prompts(self):
-        return self.x.log().count("Prompt greeter with")
-
-    def wait_prompts(self, count):
-        wait_until(lambda: self._prompts() >= count, 20, f"what PAM asks; lightdm said:\n{self.x.log()[-4000:]}")
 
     def wait_desktop(self, user):
         """Waits until the user's session is in front, and drawn."""
