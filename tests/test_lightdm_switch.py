@@ -1,15 +1,14 @@
 """Two people switch at LightDM's greeter, on a machine that is set up as docs/shared-workstations.md says. It takes pictures of that
 document's where COUNTERSIGN_PICTURES says so."""
 
+from pathlib import Path
+
 import pytest
 from lab import lightdm, ward
 from lab.process import wait_until
 
 pytestmark = pytest.mark.skipif(lightdm.missing, reason="no lightdm on this machine: tests/run --suite bookworm-desktop")
-# The document's idle lock, but for its two minutes; no logind is here to be listened to.
-LOCKS = """XSECURELOCK_PAM_SERVICE=xsecurelock XSECURELOCK_SAVER=saver_blank XSECURELOCK_NO_COMPOSITE=1 \
-XSECURELOCK_COMPOSITE_OBSCURER=0 XSECURELOCK_AUTH_TIMEOUT=60 XSECURELOCK_FONT="DejaVu Sans:size=13" \
-DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/lab/no-system-bus xss-lock --ignore-sleep -- xsecurelock &"""
+IDLE_LOCK = Path("/etc/X11/Xsession.d/80ward-lock")
 
 # Behind a name the greeter is told what to do, and asked for the code.
 SAID_AND_ASKED = 2
@@ -26,11 +25,13 @@ def seat(up, tmp_path):
     stack = up(codes=None)
     ward.rule(stack)
     for user in ward.PEOPLE:
-        lightdm.desktop(user, LOCKS)
+        lightdm.desktop(user)
+    IDLE_LOCK.write_text(ward.block(str(IDLE_LOCK)))
     shown = lightdm.LightDM(tmp_path)
     shown.stack = stack
     yield shown
     shown.stop()
+    IDLE_LOCK.unlink()
     ward.leave()
 
 
@@ -52,7 +53,7 @@ def test_two_people_switch_at_the_greeter(seat, tmp_path):
     seat.wait_desktop("alice")
     hers = lightdm.sessions("alice")
 
-    # Her screen locks, and the seat goes back to a greeter.
+    # Her screen locks, as after two minutes, and the seat goes back to a greeter.
     before = seat.pixels()
     seat._run("xset", "s", "activate")
     seat.wait_changed(before)

@@ -138,14 +138,14 @@ def environment_of(pid):
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def desktop(user, *started):
-    """What stands on the user's desktop, and what else the session starts."""
+def desktop(user):
+    """What stands on the user's desktop."""
     autostart = accounts.HOMES / user / ".config/openbox/autostart"
     autostart.parent.mkdir(parents=True)
     picture = LAB / f"{user}.png"
     screen.wallpaper(user, picture)
     picture.chmod(0o644)
-    autostart.write_text("\n".join([f"display -window root {picture}", *started, ""]))
+    autostart.write_text(f"display -window root {picture}\n")
     subprocess.run(["chown", "-R", f"{user}:", accounts.HOMES / user], check=True)
 
 

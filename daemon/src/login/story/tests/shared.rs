@@ -123,7 +123,10 @@ async fn without_a_password_the_code_lets_in_whom_a_rule_names() {
             let mut peer = scene.call(caller, Begin { passwordless: true, ..at_the_desk(USER) });
             // Its greeter shows no text with the first question.
             let said = peer.step().await;
-            assert!(matches!(&said, Step::Say { text, .. } if format!("{text}: ") == prompts::APPROVE), "{said:?}");
+            assert!(
+                matches!(&said, Step::Say { text, .. } if format!("{text}: ") == prompts::APPROVE),
+                "{said:?}"
+            );
             peer.go_on(Continue::default()).await;
             assert_eq!(peer.prompt().await, prompts::APPROVE);
             let request = asked(&mut scene.push, &scene.lab, &scene.phone).await;
