@@ -1,10 +1,12 @@
 """Two people switch at LightDM's greeter, on a machine that is set up as docs/shared-workstations.md says. It takes pictures of that
 document's where COUNTERSIGN_PICTURES says so."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
-from lab import lightdm, ward
+from lab import lightdm, paths, ward
 from lab.process import wait_until
 
 pytestmark = pytest.mark.skipif(lightdm.missing, reason="no lightdm on this machine: tests/run --suite bookworm-desktop")
@@ -44,6 +46,12 @@ def asked(phone, before, service, user):
 
 def test_two_people_switch_at_the_greeter(seat, tmp_path):
     alices, bobs = seat.stack.approver("alice"), seat.stack.approver("bob")
+
+    # What doctor says of the files as the document has them.
+    argv = [paths.COMMAND, "doctor", "--json", "lightdm", "xsecurelock"]
+    said = json.loads(subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout)
+    about = [one for one in said["findings"] if one["severity"] == "would-open" and "lightdm" in json.dumps(one)]
+    assert not about and 'lightdm lets in with the phone alone whom "ward desks" names' in said["notes"], said
 
     # alice logs in: her name, then her phone.
     seat.types("alice", SAID_AND_ASKED)
