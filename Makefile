@@ -94,10 +94,10 @@ bench: build ## what it all costs, beside pam_permit and pam_duo: one table (ROW
 screenshots: deps-tests ## take the documents' pictures again: of the web approver, of lockers, and of a greeter
 	tests/run -m screenshots $(PYTEST)
 	@if tests/lab/rootfs bookworm desktop; then \
-	  COUNTERSIGN_PICTURES=$(CURDIR)/docs/images/desktop tests/run --suite bookworm-desktop test_lightdm.py; fi
+	  COUNTERSIGN_PICTURES=$(CURDIR)/docs/images tests/run --suite bookworm-desktop test_lightdm.py test_lightdm_switch.py; fi
 
 test-greeters: deps-tests ## a real greeter, LightDM, in a Debian 12 that has it
-	@if tests/lab/rootfs bookworm desktop; then tests/run --suite bookworm-desktop test_lightdm.py $(PYTEST); \
+	@if tests/lab/rootfs bookworm desktop; then tests/run --suite bookworm-desktop test_lightdm.py test_lightdm_switch.py $(PYTEST); \
 	else echo "skipped: the greeter (no Debian 12 root filesystem with it, see above)"; fi
 
 test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13

@@ -154,14 +154,14 @@ def test_a_policy_that_lets_everybody_pass_is_said(good):
 def test_a_dead_daemon_and_a_broken_policy_do_not_stop_it(good):
     good.daemon.stop()
     good.daemon.write_config("server = \n[[rule\n")
-    pam.write("su", pam.lines(auth=True, session=False).replace("auth required", "auth optional", 1))
+    pam.write("su", pam.lines(auth=True, session=False).replace(f"auth requisite {paths.MODULE}", f"auth optional {paths.MODULE}", 1))
     began = time.monotonic()
     code, report = doctor()
     assert time.monotonic() - began < 10
     assert code == 1
     assert {"daemon-down", "policy"} <= set(kinds(report)), report
     [ignored] = [one for one in report["findings"] if one["kind"] == "refusal-ignored"]
-    assert ignored["at"].startswith("/etc/pam.d/su:") and "required" in ignored["next"]
+    assert ignored["at"].startswith("/etc/pam.d/su:") and "requisite" in ignored["next"]
 
 
 def test_who_has_no_device_and_who_is_in_the_break_glass_group(good):

@@ -100,7 +100,7 @@ def test_turned_on_confirmed_from_a_new_login_and_off_again(machine):
         ["env", f"SUDO_USER={USER}", paths.COMMAND, "enable", "sshd", "sudo", "--yes", "--module", paths.MODULE]
     )
     run.expect("@include common-auth")
-    run.expect(r"\+auth +required .*pam_countersign.so")
+    run.expect(r"\+auth +requisite .*pam_countersign.so")
     run.answer_code(phone.approve(phone.next_request()))
     assert run.finish(20) == 0, run.text
     assert "sudo countersign confirm" in run.text

@@ -24,13 +24,24 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def runtime():
-    """As a greeter's service has it, and where the user's programs meet."""
-    text = pam.lines(auth=True, session=False).replace("account ", f"auth optional {MODULE}\naccount ", 1)
-    pam.write(SERVICE, f"{text}session optional {MODULE} auto_start\n")
+def runtime(stack):
+    """As a greeter's service has it once `countersign enable` was there, and where the user's programs meet."""
+    pam.write(
+        SERVICE,
+        f"auth requisite pam_unix.so\nauth optional {MODULE}\naccount required pam_unix.so\n"
+        f"session optional {MODULE} auto_start\n",
+    )
+    done = subprocess.run(
+        [paths.COMMAND, "enable", SERVICE, "--module", paths.MODULE, "--yes", "--no-test"], capture_output=True, text=True,
+        env={**os.environ, "SUDO_USER": USER},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (pam.PAM_D / SERVICE).read_text()
+    assert lines.index(str(paths.MODULE)) < lines.index(str(MODULE)), lines
     shutil.rmtree(accounts.HOMES / USER / ".local", ignore_errors=True)
     yield runtime_of(USER)
     end_daemon()
+    subprocess.run([paths.COMMAND, "disable", "--all"], capture_output=True)
 
 
 def daemons():
@@ -102,3 +113,22 @@ def test_a_password_and_the_code_open_the_keyring(stack, runtime, tmp_path):
     end_daemon()
     assert not logs_in(runtime, phone, "deny")
     assert not daemons()
+
+
+def test_a_no_opens_no_keyring_in_a_session_that_is_there(stack, runtime, tmp_path):
+    """The keyring's line stands behind ours: whoever knows the password is denied, and alice's programs run."""
+    phone = stack.approver(USER)
+    session = Session(tmp_path, runtime)
+    assert logs_in(runtime, phone, "approve")
+    assert not session.is_locked()
+    end_daemon()
+    assert session.is_locked()
+    assert daemons()
+    assert not logs_in(runtime, phone, "deny")
+    assert session.is_locked()
+    # With a yes it would have been open, in the daemon that ran all the time.
+    ran = daemons()
+    stack.daemon.command("unblock", USER)
+    assert logs_in(runtime, phone, "approve")
+    assert daemons() == ran
+    assert not session.is_locked()

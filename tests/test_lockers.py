@@ -162,7 +162,7 @@ def test_pictures_of_the_console(stack, tmp_path, answer):
     phone = stack.approver("alice")
     shown = screen.Screen(tmp_path)
     keep = keeper(tmp_path, shown.picture, "console")
-    font = ["-fa", "DejaVu Sans Mono", "-fs", "13", "-bg", "black", "-fg", "gray90", "-geometry", "78x27+0+0", "+sb", "-bw", "8"]
+    font = ["-fa", "DejaVu Sans Mono", "-fs", "18", "-bg", "black", "-fg", "gray90", "-geometry", "52x20+0+0", "+sb", "-bw", "8"]
     before = shown.pixels()
     Process("xterm", ["xterm", *font, "-e", "login", "-p", "alice"], tmp_path / "xterm.log", env={"DISPLAY": shown.display})
     shown.wait_changed(before)

@@ -30,6 +30,9 @@ const GREETERS: [&str; 10] =
 /// question for a code would be answered with the password. Each was tried, or its conversation was read.
 const ONE_FIELD: [&str; 6] = ["gtklock", "hyprlock", "i3lock", "sddm", "swaylock", "waylock"];
 
+/// A greeter that takes the first question for the password's, and shows no text with it: LightDM's, with the gtk greeter.
+const HIDES_FIRST_PROMPT: &str = "lightdm";
+
 /// Services that run a command with other rights.
 const COMMANDS: [&str; 8] = ["doas", "runuser", "runuser-l", "su", "su-l", "sudo", "sudo-i", "pkexec"];
 
@@ -69,6 +72,12 @@ pub fn has_terminal(kind: Kind, service: &str) -> bool {
 #[must_use]
 pub fn has_one_field(service: &str) -> bool {
     ONE_FIELD.contains(&service)
+}
+
+/// Whether the service's program shows no text with the first question: what it is for has to be said before.
+#[must_use]
+pub fn hides_first_prompt(service: &str) -> bool {
+    service == HIDES_FIRST_PROMPT
 }
 
 /// Whether this is polkit's helper, which an authentication agent speaks with.

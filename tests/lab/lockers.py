@@ -98,7 +98,7 @@ class Xsecurelock(Locker):
         self.program = self.screen.start(
             "xsecurelock", "xsecurelock", XSECURELOCK_PAM_SERVICE=self.service, XSECURELOCK_SAVER="saver_blank",
             XSECURELOCK_NO_COMPOSITE="1", XSECURELOCK_COMPOSITE_OBSCURER="0", XSECURELOCK_AUTH_TIMEOUT="60",
-            XSECURELOCK_FONT="DejaVu Sans:size=13", XSECURELOCK_SHOW_DATETIME="0", XSECURELOCK_DISCARD_FIRST_KEYPRESS="1",
+            XSECURELOCK_FONT="DejaVu Sans:size=18", XSECURELOCK_SHOW_DATETIME="0", XSECURELOCK_DISCARD_FIRST_KEYPRESS="1",
             XSECURELOCK_PASSWORD_PROMPT="asterisks",
         )  # fmt: skip
         self.screen.wait_changed(before)

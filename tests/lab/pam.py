@@ -16,13 +16,13 @@ def lines(auth, session, module="", arguments=""):
     if auth:
         text += "auth requisite pam_unix.so\n"
         text += f"auth {BREAK_GLASS}\n"
-        text += f"auth required {call}\n"
+        text += f"auth requisite {call}\n"
     else:
         text += "auth required pam_unix.so\n"
     text += "account required pam_unix.so\n"
     if session:
         text += f"session {BREAK_GLASS}\n"
-        text += f"session required {call}\n"
+        text += f"session requisite {call}\n"
     text += "session required pam_unix.so\n"
     text += "password required pam_deny.so\n"
     return text

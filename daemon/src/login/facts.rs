@@ -203,6 +203,12 @@ impl Facts {
         self.by_root && services::is_polkit(&self.service)
     }
 
+    /// Whether our question is the first one, and its program shows no text with that.
+    #[must_use]
+    pub fn hides_first_prompt(&self) -> bool {
+        self.passwordless && services::hides_first_prompt(&self.service)
+    }
+
     /// For whom something is to be done, where polkit asks: whose agent it is.
     #[must_use]
     pub fn subject(&self) -> &str {

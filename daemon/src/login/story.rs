@@ -251,6 +251,11 @@ impl Login {
             }
             _ => several::first(&open),
         };
+        if self.facts.hides_first_prompt() && self.prompts == 0 {
+            let text = prompt.trim_end_matches([':', ' ']).to_owned();
+            let step = Step::Say { style: Style::Info, text, deadline_ms: deadline_ms(&open), always: false };
+            self.step(step, &open, rule).await?;
+        }
         loop {
             let answer = match self.ask(&open, prompt, rule).await? {
                 Answered::Text(answer) => answer,

@@ -33,9 +33,9 @@ pub(super) fn with_control(module: &Module, control: &str) -> String {
     text
 }
 
-/// Our line.
+/// Our line: nothing behind it is reached by whoever is refused.
 pub(super) fn ours(module: &Module) -> String {
-    with_control(module, "required")
+    with_control(module, "requisite")
 }
 
 /// "in FILE:LINE write: ..."

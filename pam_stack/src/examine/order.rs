@@ -75,7 +75,7 @@ pub(super) fn order(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec
     } else if is_alone {
         let finding = if has_password || !is_sshd(&stack.service) {
             let text = "an approval alone lets in, without a password";
-            let next = "put our line, as \"required\", behind one that checks the password and is required, too; if that is \
+            let next = "put our line, as \"requisite\", behind one that checks the password and is required, too; if that is \
                         meant, write \"passwordless\" behind our module, and into a rule of the policy";
             Finding::new(Severity::WouldOpen, "approval-alone", text, next)
         } else {

@@ -83,7 +83,7 @@ pub(super) fn service(folders: &Folders, name: &str, host: &Host<'_>, found: &mu
     if is_sshd(name) && has(Stage::Auth) && !has(Stage::Session) && host.keys_alone {
         let text = "logins by ssh key alone are not asked: sshd leaves the auth stage out for them";
         let next = format!(
-            "countersign enable {name}, or add: session required pam_countersign.so, with the break-glass line above it"
+            "countersign enable {name}, or add: session requisite pam_countersign.so, with the break-glass line above it"
         );
         found.push(
             Finding::new(Severity::WouldOpen, "no-session-line", text, next)

@@ -16,10 +16,12 @@ const COMPANIONS: [(&str, &str, &str); 2] = [
 /// Its file is mostly its package's, in another folder.
 const POLKIT: &str = "polkit-1";
 /// Other doors to the same.
-const ALSO: [(&str, &str, &str); 5] = [
+const ALSO: [(&str, &str, &str); 7] = [
     ("sudo", POLKIT, "sudo asks, but pkexec and polkit give root for a password alone"),
     ("gdm-password", "gdm-fingerprint", "a password asks at the greeter, a fingerprint does not"),
     ("gdm-password", "gdm-smartcard", "a password asks at the greeter, a smart card does not"),
+    ("kde", "kde-fingerprint", "a password asks at KDE's locked screen, a fingerprint does not"),
+    ("kde", "kde-smartcard", "a password asks at KDE's locked screen, a smart card does not"),
     ("lightdm", "lightdm-autologin", "lightdm's automatic login asks nobody"),
     ("sddm", "sddm-autologin", "sddm's automatic login asks nobody"),
 ];

@@ -37,10 +37,9 @@ pub(super) fn block(stage: &str, service: &str, module: &str, instead: Option<&I
         lines.push(now.clone());
     }
     let glass = if matches!(service, "su" | "su-l") { BREAK_GLASS_OF_CALLER } else { BREAK_GLASS };
-    // Whoever is refused a session is to have none of what follows there, such as a mounted home.
-    let control = if stage == "session" { "requisite" } else { "required" };
     lines.push(format!("{stage:<7} {glass}"));
-    lines.push(format!("{stage:<7} {control} {module}"));
+    // Whoever is refused is to have none of what follows: a keyring that the password opens, a mounted home.
+    lines.push(format!("{stage:<7} requisite {module}"));
     lines.push(END.to_owned());
     lines
 }

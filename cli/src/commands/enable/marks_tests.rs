@@ -31,7 +31,7 @@ fn what_was_put_in_goes_out_byte_for_byte() {
 }
 
 #[test]
-fn su_looks_at_who_types_and_a_session_ends_at_a_refusal() {
+fn su_looks_at_who_types_and_a_stack_ends_at_a_refusal() {
     let su = block("auth", "su", MODULE, None);
     assert!(
         su.iter().any(|line| line.contains("quiet use_uid user ingroup countersign-breakglass")),
@@ -39,8 +39,10 @@ fn su_looks_at_who_types_and_a_session_ends_at_a_refusal() {
     );
     let put_in = put(FILE.as_bytes(), 2, false, &su);
     assert_eq!((stripped(&put_in).as_str(), strip(&put_in).taken), (FILE, 4));
-    let session = block("session", "sshd", MODULE, None);
-    assert!(session.iter().any(|line| line.starts_with("session requisite")), "{session:?}");
+    for stage in ["auth", "session"] {
+        let lines = block(stage, "sshd", MODULE, None);
+        assert!(lines.contains(&format!("{stage:<7} requisite {MODULE}")), "{lines:?}");
+    }
 }
 
 #[test]
@@ -66,7 +68,7 @@ fn what_somebody_else_wrote_stays() {
     );
     // Ours, changed: still ours.
     let edited =
-        put_in.replace("required pam_countersign.so", "requisite /x/pam_countersign.so daemon_down=ignore");
+        put_in.replace("requisite pam_countersign.so", "requisite /x/pam_countersign.so daemon_down=ignore");
     assert_eq!(stripped(edited.as_bytes()), FILE);
 }
 

@@ -121,6 +121,13 @@ async fn without_a_password_the_code_lets_in_whom_a_rule_names() {
         for caller in [true, false] {
             let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: caller };
             let mut peer = scene.call(caller, Begin { passwordless: true, ..at_the_desk(USER) });
+            // Its greeter shows no text with the first question.
+            let said = peer.step().await;
+            assert!(
+                matches!(&said, Step::Say { text, .. } if format!("{text}: ") == prompts::APPROVE),
+                "{said:?}"
+            );
+            peer.go_on(Continue::default()).await;
             assert_eq!(peer.prompt().await, prompts::APPROVE);
             let request = asked(&mut scene.push, &scene.lab, &scene.phone).await;
             scene.answer(&request, Answer::Approve).await;
@@ -130,6 +137,8 @@ async fn without_a_password_the_code_lets_in_whom_a_rule_names() {
         }
         // Where nothing can be asked a tap is not enough for it.
         let mut peer = scene.login(Begin { passwordless: true, ..at_the_desk(USER) });
+        peer.step().await;
+        peer.go_on(Continue::default()).await;
         peer.prompt().await;
         peer.cannot_ask().await;
         assert_eq!(peer.outcome().await, Outcome::Denied);
