@@ -22,10 +22,13 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 use terminal::Terminal;
+use zeroize::Zeroizing;
 
 /// What a shell's exit code is for a command that it does not find, and for one that it cannot run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
+/// What stands at the end of a command line that is told in part.
+const MORE: &str = " …";
 
 /// Asks, and becomes the command where that is approved. SIGINT and SIGTERM end it as any other program, and the
 /// end of its connection withdraws the request.
@@ -34,7 +37,8 @@ pub(super) fn run(ask: &Ask, run: &Path, out: Output) -> Outcome<ExitCode> {
     let terminal = Terminal::open();
     let begin = begin(ask, list.as_deref(), terminal.as_ref())?;
     let mut daemon = ManageClient::connect(run)?;
-    let verdict = play(&mut daemon, begin, list.as_deref().unwrap_or_default(), terminal, out)?;
+    let says = Says { terminal, quiet: ask.quiet, out };
+    let verdict = play(&mut daemon, begin, list.as_deref().unwrap_or_default(), says)?;
     // What is over must not hold the daemon up for as long as the command runs.
     drop(daemon);
     if out.json {
@@ -78,10 +82,33 @@ fn begin(ask: &Ask, list: Option<&str>, terminal: Option<&Terminal>) -> Outcome<
     })
 }
 
-/// What runs once it is approved, for the phone.
+/// What runs once it is approved, for the phone: as a shell would read it, so that `rm "a b"` is not taken for `rm a b`;
+/// and with a mark at its end where that is not all of it.
 fn command_line(command: &[OsString]) -> Option<String> {
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    (!words.is_empty()).then(|| clip(&words.join(" "), MAX_COMMAND).to_owned())
+    let words: Vec<_> = command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+    let line = words.join(" ");
+    match line.len() {
+        0 => None,
+        ..=MAX_COMMAND => Some(line),
+        _ => Some(format!("{}{MORE}", clip(&line, MAX_COMMAND - MORE.len()))),
+    }
+}
+
+/// A word in quotes, unless it needs none.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// Where what is said while it waits is shown.
+struct Says {
+    terminal: Option<Terminal>,
+    /// Whether nobody wants to read it where there is no terminal.
+    quiet: bool,
+    out: Output,
 }
 
 /// Goes through it to its end.
@@ -89,8 +116,7 @@ fn play(
     daemon: &mut ManageClient,
     begin: Begin,
     list: &str,
-    mut terminal: Option<Terminal>,
-    out: Output,
+    mut says: Says,
 ) -> Outcome<Verdict> {
     let mut parts = Parts::of(list);
     let mut step: Step = daemon.call(&Call::Begin(Box::new(begin)), Duration::from_millis(FIRST_REPLY_MS))?;
@@ -102,19 +128,11 @@ fn play(
                 (Continue { answer, cannot_ask: false }, deadline_ms)
             }
             Step::Say { text, deadline_ms, .. } => {
-                say(&text, terminal.as_mut(), out)?;
+                says.message(&text)?;
                 (Continue::default(), deadline_ms)
             }
             Step::Ask { text, deadline_ms } => {
-                let answer = match &mut terminal {
-                    Some(terminal) => {
-                        if out.json {
-                            out.object(&json!({ "event": "prompt", "text": text }))?;
-                        }
-                        terminal.ask(&escape(&text), Duration::from_millis(deadline_ms))?
-                    }
-                    None => None,
-                };
+                let answer = says.prompt(&text, Duration::from_millis(deadline_ms))?;
                 (Continue { cannot_ask: answer.is_none(), answer }, deadline_ms)
             }
         };
@@ -122,16 +140,28 @@ fn play(
     }
 }
 
-/// Says something where a person sees it: standard output is the command's, or a hook's.
-fn say(text: &str, terminal: Option<&mut Terminal>, out: Output) -> Outcome {
-    if out.json {
-        out.object(&json!({ "event": "message", "text": text }))?;
+impl Says {
+    /// Says something where a person sees it: standard output is the command's, or a hook's.
+    fn message(&mut self, text: &str) -> Outcome {
+        if self.out.json {
+            self.out.object(&json!({ "event": "message", "text": text }))?;
+        }
+        match &mut self.terminal {
+            Some(terminal) => terminal.say(&escape(text)),
+            None if self.quiet => {}
+            None => self.out.remark(&escape(text)),
+        }
+        Ok(())
     }
-    match terminal {
-        Some(terminal) => terminal.say(&escape(text)),
-        None => out.remark(&escape(text)),
+
+    /// Prompts; nothing where nobody can type.
+    fn prompt(&mut self, text: &str, deadline: Duration) -> Outcome<Option<Zeroizing<String>>> {
+        let Some(terminal) = &mut self.terminal else { return Ok(None) };
+        if self.out.json {
+            self.out.object(&json!({ "event": "prompt", "text": text }))?;
+        }
+        terminal.ask(&escape(text), deadline)
     }
-    Ok(())
 }
 
 /// # Errors
@@ -193,13 +223,23 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_told_as_far_as_it_fits() {
+    fn the_command_is_told_as_a_shell_reads_it_as_far_as_it_fits() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!(command_line(&[]), None);
-        assert_eq!(command_line(&words(&["rm", "-r", "a b"])).as_deref(), Some("rm -r a b"));
-        assert_eq!(
-            command_line(&words(&["é".repeat(2000).as_str()])).map(|line| line.len()),
-            Some(MAX_COMMAND)
-        );
+        for (told, line) in [
+            (&["rm", "-r", "a b", ""][..], "rm -r 'a b' ''"),
+            (&["rm", "-r", "a", "b"], "rm -r a b"),
+            (&["sh", "-c", "echo it's; $x"], r"sh -c 'echo it'\''s; $x'"),
+            (&["größe", "--to=/srv/a_b,c", "\n"], "größe --to=/srv/a_b,c '\n'"),
+        ] {
+            assert_eq!(command_line(&words(told)).as_deref(), Some(line));
+        }
+        let long = |word: &str| command_line(&words(&[word])).unwrap();
+        let whole = "a".repeat(MAX_COMMAND);
+        assert_eq!(long(&whole), whole);
+        for word in ["a".repeat(MAX_COMMAND + 1), "é".repeat(2000)] {
+            let line = long(&word);
+            assert!(line.len() <= MAX_COMMAND && line.len() > MAX_COMMAND - 5 && line.ends_with(" …"));
+        }
     }
 }
