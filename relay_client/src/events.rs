@@ -98,7 +98,12 @@ async fn open_stream(client: &Arc<RelayClient>, token: &str) -> Result<Events, R
         source: Source::Stream { response, parser: Parser::default() },
         ready: VecDeque::new(),
     };
-    let first = events.next().await?;
+    let first = loop {
+        if let Some(first) = events.ready.pop_front() {
+            break first;
+        }
+        events.read().await?;
+    };
     if !matches!(first, Event::Hello(_)) {
         return Err(call::garbage(transport, "a stream that does not begin with hello"));
     }

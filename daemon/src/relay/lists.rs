@@ -137,7 +137,7 @@ impl Relay {
 
     /// Whether the server is there, as a post would find it.
     async fn greet(&self, line: &Line) -> Result<(), Trouble> {
-        if let Some(why) = self.gone() {
+        if let Some(why) = self.outage() {
             return Err(why);
         }
         let why = match timeout(POST_TIME, line.greet()).await {

@@ -251,7 +251,7 @@ impl Relay {
 
     /// Whether posting is worth trying.
     fn reachable(&self) -> Result<(), String> {
-        self.gone().map_or(Ok(()), |why| Err(why.full))
+        self.outage().map_or(Ok(()), |why| Err(why.full))
     }
 
     /// Whether the server is known to be out of reach.
@@ -261,7 +261,7 @@ impl Relay {
     }
 
     /// Why, if it is; then it is looked for.
-    fn gone(&self) -> Option<Trouble> {
+    fn outage(&self) -> Option<Trouble> {
         let Link::Down(why) = &*self.link.borrow() else { return None };
         self.wanted.notify_one();
         Some(why.clone())
