@@ -17,6 +17,7 @@ class Narrow:
     def __init__(self, rate):
         self.rate, self.target = rate, free_port()
         self.carried = 0
+        self._open = []
         self._line = queue.Queue()
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -30,9 +31,17 @@ class Narrow:
 
     def stop(self):
         # accept() in another thread goes on otherwise.
-        self._listener.shutdown(socket.SHUT_RDWR)
+        self._shut(self._listener)
         self._listener.close()
+        for end in self._open:
+            self._shut(end)
         self._line.put(None)
+
+    def _shut(self, end):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     def _accept(self):
         while True:
@@ -43,6 +52,7 @@ class Narrow:
                 return
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._open.append(end)
             for work, ends in ((self._up, (near, far)), (self._down, (far, near))):
                 threading.Thread(target=work, args=ends, daemon=True).start()
 
@@ -77,8 +87,5 @@ class Narrow:
                 near.sendall(piece)
         except OSError:
             pass
-        for end in (near, far):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        self._shut(near)
+        self._shut(far)

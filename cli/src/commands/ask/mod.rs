@@ -15,8 +15,9 @@ use countersign_protocol::login::{
 use countersign_protocol::text::{clip, escape};
 use list::Parts;
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -85,7 +86,7 @@ fn begin(ask: &Ask, list: Option<&str>, terminal: Option<&Terminal>) -> Outcome<
 /// What runs once it is approved, for the phone: as a shell would read it, so that `rm "a b"` is not taken for `rm a b`;
 /// and with a mark at its end where that is not all of it.
 fn command_line(command: &[OsString]) -> Option<String> {
-    let words: Vec<_> = command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
     let line = words.join(" ");
     match line.len() {
         0 => None,
@@ -94,8 +95,9 @@ fn command_line(command: &[OsString]) -> Option<String> {
     }
 }
 
-/// A word in quotes, unless it needs none.
-fn quoted(word: &str) -> String {
+/// A word in quotes, unless it needs none; what is no text by its bytes.
+fn quoted(word: &OsStr) -> String {
+    let Some(word) = word.to_str() else { return format!("$'{}'", word.as_bytes().escape_ascii()) };
     let is_plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
@@ -234,6 +236,8 @@ mod tests {
         ] {
             assert_eq!(command_line(&words(told)).as_deref(), Some(line));
         }
+        let no_text = OsStr::from_bytes(b"it's \xff").to_owned();
+        assert_eq!(command_line(&[no_text]).as_deref(), Some(r"$'it\'s \xff'"));
         let long = |word: &str| command_line(&words(&[word])).unwrap();
         let whole = "a".repeat(MAX_COMMAND);
         assert_eq!(long(&whole), whole);
