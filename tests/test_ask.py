@@ -56,7 +56,7 @@ def test_the_command_runs_once_the_code_was_typed_and_its_status_is_the_end(stac
     request = phone.next_request()
     assert (request["kind"], request["service"], request["user"]) == ("action", "ask", "alice")
     assert (request["action"], request["detail"]) == ("deploy.web", "release 42")
-    assert request["command"] == 'sh -c echo "ran $1"; exit 7 sh it'
+    assert request["command"] == "sh -c 'echo \"ran $1\"; exit 7' sh it"
     assert request["confirm"] == "code" and "lease_max" not in request
     run.expect(CODE)
     assert "ran" not in run.text

@@ -93,7 +93,27 @@ pub(crate) async fn whole<B: Body + ?Sized>(
     result
 }
 
-/// The same for a call that means no more when it is made twice: one connection that is slow, dead or breaks says
+/// The same on a connection of its own: what is long fills a slow line, and whatever came behind it would wait. However
+/// it ends, it says nothing about the connection that all other calls share.
+pub(crate) async fn whole_apart<B: Body + ?Sized>(
+    transport: &Transport,
+    limit: Duration,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&B>,
+) -> Result<Vec<u8>, RelayError> {
+    let client = transport.apart()?;
+    let all = async {
+        let response = send_on(transport, &client, method, path, token, body).await?;
+        read(transport, response, MAX_ANSWER).await
+    };
+    timeout(limit, all)
+        .await
+        .unwrap_or_else(|_| Err(RelayError::Timeout { origin: transport.origin().to_owned() }))
+}
+
+/// The same as [`whole`] for a call that means no more when it is made twice: one connection that is slow, dead or breaks says
 /// nothing about the server yet. The first good answer counts, and of errors the second call's.
 pub(crate) async fn whole_or_again<B: Body + ?Sized>(
     transport: &Transport,

@@ -21,12 +21,14 @@ use tokio::time::Instant;
 
 /// Longest time of a short call.
 const SHORT: Duration = Duration::from_secs(5);
-/// Longest time in which a list comes, on a slow line.
+/// Longest time in which a list comes or goes, on a slow line.
 const LIST: Duration = Duration::from_secs(15);
 /// Longest time of each call that earns a token; signing between them may take a person's time.
 const EARNING: Duration = Duration::from_secs(3);
 /// A token is renewed this much before its end.
 const EARLY: Duration = Duration::from_secs(30);
+/// Where a challenge is to be had.
+const CHALLENGE: &str = "/v1/auth/challenge";
 /// Longest token in bytes.
 const MAX_TOKEN: usize = 512;
 
@@ -146,8 +148,17 @@ impl RelayClient {
         call::parse(&self.transport, &bytes)
     }
 
-    /// Gives the server the encrypted list of a request, to keep for `ttl` seconds; once more on another
-    /// connection when the one that there is does not answer.
+    /// Asks the server for something small that needs no token; once more on another connection when the one that
+    /// there is does not answer. For a caller who wants to know whether the server is there.
+    ///
+    /// # Errors
+    /// Whatever the call meets.
+    pub async fn greet(&self) -> Result<(), RelayError> {
+        self.challenge().await.map(drop)
+    }
+
+    /// Gives the server the encrypted list of a request, to keep for `ttl` seconds: within 15 s, once, and on a
+    /// connection of its own, since it would hold up what comes behind it on a slow line.
     ///
     /// # Errors
     /// Whatever the call meets; 404 from a server that knows no lists.
@@ -155,7 +166,7 @@ impl RelayClient {
         let path = format!("/v1/lists/{}?ttl={}", part(id)?, ttl.clamp(1, MAX_TTL));
         let body = Octets(sealed);
         let put_with = async |token: &str| {
-            call::whole_or_again(&self.transport, SHORT, Method::PUT, &path, Some(token), Some(&body)).await
+            call::whole_apart(&self.transport, LIST, Method::PUT, &path, Some(token), Some(&body)).await
         };
         let token = self.token().await?;
         match put_with(&token).await {
@@ -371,12 +382,15 @@ impl RelayClient {
         }
     }
 
-    async fn prove(&self) -> Result<Proof, RelayError> {
-        let body = ChallengeFor { key: self.signer.public_key().to_line() };
-        let path = "/v1/auth/challenge";
+    async fn challenge(&self) -> Result<Challenge, RelayError> {
+        let (path, body) = (CHALLENGE, ChallengeFor { key: self.signer.public_key().to_line() });
         let bytes =
             call::whole_or_again(&self.transport, EARNING, Method::POST, path, None, Some(&body)).await?;
-        let challenge: Challenge = call::parse(&self.transport, &bytes)?;
+        call::parse(&self.transport, &bytes)
+    }
+
+    async fn prove(&self) -> Result<Proof, RelayError> {
+        let challenge = self.challenge().await?;
         if challenge.nonce.len() > auth::MAX_NONCE {
             return Err(call::garbage(&self.transport, "too long a challenge"));
         }

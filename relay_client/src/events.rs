@@ -10,6 +10,7 @@ use countersign_protocol::message::Sealed;
 use reqwest::{Method, Response};
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,6 +27,8 @@ const CALM_COMMENTS: u32 = 40;
 const SLACK: Duration = Duration::from_secs(5);
 /// Long polls that bring nothing and do not wait either are not asked for more often.
 const POLL_PAUSE: Duration = Duration::from_millis(500);
+/// Who polls tries the stream again after this long: what held it back may have been a moment's.
+const STREAM_AGAIN: Duration = Duration::from_secs(300);
 /// Most events in one long poll.
 const MAX_EVENTS: usize = 1000;
 
@@ -50,8 +53,16 @@ pub struct Events {
 }
 
 enum Source {
-    Stream { response: Response, parser: Parser },
-    Poll { cursor: String, asked: Instant },
+    Stream {
+        response: Response,
+        parser: Parser,
+    },
+    Poll {
+        cursor: String,
+        asked: Instant,
+        /// When a stream was tried last.
+        tried: Instant,
+    },
 }
 
 pub(crate) async fn open(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
@@ -90,7 +101,12 @@ async fn open_stream(client: &Arc<RelayClient>, token: &str) -> Result<Events, R
         source: Source::Stream { response, parser: Parser::default() },
         ready: VecDeque::new(),
     };
-    let first = events.next().await?;
+    let first = loop {
+        if let Some(first) = events.ready.pop_front() {
+            break first;
+        }
+        events.read().await?;
+    };
     if !matches!(first, Event::Hello(_)) {
         return Err(call::garbage(transport, "a stream that does not begin with hello"));
     }
@@ -98,11 +114,20 @@ async fn open_stream(client: &Arc<RelayClient>, token: &str) -> Result<Events, R
     Ok(events)
 }
 
+/// Comes back with a stream once there is one; tried once, and beside a poll, so that nothing waits for it.
+async fn stream_again(client: &Arc<RelayClient>) -> Events {
+    let opening = async { open_stream(client, &client.token().await?).await };
+    match timeout(FIRST, opening).await {
+        Ok(Ok(events)) => events,
+        _ => pending().await,
+    }
+}
+
 async fn open_poll(client: &Arc<RelayClient>) -> Result<Events, RelayError> {
     let polled = poll(client, None).await?;
     let mut events = Events {
         client: client.clone(),
-        source: Source::Poll { cursor: String::new(), asked: Instant::now() },
+        source: Source::Poll { cursor: String::new(), asked: Instant::now(), tried: Instant::now() },
         ready: VecDeque::new(),
     };
     events.ready.push_back(Event::Hello(Hello { server: "(by long poll)".into(), epoch: String::new() }));
@@ -133,12 +158,22 @@ impl Events {
             }
             match &mut self.source {
                 Source::Stream { .. } => self.read().await?,
-                Source::Poll { cursor, asked } => {
+                Source::Poll { cursor, asked, tried } => {
                     if asked.elapsed() < POLL_PAUSE {
                         sleep(POLL_PAUSE).await;
                     }
-                    let (cursor, began) = (cursor.clone(), Instant::now());
-                    let polled = poll(&self.client, Some(&cursor)).await?;
+                    let again = tried.elapsed() >= STREAM_AGAIN;
+                    if again {
+                        *tried = Instant::now();
+                    }
+                    let (client, cursor, began) = (self.client.clone(), cursor.clone(), Instant::now());
+                    let polled = tokio::select! {
+                        stream = stream_again(&client), if again => {
+                            *self = stream;
+                            continue;
+                        }
+                        polled = poll(&client, Some(&cursor)) => polled?,
+                    };
                     if let Source::Poll { asked, .. } = &mut self.source {
                         *asked = began;
                     }

@@ -73,6 +73,11 @@ impl Transport {
         self.base.join(path).map_err(|_| RelayError::Origin)
     }
 
+    /// One more client, whose connections nobody else uses.
+    pub(crate) fn apart(&self) -> Result<Client, RelayError> {
+        build(self.tls.clone(), self.pace)
+    }
+
     pub(crate) fn http(&self) -> Http {
         self.http.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

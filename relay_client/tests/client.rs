@@ -69,6 +69,30 @@ async fn a_list_goes_and_comes_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_slow_disturbs_no_other_call() {
+    let (fake, address) = start().await;
+    let (wire, near) = Wire::before(address).await;
+    *fake.origin.lock().unwrap() = format!("http://{near}");
+    let client = client(&format!("http://{near}"));
+    client.greet().await.unwrap();
+    client.directory().await.unwrap();
+    fake.slow_lists.store(true, Ordering::SeqCst);
+    let message = post(60);
+    let others = async {
+        // Longer than a connection that does not answer is believed in.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            client.post(&message).await.unwrap();
+        }
+    };
+    let ((), list) = tokio::join!(others, client.put_list("00ff", b"long", 60));
+    list.unwrap();
+    assert_eq!(fake.noted().iter().filter(|line| line.starts_with("list")).count(), 1, "it was sent once");
+    assert_eq!(wire.connections.load(Ordering::SeqCst), 2, "the others' and the list's");
+    assert_eq!(client.connection(), 0, "nothing was given up");
+}
+
+#[tokio::test]
 async fn one_token_serves_until_the_server_forgets_it() {
     let (fake, address) = start().await;
     let client = client(&format!("http://{address}"));
@@ -131,6 +155,32 @@ async fn a_stream_that_is_held_back_becomes_long_polls() {
     }
     let expected = ["stream", "poll after= wait=0", "poll after=e-1 wait=25", "poll after=e-2 wait=25"];
     assert_eq!(fake.noted(), expected);
+}
+
+#[tokio::test]
+async fn long_polls_become_a_stream_again_once_nothing_holds_it_back() {
+    let (fake, address) = start().await;
+    fake.hold_streams.store(true, Ordering::SeqCst);
+    let client = client(&format!("http://{address}"));
+    let mut events = client.events().await.unwrap();
+    assert!(matches!(events.next().await.unwrap(), Event::Hello(_)) && events.is_polling());
+    let later = async |seconds| {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    };
+    fake.noted();
+    // Not yet; then in vain, and what comes meanwhile comes by poll.
+    later(200).await;
+    assert!(matches!(events.next().await.unwrap(), Event::Decision(_)));
+    assert!(!fake.noted().contains(&"stream".to_owned()));
+    later(101).await;
+    assert!(matches!(events.next().await.unwrap(), Event::Decision(_)) && events.is_polling());
+    fake.hold_streams.store(false, Ordering::SeqCst);
+    fake.slow_polls.store(true, Ordering::SeqCst);
+    later(301).await;
+    assert!(matches!(events.next().await.unwrap(), Event::Hello(hello) if hello.server == "9"));
+    assert!(!events.is_polling());
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// How long a body may take to arrive; until then its first part takes memory.
+/// How long most bodies may take to arrive; until then their first part takes memory.
 const BODY: Duration = Duration::from_secs(10);
 
 /// A JSON body.
@@ -43,9 +43,14 @@ pub(crate) fn is_of_type(request: &Request, wanted: &str) -> bool {
 }
 
 /// The whole body, within its limits.
-pub(crate) async fn body(request: Request, app: &Shared) -> Result<Bytes, Fault> {
+async fn body(request: Request, app: &Shared) -> Result<Bytes, Fault> {
+    body_within(BODY, request, app).await
+}
+
+/// The same where it may take that long.
+pub(crate) async fn body_within(time: Duration, request: Request, app: &Shared) -> Result<Bytes, Fault> {
     let body = Bytes::from_request(request, app);
-    let body = tokio::time::timeout(BODY, body).await.map_err(|_| {
+    let body = tokio::time::timeout(time, body).await.map_err(|_| {
         Fault::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long to arrive")
     })?;
     body.map_err(|rejection| match rejection.status() {

@@ -16,6 +16,8 @@ use std::time::Instant;
 pub(crate) const MAX_PER_HOST: usize = 32;
 /// Most memory for the lists of all hosts, in bytes.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
+/// Most of it for one host, so that no few of them take all.
+pub(crate) const MAX_BYTES_OF_HOST: usize = MAX_BYTES / 8;
 
 /// There is no room for a list.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ struct Books {
 struct OfHost {
     held: HashMap<RequestId, (Bytes, Instant)>,
     arriving: usize,
+    /// Of both.
+    bytes: usize,
 }
 
 impl Lists {
@@ -53,10 +57,11 @@ impl Lists {
             return Err(Full::Server);
         }
         let of_host = books.hosts.entry(host).or_default();
-        if of_host.arriving >= MAX_PER_HOST {
+        if of_host.arriving >= MAX_PER_HOST || of_host.bytes + MAX_BODY > MAX_BYTES_OF_HOST {
             return Err(Full::Host);
         }
         of_host.arriving += 1;
+        of_host.bytes += MAX_BODY;
         books.bytes += MAX_BODY;
         Ok(Room { lists: self, host })
     }
@@ -96,7 +101,9 @@ impl Books {
     /// Does something that frees so many bytes, and forgets the host when nothing of it is left.
     fn change(&mut self, host: Peer, freed: impl FnOnce(&mut OfHost) -> usize) {
         let Some(of_host) = self.hosts.get_mut(&host) else { return };
-        self.bytes = self.bytes.saturating_sub(freed(of_host));
+        let freed = freed(of_host);
+        of_host.bytes = of_host.bytes.saturating_sub(freed);
+        self.bytes = self.bytes.saturating_sub(freed);
         if of_host.held.is_empty() && of_host.arriving == 0 {
             self.hosts.remove(&host);
         }
@@ -111,18 +118,20 @@ pub(crate) struct Room<'a> {
 
 impl Room<'_> {
     /// Holds what has come, in place of what was held for that request.
-    pub(crate) fn hold(self, id: RequestId, list: Bytes, expires: Instant) -> Result<(), Full> {
+    pub(crate) fn hold(self, id: RequestId, list: &[u8], expires: Instant) -> Result<(), Full> {
         let mut books = self.lists.books();
         let Books { hosts, bytes } = &mut *books;
-        let held = &mut hosts.entry(self.host).or_default().held;
-        if held.len() >= MAX_PER_HOST && !held.contains_key(&id) {
+        let of_host = hosts.entry(self.host).or_default();
+        if of_host.held.len() >= MAX_PER_HOST && !of_host.held.contains_key(&id) {
             return Err(Full::Host);
         }
-        // No longer than the room, which is free again in a moment.
-        *bytes += list.len();
-        if let Some((old, _)) = held.insert(id, (list, expires)) {
-            *bytes = bytes.saturating_sub(old.len());
-        }
+        // Without what was read beside it, which its buffer would hold. No longer than the room, which is free again
+        // in a moment.
+        let list = Bytes::copy_from_slice(list);
+        let new = list.len();
+        let old = of_host.held.insert(id, (list, expires)).map_or(0, |(old, _)| old.len());
+        of_host.bytes = (of_host.bytes + new).saturating_sub(old);
+        *bytes = (*bytes + new).saturating_sub(old);
         Ok(())
     }
 }
@@ -148,7 +157,7 @@ mod tests {
     }
 
     fn put(lists: &Lists, host: u32, id: u8, bytes: usize, now: Instant) -> Result<(), Full> {
-        lists.room(peer(host))?.hold([id; 16], vec![id; bytes].into(), now + LIFE)
+        lists.room(peer(host))?.hold([id; 16], &vec![id; bytes], now + LIFE)
     }
 
     #[test]
@@ -181,20 +190,39 @@ mod tests {
         assert_eq!(put(&lists, 1, 32, 10, now), Err(Full::Host));
         assert_eq!(put(&lists, 1, 31, 11, now), Ok(()), "in its own place");
         assert_eq!(put(&lists, 2, 32, 10, now), Ok(()));
-        let rooms: Vec<_> = (0..MAX_PER_HOST).map(|_| lists.room(peer(1)).ok().unwrap()).collect();
-        assert_eq!(lists.room(peer(1)).err(), Some(Full::Host), "it may not begin more at once");
+        assert_eq!(lists.counts(), (33, 331));
+    }
+
+    #[test]
+    fn a_few_hosts_do_not_take_the_room_of_all_others() {
+        let (lists, now) = (Lists::default(), Instant::now());
+        let most = MAX_BYTES_OF_HOST / MAX_BODY;
+        let rooms: Vec<_> = std::iter::from_fn(|| lists.room(peer(1)).ok()).collect();
+        assert_eq!(rooms.len(), most, "what arrives");
+        assert_eq!(lists.room(peer(1)).err(), Some(Full::Host));
         assert!(lists.room(peer(2)).is_ok());
         drop(rooms);
-        assert_eq!(lists.counts(), (33, 331));
+        // What is held and what arrives count together.
+        for id in 0..20 {
+            put(&lists, 1, id, MAX_BODY, now).unwrap();
+        }
+        put(&lists, 1, 0, MAX_BODY, now).unwrap();
+        let rooms: Vec<_> = std::iter::from_fn(|| lists.room(peer(1)).ok()).collect();
+        assert_eq!(rooms.len(), most - 20);
+        drop(rooms);
+        for id in 0..20 {
+            lists.remove(peer(1), &[id; 16]);
+        }
+        assert!(lists.books().hosts.is_empty());
+        assert_eq!(lists.counts(), (0, 0));
     }
 
     #[test]
     fn what_arrives_counts_before_it_is_there() {
         let (lists, now) = (Lists::default(), Instant::now());
         let most = MAX_BYTES / MAX_BODY;
-        let rooms: Vec<_> = (0..most)
-            .map(|n| lists.room(peer(u32::try_from(n / MAX_PER_HOST).unwrap())).ok().unwrap())
-            .collect();
+        let rooms: Vec<_> =
+            (0..most).map(|n| lists.room(peer(u32::try_from(n / 8).unwrap())).ok().unwrap()).collect();
         assert_eq!(lists.room(peer(99)).err(), Some(Full::Server));
         drop(rooms);
         assert_eq!(lists.counts(), (0, 0));

@@ -34,6 +34,9 @@ const TIDY: Duration = Duration::from_secs(10);
 const OTHER_FILES: u64 = 64;
 /// Most calls of one HTTP/2 connection at a time.
 const CALLS: u32 = 200;
+/// How much of a body may be under way, in bytes: a long one shares its sender's slow line with logins, and what it has sent
+/// ahead they have to wait for.
+const WINDOW: u32 = 32 * 1024;
 /// Longest headers in bytes.
 const MAX_HEADERS: usize = 16 * 1024;
 
@@ -231,6 +234,7 @@ fn bounded(mut server: Server<SocketAddr>) -> Server<SocketAddr> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(CALLS)
+        .initial_stream_window_size(WINDOW)
         .max_header_list_size(MAX_HEADERS as u32)
         .max_send_buf_size(64 * 1024);
     server

@@ -1,6 +1,7 @@
 //! A request in words that are read at a glance. All that a host says is escaped here.
 
 use super::inbox::{Ended, Verified};
+use countersign_protocol::login::ASK_SERVICE;
 use countersign_protocol::message::{
     Answer, ClosedOutcome, DeviceChange, DeviceEvent, Kind, PlaceSource, RemoteSource, Request,
 };
@@ -38,7 +39,11 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     }
     out.push(("service", escape(&r.service).into_owned()));
     if let Some(command) = text(&r.command) {
-        out.push(("command", format!("{command} (command line of the calling process)")));
+        out.push(match r.kind {
+            // Which is to run, once it is approved.
+            Kind::Action => ("command", command),
+            _ => ("command", format!("{command} (command line of the calling process)")),
+        });
     }
     if let Some(action) = text(&r.action) {
         out.push(("action", action));
@@ -49,6 +54,9 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     if let Some(list) = &r.list {
         out.push(("list", lines(list.lines)));
     }
+    if let (Kind::Action, Some(_)) = (r.kind, r.requester.as_ref().filter(|who| **who != r.user)) {
+        out.push(("as", escape(&r.user).into_owned()));
+    }
     if let Some(terminal) = text(&r.terminal) {
         out.push(("terminal", terminal));
     }
@@ -58,8 +66,8 @@ pub fn details(verified: &Verified, time_of: fn(u64) -> String) -> Vec<(&'static
     if r.host.name != verified.host_name {
         out.push(("machine", format!("calls itself {} now", escape(&r.host.name))));
     }
-    if r.kind == Kind::Unlock {
-        out.push(("note", format!("all this is the word of a program of {}'s", escape(&r.user))));
+    if r.kind == Kind::Unlock || r.service == ASK_SERVICE {
+        out.push(("note", "all this is the word of the program that asks".to_owned()));
     }
     out.extend(others(verified));
     if let Some(seconds) = r.lease_max {
@@ -244,6 +252,26 @@ mod tests {
     fn said(verified: &Verified) -> Vec<String> {
         let about = |(label, _): &(&str, String)| ["needs", "whose"].contains(label);
         details(verified, |_| String::new()).into_iter().filter(about).map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn of_an_action_it_is_said_for_whom_it_is_and_whose_word() {
+        let row = |verified: &Verified, name: &str| {
+            let rows = details(verified, |_| String::new());
+            rows.into_iter().find(|(label, _)| *label == name).map(|(_, text)| text)
+        };
+        let mut asked = verified(request("a"));
+        asked.request.command = Some("make install".into());
+        assert!(row(&asked, "command").is_some_and(|text| text.contains("of the calling process")));
+        assert_eq!((row(&asked, "note"), row(&asked, "as")), (None, None));
+        (asked.request.kind, asked.request.service) = (Kind::Action, "ask".into());
+        (asked.request.user, asked.request.requester) = ("root".into(), Some("alice".into()));
+        assert_eq!(row(&asked, "command").as_deref(), Some("make install"), "it does not run yet");
+        assert_eq!(row(&asked, "as").as_deref(), Some("root"));
+        assert!(row(&asked, "note").is_some_and(|text| text.contains("the program that asks")));
+        // What polkit's rule has said says so by itself.
+        asked.request.service = "polkit-1".into();
+        assert_eq!(row(&asked, "note"), None);
     }
 
     #[test]

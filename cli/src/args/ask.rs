@@ -37,6 +37,9 @@ pub struct Ask {
     /// Where it comes from, for the policy; may be given up to 16 times
     #[arg(long, value_parser = origin)]
     pub origin: Vec<String>,
+    /// Without a terminal say only what goes wrong: cron mails the rest
+    #[arg(long)]
+    pub quiet: bool,
     /// What to run once it is approved
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,

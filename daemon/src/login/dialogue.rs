@@ -39,6 +39,21 @@ impl Login {
         }
     }
 
+    /// Tells the caller that the next step may take that long.
+    pub(super) async fn take_time(&mut self, time: Duration) -> Told<()> {
+        let deadline_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).saturating_add(FIRST_REPLY_MS);
+        self.connection.reply(Step::Wait { deadline_ms }).await.map_err(|_| Ending::gone_early())?;
+        tokio::select! {
+            call = self.connection.recv::<Call>() => match call {
+                Ok(Some(Call::Continue(_))) => Ok(()),
+                Ok(None) => Err(Ending::gone_early()),
+                Ok(Some(Call::Begin(_))) => Err(Ending::fault("the caller began twice")),
+                Err(error) => Err(Ending::fault(format!("the caller: {error}"))),
+            },
+            () = self.app.logins.stopped() => Err(Ending::stopping()),
+        }
+    }
+
     pub(super) async fn ask(&mut self, open: &Open, text: String, rule: &Rule) -> Told<Answered> {
         if self.prompts == MOST_PROMPTS {
             // Wrong codes have ended it long before.

@@ -158,6 +158,12 @@ impl Ending {
         Self::new(Outcome::Busy, Some(prompts::BUSY), reason)
     }
 
+    /// The server is there, and a request's list is not at it.
+    pub(super) fn list_not_taken(why: &Trouble) -> Self {
+        let reason = format!("its list could not be brought to the server: {}", why.full);
+        Self::new(Outcome::Busy, Some(&prompts::list_not_taken(&why.brief)), reason)
+    }
+
     pub(super) fn blocked() -> Self {
         Self::new(Outcome::Busy, Some(prompts::BLOCKED), "too many wrong typed codes")
     }

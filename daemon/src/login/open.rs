@@ -11,12 +11,13 @@ use super::ending::Ending;
 use super::facts::Facts;
 use super::panel::Panel;
 use super::request::OpenRequest;
-use super::state::Event;
+use super::state::{Event, State};
 use crate::app::App;
 use crate::devices::Device;
 use crate::fatigue::Counted;
 use crate::leases::Offer;
 use crate::person::{Member, Person};
+use crate::relay::Trouble;
 use crate::{notices, verify};
 
 /// How long phones and server keep the end of a request, after the request itself would have ended.
@@ -70,7 +71,9 @@ impl Open {
         // It goes to the server in front of the request, each time that the request does.
         if let Some(list) = request.list.take().filter(|_| !request.devices.is_empty()) {
             let sealed = list.seal(&request.id).map_err(|error| Ending::fault(error.to_string()))?;
-            app.relay.keep_list(&request.id, sealed, request.deadline).map_err(Ending::too_many_lists)?;
+            app.relay
+                .keep_list(&request.id, sealed, facts.by_root, request.deadline)
+                .map_err(Ending::too_many_lists)?;
         }
         app.logins.keep(&request);
         app.events.opened(&request);
@@ -79,18 +82,20 @@ impl Open {
         let mut counted = app.fatigue.begin(request.asking.clone(), counts);
         counted.rings |= ring && facts.kind == Kind::Test;
         let open = Self { app: app.clone(), request, counted };
-        open.post().await.map_err(Ending::fault)?;
+        open.post().await?;
         Ok(open)
     }
 
     /// Posts once more after the server was away. Whether it worked is the request's state.
-    pub(super) async fn post_again(&self) {
-        if let Err(error) = self.post().await {
-            self.app.log.warning(&error);
-        }
+    ///
+    /// # Errors
+    /// When it is over.
+    pub(super) async fn post_again(&self) -> Result<(), Ending> {
+        self.post().await
     }
 
-    async fn post(&self) -> Result<(), String> {
+    async fn post(&self) -> Result<(), Ending> {
+        self.bring_list().await?;
         let request = &self.request;
         let relay = &self.app.relay;
         let posted = if request.devices.is_empty() {
@@ -98,15 +103,35 @@ impl Open {
             let posted = relay.post_nothing().await;
             if posted.is_err() {
                 // What is to be posted later is sealed by then.
-                request.sealed_to_nobody(&self.app.host)?;
+                request.sealed_to_nobody(&self.app.host).map_err(Ending::fault)?;
             }
             posted
         } else {
-            let messages = request.sealed(&self.app.host)?;
+            let messages = request.sealed(&self.app.host).map_err(Ending::fault)?;
             relay.post(&request.id, messages, request.deadline, self.counted.rings).await
         };
         request.happens(if posted.is_ok() { Event::Acknowledged } else { Event::Lost });
         Ok(())
+    }
+
+    /// The list goes first, so that no phone asks for one that is not there yet. How long it is was the caller's choice, so
+    /// that what becomes of it decides about nothing else: only where the server is gone, too, it is out of reach.
+    async fn bring_list(&self) -> Result<(), Ending> {
+        let (relay, seen) = (&self.app.relay, self.state());
+        let why = tokio::select! {
+            biased;
+            brought = relay.bring_list(&self.id) => match brought {
+                Err(why) if !relay.is_gone() => why,
+                _ => return Ok(()),
+            },
+            // Taken back, or its time is over; after an outage it may be posted, too.
+            () = self.changed_from(seen) => match self.state() {
+                State::Expired => Trouble::of("the rule's wait is over before it is there"),
+                state if state.is_end() => return Err(Ending::of_request(self)),
+                _ => return Ok(()),
+            },
+        };
+        Err(Ending::list_not_taken(&why))
     }
 
     /// Lets the approvals take effect; `false` where it is too late for that. One that no longer counts ends

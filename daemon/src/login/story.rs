@@ -29,6 +29,7 @@ use crate::connection::Connection;
 use crate::leases::Leased;
 use crate::log::Level;
 use crate::person;
+use crate::relay::LIST_TIME;
 use crate::verify;
 use countersign_policy::{Approvals, Rule, Then, WithoutPrompt};
 
@@ -201,11 +202,15 @@ impl Login {
             let (action, detail) = self.app.polkit.of(self.facts.subject(), clock::boot());
             (self.facts.action, self.facts.detail) = (action, detail);
         }
+        if self.facts.list.is_some() {
+            self.take_time(LIST_TIME).await?;
+        }
         let posting = clock::boot();
         // A server that takes its time to answer may have rung already: who hangs up is not waited for.
         let open = tokio::select! {
             biased;
             () = self.connection.closed() => return Err(Ending::gone_early()),
+            () = self.app.logins.stopped() => return Err(Ending::stopping()),
             open = Open::begin_with(&self.app, &self.facts, (&known, person), panel, manner) => open?,
         };
         let began = self.request.replace(open.clone()).is_none().then_some(self.began);
@@ -388,10 +393,14 @@ impl Login {
         if self.retries > MOST_RETRIES {
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
+        if self.facts.list.is_some() {
+            self.take_time(LIST_TIME).await?;
+        }
         let posting = clock::boot();
         tokio::select! {
-            () = open.post_again() => {}
+            posted = open.post_again() => posted?,
             () = self.connection.closed() => return Err(Ending::withdrawn(open)),
+            () = self.app.logins.stopped() => return Err(Ending::stopping()),
         }
         self.even_out(open, None, posting).await
     }

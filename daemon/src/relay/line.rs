@@ -40,7 +40,16 @@ impl Line {
         match self {
             Self::Server(client) => client.put_list(id, sealed, ttl).await,
             #[cfg(test)]
-            Self::Simulated(server) => server.put_list(id, sealed),
+            Self::Simulated(server) => server.put_list(id, sealed).await,
+        }
+    }
+
+    /// Finds out whether the server is there, with a small call.
+    pub(super) async fn greet(&self) -> Result<(), RelayError> {
+        match self {
+            Self::Server(client) => client.greet().await,
+            #[cfg(test)]
+            Self::Simulated(server) => server.greet(),
         }
     }
 

@@ -29,9 +29,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock;
 use line::Line;
-use lists::Lists;
+use lists::{Lists, Turns};
 use outbox::{Entry, Outbox, What};
 
+pub use lists::LIST_TIME;
 pub use stream::run;
 pub use tell::tell;
 pub use trouble::Trouble;
@@ -71,6 +72,7 @@ pub struct Relay {
     linked: Notify,
     outbox: RefCell<Outbox>,
     lists: RefCell<Lists>,
+    list_turns: Turns,
     /// Somebody wants the server now.
     wanted: Notify,
     /// The stream has to be opened anew.
@@ -115,6 +117,7 @@ impl Relay {
             linked: Notify::new(),
             outbox: RefCell::default(),
             lists: RefCell::default(),
+            list_turns: Turns::default(),
             wanted: Notify::new(),
             broken: Notify::new(),
             heard: Notify::new(),
@@ -180,21 +183,8 @@ impl Relay {
         }
     }
 
-    /// Keeps the encrypted list of a request ([`countersign_protocol::list::seal`]) that is posted next: the server
-    /// gets it before the request, each time that it gets the request. It is dropped with the request's end, or at
-    /// `until` (boot clock).
-    ///
-    /// # Errors
-    /// When too many lists are open.
-    pub fn keep_list(&self, id: &str, sealed: Vec<u8>, until: Duration) -> Result<(), String> {
-        if self.lists.borrow_mut().keep(id, sealed, until, clock::boot()) {
-            return Ok(());
-        }
-        Err(format!("{} requests with lists are open, which is the most that there may be", lists::MOST))
-    }
-
     /// Posts a request's messages and waits until the server holds them, at most two seconds; at
-    /// once when it is known to be down. They are posted again after a reconnect, until `until`. With
+    /// once when it is known to be down. Its list, if it has one, is there before ([`Self::bring_list`]). They are posted again after a reconnect, until `until`. With
     /// `ring` devices are rung for it, once.
     ///
     /// # Errors
@@ -261,11 +251,20 @@ impl Relay {
 
     /// Whether posting is worth trying.
     fn reachable(&self) -> Result<(), String> {
-        if let Link::Down(why) = &*self.link.borrow() {
-            self.wanted.notify_one();
-            return Err(why.full.clone());
-        }
-        Ok(())
+        self.outage().map_or(Ok(()), |why| Err(why.full))
+    }
+
+    /// Whether the server is known to be out of reach.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(&*self.link.borrow(), Link::Down(_))
+    }
+
+    /// Why, if it is; then it is looked for.
+    fn outage(&self) -> Option<Trouble> {
+        let Link::Down(why) = &*self.link.borrow() else { return None };
+        self.wanted.notify_one();
+        Some(why.clone())
     }
 
     /// Whether a request has reached the app on every device that it was for, and not only a push
@@ -352,16 +351,7 @@ impl Relay {
         let waited = began.elapsed();
         let Some((post, what)) = self.message(id) else { return Ok(true) };
         let known = post.messages.len();
-        let list = self.lists.borrow().unsaid(id);
-        let saying = async {
-            // First, so that no phone asks for a list that is not there yet.
-            if let Some(list) = &list {
-                line.put_list(id, list, post.ttl).await?;
-                self.lists.borrow_mut().held(id);
-            }
-            line.post(&post).await
-        };
-        let error = match timeout(POST_TIME.saturating_sub(waited), saying).await {
+        let error = match timeout(POST_TIME.saturating_sub(waited), line.post(&post)).await {
             Ok(Ok(posted)) => {
                 if line.connection() == self.stream_on.get() {
                     self.answered.set(Some(Instant::now()));
@@ -383,12 +373,6 @@ impl Relay {
                     self.lost(&why);
                 }
                 Unposted { why, pause }
-            }
-            // A long list on a slow line says nothing about the server.
-            Err(_) if list.is_some() => {
-                line.forget_connection();
-                let why = format!("its list was not taken within {} s", POST_TIME.as_secs());
-                Unposted { why: Trouble::of(&why), pause: Some(SLOW_DOWN) }
             }
             // It had less time than a server may take.
             Err(_) if waited > POST_TIME / 4 => congested(),
@@ -425,6 +409,7 @@ mod tests {
     use crate::testing::{Lab, TestDevice};
     use countersign_protocol::message::Confirm;
     use std::rc::Rc;
+    use tokio::task::LocalSet;
     use tokio::time::sleep;
 
     /// How a post to nobody ends, and after how long.
@@ -479,39 +464,86 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_goes_before_its_request_and_again_after_a_reconnect_until_the_request_is_over() {
-        let (lab, server, request, messages) = asking().await;
-        let (relay, id, until) = (&lab.app.relay, &request.id, request.deadline);
-        relay.keep_list(id, vec![7; 9], until).unwrap();
-        relay.post(id, messages.clone(), until, true).await.unwrap();
-        assert_eq!(*server.lists.borrow(), [(0, id.clone(), vec![7; 9])], "before the first post");
-        relay.post(id, messages.clone(), until, false).await.unwrap();
-        assert_eq!(server.lists.borrow().len(), 1, "the server has it");
-        relay.say_again();
-        let due = relay.due.borrow_mut().pop_front().unwrap();
-        assert!(relay.send(&due).await.is_ok());
-        assert_eq!(*server.lists.borrow(), [(0, id.clone(), vec![7; 9]), (2, id.clone(), vec![7; 9])]);
-        assert!(relay.close(id, messages, until));
-        relay.say_again();
-        assert!(relay.send(id).await.is_ok());
-        assert_eq!(server.lists.borrow().len(), 2, "the request is over");
+    async fn a_list_is_brought_once_and_again_after_a_reconnect_before_its_request() {
+        let told = async {
+            let (lab, server, request, messages) = asking().await;
+            let (app, id, until) = (Rc::clone(&lab.app), &request.id, request.deadline);
+            let relay = &app.relay;
+            relay.keep_list(id, vec![7; 9], true, until).unwrap();
+            // Two who want it at once, and one later.
+            let (one, two) = tokio::join!(relay.bring_list(id), relay.bring_list(id));
+            assert!(one.is_ok() && two.is_ok() && relay.bring_list(id).await.is_ok());
+            relay.post(id, messages.clone(), until, true).await.unwrap();
+            assert_eq!(*server.lists.borrow(), [(0, id.clone(), vec![7; 9])], "before the first post");
+
+            // A list on its way holds nothing else up.
+            server.slow_lists.set(Duration::from_secs(5));
+            let telling = tokio::task::spawn_local(tell(Rc::clone(&app)));
+            relay.say_again();
+            assert!(relay.notice(messages.clone(), false));
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(server.arrived.borrow().len(), 2, "the notice");
+            sleep(Duration::from_secs(5)).await;
+            assert_eq!(server.lists.borrow().len(), 2);
+            assert_eq!(server.arrived.borrow().len(), 3, "the request, with its list in front of it");
+            assert!(relay.close(id, messages, until));
+            relay.say_again();
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!(server.lists.borrow().len(), 2, "the request is over");
+            telling.abort();
+        };
+        LocalSet::new().run_until(told).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_waits_for_its_list() {
+    async fn a_list_that_is_not_taken_says_nothing_about_the_server() {
         let (lab, server, request, messages) = asking().await;
         let (relay, id, until) = (&lab.app.relay, &request.id, request.deadline);
-        relay.keep_list(id, vec![7; 9], until).unwrap();
-        let refusals =
-            [RelayError::Limited { retry_after: None }, RelayError::Status { status: 404, problem: None }];
+        relay.keep_list(id, vec![7; 9], false, until).unwrap();
+        let origin = || "https://push.example.com".to_owned();
+        let refusals = [
+            RelayError::Limited { retry_after: None },
+            RelayError::Status { status: 502, problem: None },
+            RelayError::Connection { origin: origin(), detail: "broken pipe".into() },
+            RelayError::Timeout { origin: origin() },
+        ];
+        let most = refusals.len();
         server.refused_lists.borrow_mut().extend(refusals);
-        for _ in 0..2 {
-            assert!(relay.post(id, messages.clone(), until, true).await.is_err());
-            assert!(server.arrived.borrow().is_empty());
+        for _ in 0..most {
+            assert!(relay.bring_list(id).await.is_err());
+            assert!(relay.is_up() && !relay.is_gone());
         }
-        assert!(relay.is_up(), "the server is there");
-        assert_eq!(relay.due.borrow_mut().pop_front().as_ref(), Some(id), "it was asked to come later");
-        assert!(relay.send(id).await.is_ok());
-        assert_eq!((server.lists.borrow().len(), server.arrived.borrow().len()), (1, 1));
+        server.slow_lists.set(Duration::from_secs(3600));
+        let began = Instant::now();
+        let why = relay.bring_list(id).await.unwrap_err();
+        assert_eq!((began.elapsed(), why.brief.contains("15 s"), relay.is_up()), (LIST_TIME, true, true));
+        assert!(server.lists.borrow().is_empty());
+        server.lists_coming.take();
+        assert!(relay.post(id, messages, until, true).await.is_ok(), "nor was the connection given up");
+
+        // Where the server itself is gone a list is no exception.
+        server.turn(false);
+        assert!(relay.bring_list(id).await.is_err() && relay.is_gone());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_list_of_root_and_one_of_others_are_on_their_way_at_a_time() {
+        let (lab, server, _, _) = asking().await;
+        let (relay, until) = (&lab.app.relay, clock::boot() + OVER);
+        for (id, by_root) in [("a", false), ("b", false), ("c", true)] {
+            relay.keep_list(id, vec![7; 9], by_root, until).unwrap();
+        }
+        server.slow_lists.set(Duration::from_secs(4));
+        let took = async |id| {
+            let began = Instant::now();
+            relay.bring_list(id).await.unwrap();
+            began.elapsed().as_secs()
+        };
+        assert_eq!(
+            tokio::join!(took("a"), took("b"), took("c")),
+            (4, 8, 4),
+            "root's waits for nobody else's"
+        );
+        assert_eq!(server.lists_coming.get(), (0, 2));
     }
 }

@@ -143,6 +143,11 @@ impl Outbox {
         self.entries.get(id).is_some_and(|entry| !entry.acknowledged && entry.until > now)
     }
 
+    /// Whether it is a request that is not over.
+    pub(super) fn is_open(&self, id: &str) -> bool {
+        self.entries.get(id).is_some_and(|entry| matches!(entry.what, What::Request { .. }))
+    }
+
     /// Ids of what has to be posted again once the server is back: open requests always, the rest until
     /// it is acknowledged. Open ones first, for somebody waits; of each kind those that have been
     /// there longest. What is too old goes.

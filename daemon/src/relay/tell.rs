@@ -15,6 +15,9 @@ use crate::log::Level;
 /// Longest pause that the server may ask for between two messages.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// Pause before a list is brought again.
+const LIST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Pause after a message that the server did not want yet, so that many of them do not hammer it.
 const BETWEEN_REFUSALS: Duration = Duration::from_millis(50);
 
@@ -26,6 +29,11 @@ pub async fn tell(app: Rc<App>) {
         app.relay.telling.set(true);
         let mut slowed = false;
         while let Some(id) = app.relay.next_due() {
+            // So that no phone asks for a list that is not there yet; and nobody else's message waits for a list.
+            if app.relay.has_unsaid_list(&id) {
+                bring_first(&app, id);
+                continue;
+            }
             match app.relay.send(&id).await {
                 Ok(true) => {}
                 Ok(false) => app.logins.acknowledged(&id),
@@ -60,12 +68,30 @@ pub async fn tell(app: Rc<App>) {
     }
 }
 
+/// Has a request posted once its list is there, unless it is over by then.
+fn bring_first(app: &Rc<App>, id: String) {
+    let app = Rc::clone(app);
+    spawn_local(async move {
+        match app.relay.bring_list(&id).await {
+            Ok(()) if app.relay.outbox.borrow().is_open(&id) => app.relay.say(&id),
+            Err(why) if app.relay.is_up() => {
+                let text = format!("the list of request {id} is not at the server: {}", why.full);
+                app.log.server(Level::Warning, &text);
+                let pause = why.leave.clamp(LIST_PAUSE, LONGEST_PAUSE);
+                say_after(&app, id, pause);
+            }
+            // All is due again when the server is back.
+            _ => {}
+        }
+    });
+}
+
 /// Has a message posted after a pause, unless the server has it by then.
 fn say_after(app: &Rc<App>, id: String, pause: Duration) {
     let app = Rc::clone(app);
     spawn_local(async move {
         sleep(pause).await;
-        if app.relay.outbox.borrow().is_unsaid(&id, clock::boot()) {
+        if app.relay.has_unsaid_list(&id) || app.relay.outbox.borrow().is_unsaid(&id, clock::boot()) {
             app.relay.say(&id);
         }
     });

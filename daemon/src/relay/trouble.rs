@@ -18,7 +18,7 @@ pub struct Trouble {
 
 impl Trouble {
     /// In words of ours.
-    pub(super) fn of(words: impl Into<String>) -> Self {
+    pub(crate) fn of(words: impl Into<String>) -> Self {
         let full = words.into();
         Self { brief: full.clone(), full, leave: Duration::ZERO }
     }

@@ -68,6 +68,10 @@ pub(crate) struct Simulated {
     pub(crate) lists: RefCell<Vec<(usize, String, Vec<u8>)>>,
     /// What becomes of the next lists; they are taken otherwise.
     pub(crate) refused_lists: RefCell<VecDeque<RelayError>>,
+    /// How long each list is on its way.
+    pub(crate) slow_lists: Cell<Duration>,
+    /// Lists that are on their way now, and most of them that ever were.
+    pub(crate) lists_coming: Cell<(u32, u32)>,
     /// Numbers of the decisions that went down the stream, and when.
     pub(crate) delivered: RefCell<Vec<(Duration, usize)>>,
 }
@@ -174,10 +178,20 @@ impl Simulated {
         }
     }
 
-    pub(crate) fn put_list(&self, id: &str, sealed: &[u8]) -> Result<(), RelayError> {
-        if !self.is_up.get() {
-            return Err(RelayError::Refused { origin: "simulated".into() });
+    pub(crate) fn greet(&self) -> Result<(), RelayError> {
+        match self.is_up.get() {
+            true => Ok(()),
+            false => Err(RelayError::Refused { origin: "simulated".into() }),
         }
+    }
+
+    pub(crate) async fn put_list(&self, id: &str, sealed: &[u8]) -> Result<(), RelayError> {
+        self.greet()?;
+        let (coming, most) = self.lists_coming.get();
+        self.lists_coming.set((coming + 1, most.max(coming + 1)));
+        sleep(self.slow_lists.get()).await;
+        let (coming, most) = self.lists_coming.get();
+        self.lists_coming.set((coming - 1, most));
         if let Some(error) = self.refused_lists.borrow_mut().pop_front() {
             return Err(error);
         }

@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -30,6 +31,10 @@ pub(crate) struct Fake {
     pub(crate) forget_tokens: AtomicBool,
     /// Streams are held back as a buffering proxy does.
     pub(crate) hold_streams: AtomicBool,
+    /// Lists are answered after two seconds.
+    pub(crate) slow_lists: AtomicBool,
+    /// Polls wait as long as they are asked to.
+    pub(crate) slow_polls: AtomicBool,
     pub(crate) log: Mutex<Vec<String>>,
     pub(crate) versions: Mutex<Vec<Version>>,
 }
@@ -118,6 +123,9 @@ async fn put_list(
         axum::body::to_bytes(request.into_body(), 1024).await.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     fake.note(format!("list {id} {query} {kind} {body:?}"));
+    if fake.slow_lists.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -204,6 +212,9 @@ async fn poll(
     fake.authorized(&headers)?;
     let after = query.get("after").cloned().unwrap_or_default();
     fake.note(format!("poll after={after} wait={}", query["wait"]));
+    if fake.slow_polls.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_secs(query["wait"].parse().unwrap_or(0))).await;
+    }
     let number = after.strip_prefix("e-").and_then(|n| n.parse::<u8>().ok()).unwrap_or(0) + 1;
     let event = PolledEvent { event: event::DECISION.into(), data: sealed(number) };
     Ok(Json(Polled { cursor: format!("e-{number}"), events: vec![event] }))

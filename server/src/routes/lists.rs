@@ -12,6 +12,8 @@ use countersign_protocol::api::{MAX_TTL, Problem, PutList};
 use countersign_protocol::list::{STEP, is_sealed_length};
 use std::time::{Duration, Instant};
 
+/// How long a list may take to arrive: longer than hosts try it.
+const ARRIVAL: Duration = Duration::from_secs(20);
 /// How a list is sent, in both directions.
 const OCTETS: &str = "application/octet-stream";
 
@@ -46,13 +48,13 @@ pub(super) async fn put(
         return Err(Fault::media_type("the body must be bytes with Content-Type: application/octet-stream"));
     }
     let room = app.lists.room(caller.peer).map_err(|full| no_room(&full))?;
-    let list = extract::body(request, &app).await?;
+    let list = extract::body_within(ARRIVAL, request, &app).await?;
     if !is_sealed_length(list.len()) {
         return Err(Fault::bad("the body's length is not that of an encrypted list"));
     }
     app.charge(&caller, cost(&list))?;
     let expires = Instant::now() + Duration::from_secs(u64::from(ttl));
-    room.hold(id, list, expires).map_err(|full| no_room(&full))?;
+    room.hold(id, &list, expires).map_err(|full| no_room(&full))?;
     app.metrics.lists.inc();
     Ok(StatusCode::NO_CONTENT)
 }

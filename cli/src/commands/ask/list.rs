@@ -3,6 +3,7 @@
 use crate::output::{Exit, Failure, Outcome};
 use countersign_protocol::frame::MAX_FRAME;
 use countersign_protocol::message::MAX_LIST;
+use countersign_protocol::text::escape;
 use std::fs::File;
 use std::io::{Read, stdin};
 use std::path::Path;
@@ -16,7 +17,10 @@ const MAX_PART: usize = MAX_FRAME - 512;
 /// When it cannot be read, is empty, too long or no text.
 pub(super) fn read(path: &Path) -> Outcome<String> {
     let is_stdin = path.as_os_str() == "-";
-    let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+    let name = match is_stdin {
+        true => "standard input".to_owned(),
+        false => escape(&path.to_string_lossy()).into_owned(),
+    };
     let mut bytes = Vec::new();
     let most = MAX_LIST as u64 + 1;
     let read = match is_stdin {

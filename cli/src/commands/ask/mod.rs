@@ -15,9 +15,10 @@ use countersign_protocol::login::{
 use countersign_protocol::text::{clip, escape};
 use list::Parts;
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -27,6 +28,8 @@ use terminal::{Terminal, Typed};
 /// What a shell's exit code is for a command that it does not find, and for one that it cannot run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
+/// What stands at the end of a command line that is told in part.
+const MORE: &str = " …";
 
 /// Asks, and becomes the command where that is approved. SIGINT and SIGTERM end it as any other program, and the
 /// end of its connection withdraws the request.
@@ -35,7 +38,8 @@ pub(super) fn run(ask: &Ask, run: &Path, out: Output) -> Outcome<ExitCode> {
     let terminal = Terminal::open();
     let begin = begin(ask, list.as_deref(), terminal.as_ref())?;
     let mut daemon = ManageClient::connect(run)?;
-    let verdict = play(&mut daemon, begin, list.as_deref().unwrap_or_default(), terminal, out)?;
+    let says = Says { terminal, quiet: ask.quiet, out };
+    let verdict = play(&mut daemon, begin, list.as_deref().unwrap_or_default(), says)?;
     // What is over must not hold the daemon up for as long as the command runs.
     drop(daemon);
     if out.json {
@@ -79,20 +83,38 @@ fn begin(ask: &Ask, list: Option<&str>, terminal: Option<&Terminal>) -> Outcome<
     })
 }
 
-/// What runs once it is approved, for the phone.
+/// What runs once it is approved, for the phone: as a shell would read it, so that `rm "a b"` is not taken for `rm a b`;
+/// and with a mark at its end where that is not all of it.
 fn command_line(command: &[OsString]) -> Option<String> {
-    let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
-    (!words.is_empty()).then(|| clip(&words.join(" "), MAX_COMMAND).to_owned())
+    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+    let line = words.join(" ");
+    match line.len() {
+        0 => None,
+        ..=MAX_COMMAND => Some(line),
+        _ => Some(format!("{}{MORE}", clip(&line, MAX_COMMAND - MORE.len()))),
+    }
+}
+
+/// A word in quotes, unless it needs none; what is no text by its bytes.
+fn quoted(word: &OsStr) -> String {
+    let Some(word) = word.to_str() else { return format!("$'{}'", word.as_bytes().escape_ascii()) };
+    let is_plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// Where what is said while it waits is shown.
+struct Says {
+    terminal: Option<Terminal>,
+    /// Whether nobody wants to read it where there is no terminal.
+    quiet: bool,
+    out: Output,
 }
 
 /// Goes through it to its end.
-fn play(
-    daemon: &mut ManageClient,
-    begin: Begin,
-    list: &str,
-    mut terminal: Option<Terminal>,
-    out: Output,
-) -> Outcome<Verdict> {
+fn play(daemon: &mut ManageClient, begin: Begin, list: &str, mut says: Says) -> Outcome<Verdict> {
     let mut parts = Parts::of(list);
     let mut step: Step = daemon.call(&Call::Begin(Box::new(begin)), Duration::from_millis(FIRST_REPLY_MS))?;
     loop {
@@ -103,20 +125,11 @@ fn play(
                 (Continue { answer, cannot_ask: false }, deadline_ms)
             }
             Step::Say { text, deadline_ms, .. } => {
-                say(&text, terminal.as_mut(), out)?;
+                says.message(&text)?;
                 (Continue::default(), deadline_ms)
             }
             Step::Ask { text, deadline_ms } => {
-                let typed = match &mut terminal {
-                    Some(terminal) => {
-                        if out.json {
-                            out.object(&json!({ "event": "prompt", "text": text }))?;
-                        }
-                        terminal.ask(&escape(&text), Duration::from_millis(deadline_ms), daemon.as_fd())?
-                    }
-                    None => Typed::Nothing,
-                };
-                let answer = match typed {
+                let answer = match says.prompt(&text, Duration::from_millis(deadline_ms), daemon.as_fd())? {
                     Typed::Line(line) => Some(line),
                     Typed::Nothing => None,
                     Typed::Moot => {
@@ -131,16 +144,28 @@ fn play(
     }
 }
 
-/// Says something where a person sees it: standard output is the command's, or a hook's.
-fn say(text: &str, terminal: Option<&mut Terminal>, out: Output) -> Outcome {
-    if out.json {
-        out.object(&json!({ "event": "message", "text": text }))?;
+impl Says {
+    /// Says something where a person sees it: standard output is the command's, or a hook's.
+    fn message(&mut self, text: &str) -> Outcome {
+        if self.out.json {
+            self.out.object(&json!({ "event": "message", "text": text }))?;
+        }
+        match &mut self.terminal {
+            Some(terminal) => terminal.say(&escape(text)),
+            None if self.quiet => {}
+            None => self.out.remark(&escape(text)),
+        }
+        Ok(())
     }
-    match terminal {
-        Some(terminal) => terminal.say(&escape(text)),
-        None => out.remark(&escape(text)),
+
+    /// Prompts; nothing where nobody can type.
+    fn prompt(&mut self, text: &str, deadline: Duration, daemon: BorrowedFd<'_>) -> Outcome<Typed> {
+        let Some(terminal) = &mut self.terminal else { return Ok(Typed::Nothing) };
+        if self.out.json {
+            self.out.object(&json!({ "event": "prompt", "text": text }))?;
+        }
+        terminal.ask(&escape(text), deadline, daemon)
     }
-    Ok(())
 }
 
 /// # Errors
@@ -202,13 +227,25 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_told_as_far_as_it_fits() {
+    fn the_command_is_told_as_a_shell_reads_it_as_far_as_it_fits() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!(command_line(&[]), None);
-        assert_eq!(command_line(&words(&["rm", "-r", "a b"])).as_deref(), Some("rm -r a b"));
-        assert_eq!(
-            command_line(&words(&["é".repeat(2000).as_str()])).map(|line| line.len()),
-            Some(MAX_COMMAND)
-        );
+        for (told, line) in [
+            (&["rm", "-r", "a b", ""][..], "rm -r 'a b' ''"),
+            (&["rm", "-r", "a", "b"], "rm -r a b"),
+            (&["sh", "-c", "echo it's; $x"], r"sh -c 'echo it'\''s; $x'"),
+            (&["größe", "--to=/srv/a_b,c", "\n"], "größe --to=/srv/a_b,c '\n'"),
+        ] {
+            assert_eq!(command_line(&words(told)).as_deref(), Some(line));
+        }
+        let no_text = OsStr::from_bytes(b"it's \xff").to_owned();
+        assert_eq!(command_line(&[no_text]).as_deref(), Some(r"$'it\'s \xff'"));
+        let long = |word: &str| command_line(&words(&[word])).unwrap();
+        let whole = "a".repeat(MAX_COMMAND);
+        assert_eq!(long(&whole), whole);
+        for word in ["a".repeat(MAX_COMMAND + 1), "é".repeat(2000)] {
+            let line = long(&word);
+            assert!(line.len() <= MAX_COMMAND && line.len() > MAX_COMMAND - 5 && line.ends_with(" …"));
+        }
     }
 }

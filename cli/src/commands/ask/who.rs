@@ -24,6 +24,10 @@ pub(super) struct Who {
 /// # Errors
 /// When somebody who is not root names another user, or the name service does not answer.
 pub(super) fn who(user: Option<&str>) -> Outcome<Who> {
+    // As of `--user "$SOMEBODY"` in a script that has not set it.
+    if user == Some("") {
+        return Err(Failure::new(Exit::Usage, "--user is empty: name somebody, or leave it away"));
+    }
     let caller = geteuid();
     let own = name(caller)?.unwrap_or_else(|| caller.to_string());
     if !caller.is_root() {

@@ -54,7 +54,7 @@ export default {
   'row.machine': 'Rechner',
   'row.machine.renamed': 'nennt sich jetzt {name}',
   'row.note': 'Hinweis',
-  'row.note.unlock': 'Dies alles behauptet ein Programm von {user}.',
+  'row.note.claim': 'Dies alles behauptet das Programm, das fragt.',
   'row.approvals': 'Braucht',
   'row.approvals.several': '{n} Personen müssen zustimmen; Sie sind eine davon ({from})',
   'row.approvals.one': 'Eine Person muss zustimmen; Sie sind eine von denen, die das dürfen ({from})',

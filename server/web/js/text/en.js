@@ -54,7 +54,7 @@ export default {
   'row.machine': 'Machine',
   'row.machine.renamed': 'calls itself {name} now',
   'row.note': 'Note',
-  'row.note.unlock': 'All this is the word of a program of {user}’s.',
+  'row.note.claim': 'All this is the word of the program that asks.',
   'row.approvals': 'Needs',
   'row.approvals.several': '{n} people have to approve; you are one of them ({from})',
   'row.approvals.one': '1 person has to approve; you are one of those who may ({from})',

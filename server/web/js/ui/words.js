@@ -45,7 +45,7 @@ export function details(asked) {
   const { request: r } = asked;
   /** @type {Row[]} */
   const rows = [];
-  if (r.command !== undefined) rows.push({ name: 'command', value: outside(r.command), source: t('row.command.source'), code: true });
+  if (r.command !== undefined) rows.push({ name: 'command', value: outside(r.command), source: r.kind === 'action' ? undefined : t('row.command.source'), code: true });
   if (r.action !== undefined) rows.push({ name: 'action', value: outside(r.action), code: true });
   if (r.detail !== undefined) rows.push({ name: 'detail', value: outside(r.detail) });
   if (r.list) rows.push({ name: 'list', value: tn('list.lines', r.list.lines) });
@@ -56,7 +56,7 @@ export function details(asked) {
   if (r.terminal !== undefined) rows.push({ name: 'terminal', value: outside(r.terminal) });
   if (r.ssh_key) rows.push({ name: 'ssh_key', value: [outside(r.ssh_key.fingerprint, 'code'), ' (', outside(r.ssh_key.type), ')'] });
   if (r.host.name !== machineOf(asked)) rows.push({ name: 'machine', value: tt('row.machine.renamed', { name: outside(r.host.name) }) });
-  if (r.kind === 'unlock') rows.push({ name: 'note', value: tt('row.note.unlock', { user: outside(r.user) }) });
+  if (r.kind === 'unlock' || r.service === 'ask') rows.push({ name: 'note', value: t('row.note.claim') });
   if (r.approvals.needed > 1 || somebodyElse(asked) !== undefined) rows.push({ name: 'approvals', value: approvals(r) });
   return rows;
 }
