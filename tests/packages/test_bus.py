@@ -146,7 +146,7 @@ def test_pkexec_rings_the_phone_with_what_is_to_be_done(host, phone, asker):
 
 
 def test_at_night_pkexec_says_what_to_do(host, asker):
-    """The server is away: a code on paper opens. Then the daemon is."""
+    """The server is away: a code on paper opens. Then the daemon is: what is left is said, and the break-glass account."""
     code = json.loads(host.run("countersign", "codes", "alice", "--recovery", "--json").stdout)["codes"][0]
     host.run("systemctl", "stop", "countersign-server")
     asker.pkexec("true")
@@ -157,8 +157,18 @@ def test_at_night_pkexec_says_what_to_do(host, asker):
     host.run("systemctl", "stop", *DAEMON)
     asker.pkexec("true")
     asker.agent.expect("approval service on this machine is not running")
-    asker.agent.expect("AUTHENTICATION FAILED", timeout=30)
+    asker.agent.expect(r"systemctl status countersignd.*AUTHENTICATION FAILED", timeout=30)
     assert asker.status() == 127
+    # The break-glass account, which is an administrator too, comes by its password alone.
+    host.run("useradd", "--groups", "sudo,countersign-breakglass", "rescue")
+    host.run("chpasswd", stdin="rescue:rescue-password\n")
+    asker.shell.send("pkexec --disable-internal-agent true; echo status=$?=")
+    asker.agent.expect(r"(\d+)\.  rescue\r\n[^$]*Choose identity[^\r\n]*: ?$")
+    asker.agent.send(asker.agent.child.match.group(1))
+    asker.agent.answer_password("rescue-password")
+    asker.agent.expect("AUTHENTICATION COMPLETE")
+    assert asker.status() == 0
+    host.run("gpasswd", "--delete", "rescue", "sudo")
     host.run("systemctl", "start", *DAEMON, "countersign-server")
     wait_until(lambda: host.run("countersign", "status", check=False).returncode == 0, 20, "the host is connected again")
 
