@@ -279,9 +279,10 @@ def test_what_others_throw_at_it_neither_keeps_it_nor_breaks_it(stack, tmp_path)
     alice, bob = bus.caller("alice"), bus.caller("bob")
     alice.get("Version")
     service, name = bus.service(), alice.owner(NAME)
-    # More than it takes in at once lies before it when it is about to leave.
-    os.kill(service, signal.SIGSTOP)
     alice.leave()
+    # It hears of that at once. More than it takes in at a time lies before it when its second is over and it is about to leave.
+    time.sleep(0.3)
+    os.kill(service, signal.SIGSTOP)
     bob.throw(name, 1000, 10)
     time.sleep(1.2)
     began = time.monotonic()
