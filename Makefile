@@ -100,10 +100,10 @@ test-greeters: deps-tests ## a real greeter, LightDM, in a Debian 12 that has it
 	@if tests/lab/rootfs bookworm desktop; then tests/run --suite bookworm-desktop test_lightdm.py test_lightdm_switch.py $(PYTEST); \
 	else echo "skipped: the greeter (no Debian 12 root filesystem with it, see above)"; fi
 
-test-newer: ## the tests that depend on OpenSSH, with the one of Debian 13
+test-newer: ## the tests that depend on OpenSSH and polkit, with those of Debian 13
 	@if tests/lab/rootfs trixie; then \
-	  tests/run --suite trixie -m openssh $$(cd tests && grep -l 'mark\.openssh' test_*.py) $(PYTEST); \
-	else echo "skipped: the tests with a newer OpenSSH (no Debian 13 root filesystem, see above)"; fi
+	  tests/run --suite trixie -m 'openssh or polkit' $$(cd tests && grep -lE 'mark\.(openssh|polkit)' test_*.py) $(PYTEST); \
+	else echo "skipped: the tests with a newer OpenSSH and polkit (no Debian 13 root filesystem, see above)"; fi
 
 test-packages: deb rpm deps-tests ## the packages, and throw-away machines booted with them: Debian 12 and 13 (PYTEST=arguments)
 	tests/packages/dist

@@ -16,6 +16,7 @@ from lab.syslog import Syslog  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "openssh: depends on the OpenSSH release; runs on the newer one too")
+    config.addinivalue_line("markers", "polkit: depends on polkit's release; runs on the newer one too")
     config.addinivalue_line("markers", "quiet: measures times; tests/all runs it with nothing beside it")
     config.addinivalue_line("markers", "screenshots: takes the README's pictures; only when asked for")
     if not os.environ.get("COUNTERSIGN_LAB"):

@@ -1,5 +1,9 @@
 """`org.countersign.Countersign1` on a real system bus, with a real polkitd: who may do what, and that nothing approves."""
 
+import os
+import re
+import signal
+import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -12,6 +16,7 @@ from lab.terminal import on_terminal_of
 PASSWORD = "alice-password"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
+PEER = "org.freedesktop.DBus.Peer"
 NOT_AUTHORIZED, NOT_FOUND, DOWN = f"{ERROR}.NotAuthorized", f"{ERROR}.NotFound", f"{ERROR}.DaemonDown"
 
 pytestmark = pytest.mark.skipif(bool(systembus.missing()), reason=f"no {', '.join(systembus.missing())}: make deps")
@@ -43,6 +48,8 @@ OF_A_CONVERSATION = {
     "StopTestLogin": (),
     "Unsubscribe": (),
 }
+# Every object's, as the bus has them.
+OF_ALL = {INTROSPECTABLE: {"Introspect"}, PROPERTIES: {"Get", "GetAll", "Set"}, PEER: {"Ping", "GetMachineId"}}
 READABLE = {
     "Version", "Host", "HostKey", "Server", "Connected", "Trouble", "Waiting", "Devices", "ConfigFaults", "ApproverFaults",
 }  # fmt: skip
@@ -98,6 +105,11 @@ def test_who_is_no_administrator_gets_nothing_of_others_by_any_method_or_propert
         assert error.name == "org.freedesktop.DBus.Error.PropertyReadOnly"
     assert (everything["Host"], everything["Connected"], everything["Devices"]) == ("lab", True, 1)
 
+    assert set(OF_ALL) == {interface.get("name") for interface in ElementTree.fromstring(text)} - {NAME}
+    for other, methods in OF_ALL.items():
+        assert names(ElementTree.fromstring(text).find(f"interface[@name='{other}']"), "method") == methods
+    assert bob.call("Ping", interface=PEER) == ()
+    assert len(bob.call("GetMachineId", interface=PEER)) == 32
     for method in ("Approve", "Decide", "AnswerRequest"):
         assert bob.refused(method, "s", "x").name == "org.freedesktop.DBus.Error.UnknownMethod"
     assert bob.refused("ListDevices", "s", "x" * 5000).name == "org.freedesktop.DBus.Error.InvalidArgs"
@@ -262,6 +274,50 @@ def test_the_bus_starts_it_and_it_leaves_when_nobody_is_left(stack, tmp_path):
     assert "panicked" not in bus.log.read_text()
 
 
+def test_what_others_throw_at_it_neither_keeps_it_nor_breaks_it(stack, tmp_path):
+    bus = SystemBus(tmp_path / "bus", idle=1)
+    alice, bob = bus.caller("alice"), bus.caller("bob")
+    alice.get("Version")
+    service, name = bus.service(), alice.owner(NAME)
+    alice.leave()
+    # It hears of that at once. More than it takes in at a time lies before it when its second is over and it is about to leave.
+    time.sleep(0.3)
+    os.kill(service, signal.SIGSTOP)
+    bob.throw(name, 1000, 10)
+    time.sleep(1.2)
+    began = time.monotonic()
+    os.kill(service, signal.SIGCONT)
+    while bus.service() == service:
+        # Nor does it stay for more of it.
+        bob.throw(name, 10, 10)
+        assert time.monotonic() - began < 4, "it leaves"
+        time.sleep(0.02)
+    assert bus.log.read_text() == ""
+    assert bob.get("Host") == "lab"
+
+
+def test_a_subscriber_that_does_not_read_keeps_nothing_from_the_others(stack, tmp_path):
+    bus = SystemBus(tmp_path / "bus", pending=500_000)
+    phone = stack.approver("alice")
+    deaf, alice, root = bus.caller("alice"), bus.caller("alice"), bus.caller("root")
+    for one in (deaf, alice):
+        one.call("Subscribe", "s", "")
+    # Its socket and its place at the bus are full.
+    root.throw(deaf.unique_name(), 300, 8000)
+    # The bus has taken them all when it answers.
+    assert root.owner(NAME)
+    service = bus.service()
+    request = None
+    for number in range(3):
+        run = sudo()
+        request = phone.next_request(after=number)
+        assert alice.signal("RequestOpened")["id"] == request["id"]
+        run.kill()
+        assert alice.signal("RequestClosed")[0] == request["id"]
+    assert alice.get("Waiting") == 0
+    assert bus.service() == service and bus.log.read_text() == ""
+
+
 def test_removing_ones_own_device_takes_ones_own_password(stack, bus):
     stack.approver("alice", "old-phone")
     # Without anybody to ask it is refused.
@@ -282,6 +338,33 @@ def test_removing_ones_own_device_takes_ones_own_password(stack, bus):
         assert len(stack.daemon.command("devices")["devices"]) == (1 if status else 0)
 
 
+def test_the_documents_first_program_does_what_it_says(stack, bus, tmp_path):
+    text = (paths.REPOSITORY / "docs/dbus.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    phone = stack.approver("alice")
+    applet = on_terminal_of("alice", "/usr/bin/python3", "-c", program, timeout=20)
+    applet.expect("connected\r\n")
+    run = sudo()
+    request = phone.next_request()
+    applet.expect(r"waits: sudo for alice from this machine\r\n")
+    phone.decide(request, "deny")
+    applet.expect(r"over: denied\r\n")
+    run.kill()
+    # The service is replaced beneath it.
+    before = bus.service()
+    os.kill(before, signal.SIGTERM)
+    wait_until(lambda: bus.service() not in (None, before), 10, "it is started again, by its subscriber")
+    unknown = "it is not known whether connected\r\n"
+    applet.expect(unknown)
+    applet.expect("connected\r\n")
+    stack.daemon.stop()
+    applet.expect(unknown)
+    applet.expect(rf"{ERROR}\.DaemonDown: .*systemctl status countersignd\r\n")
+    stack.daemon.start()
+    applet.expect("connected\r\n")
+    assert "Traceback" not in applet.text
+
+
 def test_what_is_installed_belongs_together():
     """Every action that the service asks for is defined, and every one that is defined is asked for."""
     policy = ElementTree.parse(OURS / f"{NAME}.policy").getroot()
@@ -291,6 +374,8 @@ def test_what_is_installed_belongs_together():
     guide = (paths.REPOSITORY / "docs/dbus.md").read_text()
     assert {action for action in defined if f"`{action}`" in guide} == defined
     assert {name for name in names(described(), "method") if f"`{name}`" in guide} == names(described(), "method")
+    for kind in ("signal", "property"):
+        assert {name for name in names(described(), kind) if f"`{name}`" in guide} == names(described(), kind)
     for action in policy.findall("action"):
         kinds = {action.find(f"defaults/allow_{kind}").text for kind in ("any", "inactive", "active")}
         # What does not end in "own" of some kind takes an administrator.

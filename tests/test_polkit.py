@@ -58,6 +58,7 @@ def test_the_phone_shows_what_is_to_be_done_and_for_whom(stack, polkit):
     assert len(alice.requests()) == 1
 
 
+@pytest.mark.polkit
 @pytest.mark.quiet
 def test_a_dialog_that_is_closed_is_gone_from_the_phone_within_a_second(stack, polkit):
     phone = stack.approver("alice")
@@ -187,6 +188,7 @@ def asks(*words, user=None, **options):
     return subprocess.run(argv, capture_output=True, text=True, timeout=10, **options)
 
 
+@pytest.mark.polkit
 def test_several_questions_are_all_named_and_strangers_add_none(stack, polkit):
     phone = stack.approver("alice")
     for user in ("demo", "alice"):
@@ -201,6 +203,22 @@ def test_several_questions_are_all_named_and_strangers_add_none(stack, polkit):
     # Nobody knows which of them this password was for.
     assert "action" not in request
     assert request["detail"].startswith("one of 2 open questions: ")
+    assert "true first" in request["detail"] and "true second" in request["detail"]
+    phone.decide(request, "deny")
+
+
+@pytest.mark.polkit
+def test_what_the_daemon_could_not_be_told_is_told_with_the_next_one(stack, polkit):
+    phone = stack.approver("alice")
+    first, second = polkit.asker(), polkit.asker()
+    stack.daemon.stop()
+    first.pkexec("true", "first")
+    first.agent.expect(r"Choose identity[^\r\n]*: ?$")
+    stack.daemon.start()
+    second.pkexec("true", "second")
+    second.choose(1, ALICE)
+    request = phone.next_request()
+    assert "action" not in request
     assert "true first" in request["detail"] and "true second" in request["detail"]
     phone.decide(request, "deny")
 

@@ -12,7 +12,7 @@ from . import paths
 from .process import Process, wait_until
 
 try:
-    from jeepney import DBusAddress, HeaderFields, MessageFlag, MessageType, new_method_call
+    from jeepney import DBusAddress, HeaderFields, MessageFlag, MessageType, new_method_call, new_signal
     from jeepney.io.blocking import open_dbus_connection
 except ImportError:  # said by missing()
     DBusAddress = None
@@ -37,10 +37,12 @@ def missing():
 
 
 class SystemBus:
-    """The bus, polkitd, and the place of our service on it. `idle`: so many seconds unused, and the service leaves."""
+    """The bus, polkitd, and the place of our service on it. `idle`: so many seconds unused, and the service leaves. `pending`: so
+    many bytes may wait for a program that does not read."""
 
-    def __init__(self, directory, idle=60):
+    def __init__(self, directory, idle=60, pending=None):
         self.directory = Path(directory)
+        self._pending = pending
         self.directory.mkdir(parents=True, exist_ok=True)
         services = self.directory / "services"
         services.mkdir(exist_ok=True)
@@ -75,6 +77,8 @@ class SystemBus:
             text = text.replace(f"<{part}/>", "")
         text = text.replace("<standard_system_servicedirs/>", f"<servicedir>{services}</servicedir>")
         text = re.sub(r"<include[^>]*>.*?</include(dir)?>", "", text, flags=re.DOTALL)
+        if self._pending:
+            text = text.replace("</busconfig>", f'<limit name="max_outgoing_bytes">{self._pending}</limit></busconfig>')
         parts = ["/usr/share/dbus-1/system.d/org.freedesktop.PolicyKit1.conf", f"{OURS}/{NAME}.conf"]
         return text.replace("</busconfig>", "".join(f"<include>{part}</include>\n" for part in parts) + "</busconfig>")
 
@@ -183,6 +187,16 @@ class Caller:
         """The bus's own answer."""
         bus = DBusAddress("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
         return self.answer(self._send(bus, member, signature, arguments))
+
+    def unique_name(self):
+        return self.connection.unique_name
+
+    def throw(self, to, number, size):
+        """Sends so many signals of that size to one program, whether it wants them or not."""
+        for _ in range(number):
+            message = new_signal(DBusAddress("/lab", interface="org.example.Lab"), "Junk", "s", ("x" * size,))
+            message.header.fields[HeaderFields.destination] = to
+            self.connection.send(message)
 
     def signal(self, member, seconds=10, where=lambda body: True):
         """The first signal of that name that has come and not been taken; waits for it."""

@@ -23,6 +23,8 @@ const MOST_CALLS_OF_ONE: u32 = 8;
 const MOST_TALKS_OF_A_USER: usize = 2;
 /// Subscriptions of one user.
 const MOST_SUBSCRIPTIONS_OF_A_USER: usize = 16;
+/// Programs of all users but root that have a conversation or a subscription open: whoever calls beside them has a place.
+const MOST_OPEN_OF_USERS: usize = MOST - MOST_CALLS as usize;
 
 /// Of whom a program wants to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +54,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Whether it has a call, a conversation or a subscription open.
+    /// Whether it has a call open, or what outlasts one.
     fn has_anything(&self) -> bool {
-        self.calls.get() > 0
-            || self.scope.borrow().is_some()
-            || self.pairing.borrow().is_some()
-            || self.test.borrow().is_some()
+        self.calls.get() > 0 || self.holds()
+    }
+
+    /// Whether it has a conversation or a subscription open.
+    fn holds(&self) -> bool {
+        self.scope.borrow().is_some() || self.pairing.borrow().is_some() || self.test.borrow().is_some()
     }
 
     /// Comes back when the program has left the bus.
@@ -137,10 +141,16 @@ impl Clients {
     /// When that user has too much open.
     pub(super) fn is_of(&self, client: &Client, uid: u32) -> Result<(), Fault> {
         client.uid.set(Some(uid));
-        let (mut programs, mut calls) = (0, 0);
-        for (other, _) in self.known.borrow().values().filter(|(other, _)| other.uid.get() == Some(uid)) {
-            programs += 1;
-            calls += other.calls.get();
+        let count = || {
+            let known = self.known.borrow();
+            let own = known.values().filter(|(other, _)| other.uid.get() == Some(uid));
+            own.fold((0, 0), |(programs, calls), (other, _)| (programs + 1, calls + other.calls.get()))
+        };
+        let (mut programs, calls) = count();
+        if programs > MOST_OF_A_USER {
+            let is_idle = |other: &Client| other.uid.get() == Some(uid) && !other.has_anything();
+            self.known.borrow_mut().retain(|_, (other, _)| !is_idle(other));
+            (programs, _) = count();
         }
         if programs > MOST_OF_A_USER {
             // Calls end with an error and leave no trace, so that one more does not count again and again.
@@ -163,10 +173,10 @@ impl Clients {
         which: impl Fn(&Client) -> &RefCell<Option<Talk>>,
     ) -> Result<(), Fault> {
         let open = |other: &Client| other.name != client.name && which(other).borrow().is_some();
-        match self.of_same(client, open) < MOST_TALKS_OF_A_USER {
-            true => Ok(()),
-            false => Err(too_many("of your programs have one open")),
+        if self.of_same(client, open) >= MOST_TALKS_OF_A_USER {
+            return Err(too_many("of your programs have one open"));
         }
+        self.may_hold(client)
     }
 
     /// Whether the user of this program may have one more subscription.
@@ -175,9 +185,21 @@ impl Clients {
     /// When there are too many.
     pub(super) fn may_subscribe(&self, client: &Client) -> Result<(), Fault> {
         let open = |other: &Client| other.name != client.name && other.scope.borrow().is_some();
-        match self.of_same(client, open) < MOST_SUBSCRIPTIONS_OF_A_USER {
+        if self.of_same(client, open) >= MOST_SUBSCRIPTIONS_OF_A_USER {
+            return Err(too_many("of your programs have subscribed"));
+        }
+        self.may_hold(client)
+    }
+
+    /// Whether one more program may have something open that outlasts its calls.
+    fn may_hold(&self, client: &Client) -> Result<(), Fault> {
+        let counts = |other: &Client| other.uid.get() != Some(0) && other.holds();
+        if client.uid.get() == Some(0) || client.holds() {
+            return Ok(());
+        }
+        match self.known.borrow().values().filter(|(other, _)| counts(other)).count() < MOST_OPEN_OF_USERS {
             true => Ok(()),
-            false => Err(too_many("of your programs have subscribed")),
+            false => Err(too_many("programs of all users have something open")),
         }
     }
 
@@ -243,7 +265,40 @@ mod tests {
             }
         }
         let of = |uid| clients.known.borrow().values().filter(|(one, _)| one.uid.get() == Some(uid)).count();
-        assert_eq!(of(1000), MOST_OF_A_USER);
+        assert!(of(1000) <= MOST_OF_A_USER);
+        // What a user has open counts, and is not forgotten for one more.
+        for n in 0..2 * MOST_OF_A_USER {
+            let call = clients.enter(&format!(":3.{n}")).unwrap();
+            if clients.is_of(&call.client, 1001).is_ok() {
+                call.client.scope.replace(Some(Scope::All));
+            }
+        }
+        assert_eq!((of(1001), clients.subscribers().len()), (MOST_OF_A_USER, MOST_OF_A_USER));
+    }
+
+    #[test]
+    fn users_that_hold_all_they_may_leave_places_for_calls_and_for_root() {
+        let clients = Rc::new(Clients::default());
+        let mut held = 0;
+        for n in 0..2 * MOST {
+            let Ok(call) = clients.enter(&format!(":1.{n}")) else { continue };
+            let uid = 1000 + u32::try_from(n / MOST_SUBSCRIPTIONS_OF_A_USER).unwrap();
+            if clients.is_of(&call.client, uid).is_ok() && clients.may_subscribe(&call.client).is_ok() {
+                call.client.scope.replace(Some(Scope::All));
+                held += 1;
+            }
+        }
+        assert_eq!(held, MOST_OPEN_OF_USERS);
+        let calls: Vec<_> = (0..).map_while(|n| clients.enter(&format!(":2.{n}")).ok()).collect();
+        assert_eq!(calls.len(), MOST_CALLS_OF_USERS as usize);
+        drop(calls);
+        let root = clients.enter(":3.1").unwrap();
+        clients.is_of(&root.client, 0).unwrap();
+        clients.may_subscribe(&root.client).unwrap();
+        clients.may_talk(&root.client, |client| &client.pairing).unwrap();
+        // Who has something open already may have more of it.
+        let one = clients.enter(":1.0").unwrap();
+        clients.may_talk(&one.client, |client| &client.pairing).unwrap();
     }
 
     #[test]

@@ -377,6 +377,7 @@ impl Asked<'_> {
         let user: String = self.parameters()?;
         self.service.clients.may_subscribe(self.client)?;
         let Allowed { user, .. } = self.allow(&user, &VIEW).await?;
+        self.service.clients.may_subscribe(self.client)?;
         self.client.scope.replace(Some(user.map_or(Scope::All, Scope::Of)));
         self.service.subscribed.notify_one();
         // What happens after the answer is told.

@@ -12,6 +12,7 @@ use countersign_protocol::manage;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -59,10 +60,6 @@ pub(super) async fn serve(run: &Path, idle: Duration) -> Result<(), String> {
         .map_err(|error| format!("the system bus cannot be reached: {error}"))?;
     let mut stream = MessageStream::from(&connection);
     stream.set_max_queued(MAX_QUEUED);
-    let left = format!("type='signal',sender='{DBUS}',interface='{DBUS}',member='NameOwnerChanged',arg2=''");
-    let broken = |error: zbus::Error| format!("the system bus: {error}");
-    bus::call(&connection, DBUS, DBUS_PATH, DBUS, "AddMatch", &left).await.map_err(broken)?;
-    own_name(&connection).await?;
     let service = Rc::new(Service {
         connection,
         run: run.to_owned(),
@@ -70,42 +67,94 @@ pub(super) async fn serve(run: &Path, idle: Duration) -> Result<(), String> {
         subscribed: Notify::new(),
         heard: watch::Sender::new(false),
     });
-    tokio::task::spawn_local(signals::run(Rc::clone(&service)));
-    let mut calls = JoinSet::new();
+    let mut inbox = Inbox { service: Rc::clone(&service), stream, calls: JoinSet::new() };
+    let left = format!("type='signal',sender='{DBUS}',interface='{DBUS}',member='NameOwnerChanged',arg2=''");
+    inbox.ask_bus("AddMatch", &left).await?.map_err(broken)?;
+    inbox.own_name().await?;
+    tokio::task::spawn_local(signals::run(service));
     let mut used = Instant::now();
     loop {
-        let is_unused = calls.is_empty() && service.clients.is_empty();
+        let is_unused = inbox.is_unused();
         tokio::select! {
-            message = bus::next(&mut stream) => {
-                let message = message.ok_or("the system bus is gone")?.map_err(broken)?;
-                used = Instant::now();
-                take(&service, message, &mut calls);
+            message = bus::next(&mut inbox.stream) => {
+                inbox.take(message)?;
+                // What was no call of anybody's, and no farewell, is no use of it.
+                if !(is_unused && inbox.is_unused()) {
+                    used = Instant::now();
+                }
             }
-            Some(_) = calls.join_next() => used = Instant::now(),
+            Some(_) = inbox.calls.join_next() => used = Instant::now(),
             () = sleep_until(used + idle), if is_unused => {
                 // Whoever calls from here on starts another one, or is in the stream already.
-                bus::call(&service.connection, DBUS, DBUS_PATH, DBUS, "ReleaseName", &NAME).await.map_err(broken)?;
-                while let Ok(Some(message)) = timeout(Duration::ZERO, bus::next(&mut stream)).await {
-                    take(&service, message.map_err(broken)?, &mut calls);
+                inbox.ask_bus("ReleaseName", &NAME).await?.map_err(broken)?;
+                while let Ok(message) = timeout(Duration::ZERO, bus::next(&mut inbox.stream)).await {
+                    inbox.take(message)?;
                 }
-                if calls.is_empty() && service.clients.is_empty() {
+                if inbox.is_unused() {
                     return Ok(());
                 }
-                own_name(&service.connection).await?;
+                inbox.own_name().await?;
                 used = Instant::now();
             }
         }
     }
 }
 
-async fn own_name(connection: &Connection) -> Result<(), String> {
-    let reply = bus::call(connection, DBUS, DBUS_PATH, DBUS, "RequestName", &(NAME, DO_NOT_QUEUE)).await;
-    let reply = reply.map_err(|error| {
-        format!("the bus does not give {NAME} to this user ({error}); it is started by the bus, as root")
-    })?;
-    match reply.body().deserialize() {
-        Ok(PRIMARY_OWNER) => Ok(()),
-        _ => Err(format!("{NAME} is there already: another one runs")),
+fn broken(error: impl std::fmt::Display) -> String {
+    format!("the system bus: {error}")
+}
+
+/// What comes from the bus, and the calls that are being answered.
+struct Inbox {
+    service: Rc<Service>,
+    stream: MessageStream,
+    calls: JoinSet<()>,
+}
+
+impl Inbox {
+    /// Whether nobody has a call open or may come back.
+    fn is_unused(&self) -> bool {
+        self.calls.is_empty() && self.service.clients.is_empty()
+    }
+
+    /// Asks the bus itself, and takes in what comes meanwhile: where nobody empties the stream, its answer waits behind what
+    /// others have sent.
+    ///
+    /// # Errors
+    /// When the bus is gone; its answer may be an error of its own.
+    async fn ask_bus(
+        &mut self,
+        method: &str,
+        body: &(impl serde::Serialize + zbus::DynamicType),
+    ) -> Result<zbus::Result<Message>, String> {
+        let connection = self.service.connection.clone();
+        let mut answer = pin!(bus::call(&connection, DBUS, DBUS_PATH, DBUS, method, body));
+        loop {
+            tokio::select! {
+                answer = &mut answer => return Ok(answer),
+                message = bus::next(&mut self.stream) => self.take(message)?,
+            }
+        }
+    }
+
+    async fn own_name(&mut self) -> Result<(), String> {
+        let reply = self.ask_bus("RequestName", &(NAME, DO_NOT_QUEUE)).await?.map_err(|error| {
+            format!("the bus does not give {NAME} to this user ({error}); it is started by the bus, as root")
+        })?;
+        match reply.body().deserialize() {
+            Ok(PRIMARY_OWNER) => Ok(()),
+            _ => Err(format!("{NAME} is there already: another one runs")),
+        }
+    }
+
+    /// Takes a message from the bus.
+    ///
+    /// # Errors
+    /// When there is no bus any more.
+    fn take(&mut self, message: Option<zbus::Result<Message>>) -> Result<(), String> {
+        let message = message.ok_or("the system bus is gone")?.map_err(broken)?;
+        take(&self.service, message, &mut self.calls);
+        Ok(())
     }
 }
 
