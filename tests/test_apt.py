@@ -2,6 +2,7 @@
 
 import hashlib
 import pwd
+import shutil
 import subprocess
 
 import pytest
@@ -11,6 +12,7 @@ from lab.repository import AptRoot, Repository
 from lab.terminal import CODE, Terminal
 
 NOT_APPROVED = "Countersign: not approved, so nothing was installed or removed."
+WAY_OUT = "If it cannot wait: rm /etc/apt/apt.conf.d/99countersign, do it, and then ln -s "
 
 
 @pytest.fixture
@@ -83,6 +85,8 @@ def test_a_no_leaves_everything_as_it_was(stack, apt):
     phone.decide(request, "deny")
     assert installing.finish() == 100
     assert NOT_APPROVED in installing.text and "Denied" in installing.text
+    # Who was told no is not told the way around it.
+    assert WAY_OUT not in installing.text
     assert apt.packages() == before
 
 
@@ -166,6 +170,19 @@ def test_countersign_itself_is_never_in_its_own_way(tmp_path):
     assert "Countersign's own packages only, so nobody is asked" in done.stdout + done.stderr
     assert (apt.version("countersign"), apt.version("libpam-countersign")) == ("2", "2")
     apt.apt("install", "countersign=1", "libpam-countersign=1")
+    # A file passes from where nobody but root could have put it.
+    local = Repository(tmp_path / "local")
+    shutil.chown(local.directory, user="alice")
+    before = apt.packages()
+    refused = apt.apt("install", local.add("countersign-server", "9"), local.add("countersign", "9"), check=False)
+    assert refused.returncode == 100
+    refused = apt.apt("install", local.add("countersign", "8"), local.add("libpam-countersign", "8"), check=False)
+    assert refused.returncode == 100 and apt.packages() == before
+    # It says how to mend a machine when nobody can be asked.
+    assert WAY_OUT in refused.stderr
+    shutil.chown(local.directory, user="root")
+    apt.apt("install", local.file("countersign", "8"), local.file("libpam-countersign", "8"))
+    assert apt.version("countersign") == "8"
     apt.apt("purge", "countersign", "libpam-countersign")
     assert apt.version("countersign") is None
     # To install it anew is asked about, like whatever else is called so.
@@ -221,6 +238,15 @@ def test_origins_pass_by_policy_without_a_person(up, tmp_path):
     assert apt.apt("remove", "base", check=False).returncode == 100
     local = Repository(tmp_path / "local").add("base", "3")
     assert apt.apt("install", local, check=False).returncode == 100
+    # The archive is where others could exchange what is in it, or the link to it.
+    archives = apt.root / "var/cache/apt/archives"
+    elsewhere = tmp_path / "elsewhere"
+    archives.rename(elsewhere)
+    archives.symlink_to(elsewhere)
+    for loose in (elsewhere, archives.parent):
+        shutil.chown(loose, user="alice")
+        assert apt.apt("install", "base", check=False).returncode == 100
+        shutil.chown(loose, user="root")
     assert apt.packages() == before
     apt.apt("install", "base")
     assert (apt.version("base"), apt.version("extra")) == ("2", "1")

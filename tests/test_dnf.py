@@ -140,6 +140,7 @@ def test_with_the_daemon_dead_dnf_changes_countersign_alone(dnf):
     before = dnf.packages()
     code, said = dnf.dnf("upgrade", "hello", "countersign")
     assert code == 1 and "Countersign: not approved" in said
+    assert "If it cannot wait: do it with dnf --disableplugin=countersign" in said
     assert dnf.packages() == before
     code, said = dnf.dnf("upgrade", "countersign")
     assert code == 0, said
@@ -159,3 +160,8 @@ def test_with_the_daemon_dead_dnf_changes_countersign_alone(dnf):
     code, said = dnf.dnf("upgrade", "hello")
     assert code == 0, said
     assert dnf.packages() == ["countersign-2-1.noarch", "hello-2-1.noarch"]
+    # The way out that was printed is one.
+    plugin.write_text(text)
+    code, said = dnf.dnf("--disableplugin=countersign", "remove", "hello")
+    assert code == 0, said
+    assert dnf.packages() == ["countersign-2-1.noarch"]

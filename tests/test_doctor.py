@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from lab import accounts, pam, paths
 from lab.process import wait_until
+from lab.repository import AptRoot
 from lab.terminal import on_terminal_of
 
 PASSWORD = "alice-password"
@@ -72,6 +73,30 @@ def test_nothing_is_found_on_a_good_host(good):
     assert words.returncode == 0 and "Nothing is wrong." in words.stdout, words.stdout
     # Short when all is well: no more than a screen in any case.
     assert len(words.stdout.splitlines()) <= 8, words.stdout
+
+
+def test_it_says_whether_package_managers_ask(good, tmp_path, monkeypatch):
+    apt = AptRoot(tmp_path / "root")
+    apt.turn_on()
+    monkeypatch.setenv("APT_CONFIG", str(apt.config))
+    code, report = doctor()
+    assert (code, kinds(report)) == (0, []), report
+    [note] = [note for note in report["notes"] if note.startswith("apt")]
+    assert note.startswith("apt asks before packages change; no rule names apt.install"), note
+    # What upgrades by itself has to pass by a rule.
+    with open(apt.config, "a") as config:
+        config.write('APT::Periodic::Unattended-Upgrade "1";\n')
+    code, report = doctor()
+    assert (code, kinds(report)) == (1, ["automatic-upgrades"]), report
+    policy = good.daemon.config
+    head, default, tail = policy.read_text().partition("[default]")
+    rule = '[[rule]]\nname = "by themselves"\nwhen = { service = "ask", action = "apt.upgrade", origin = "Debian" }\nthen = "skip"\n'
+    good.daemon.write_config(head + rule + default + tail)
+    good.daemon.reload()
+    wait_until(lambda: doctor()[0] == 0, 10, "the rule is taken")
+    assert any('rules that name it: "by themselves"' in note for note in doctor()[1]["notes"])
+    # Nobody asks about single services.
+    assert not any(note.startswith("apt") for note in doctor("sshd")[1]["notes"])
 
 
 def test_sshd_is_asked_for_its_settings(good):

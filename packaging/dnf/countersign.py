@@ -11,6 +11,7 @@ import subprocess
 import dnf
 import dnf.exceptions
 import dnf.transaction
+import libdnf.transaction
 
 COMMAND = "/usr/bin/countersign"
 
@@ -24,6 +25,8 @@ ARRIVES = {
 }
 GOES = {dnf.transaction.PKG_REMOVE, dnf.transaction.PKG_OBSOLETED}
 REPLACED = {dnf.transaction.PKG_UPGRADED, dnf.transaction.PKG_DOWNGRADED, dnf.transaction.PKG_REINSTALLED}
+# Nothing changes but the note why a package is there.
+NOTED = libdnf.transaction.TransactionItemAction_REASON_CHANGE
 
 
 def text(value):
@@ -53,9 +56,10 @@ def lines(transaction):
         elif action in GOES:
             line["what"] = "remove"
             line["old"] = package.evr
-        else:
-            # What is replaced, or only the reason for which it is there.
+        elif action in REPLACED or action == NOTED:
             continue
+        else:
+            raise ValueError(f"dnf does something unknown ({action}) to a package")
         yield json.dumps(line) + "\n"
 
 

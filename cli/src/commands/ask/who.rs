@@ -9,8 +9,8 @@ use std::fs;
 const LOGIN_UID: &str = "/proc/self/loginuid";
 /// What it holds where nobody has logged in: jobs and services.
 const NOBODY: u32 = u32::MAX;
-/// Where sudo and pkexec leave word of who called them. Only where the kernel knows nothing.
-const CALLERS: [&str; 2] = ["SUDO_UID", "PKEXEC_UID"];
+/// Where sudo, pkexec and `PackageKit` leave word of who called them. Only where the kernel knows nothing.
+const CALLERS: [&str; 3] = ["SUDO_UID", "PKEXEC_UID", "PACKAGEKIT_CALLER_UID"];
 
 /// Who asks.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 mod drill;
 mod host;
+mod packages;
 mod people;
 mod program;
 mod ssh;
@@ -106,7 +107,10 @@ struct Report<'a> {
 /// Exits with 1 where something was found.
 pub(super) fn run(args: &Doctor, run: &std::path::Path, out: Output) -> Outcome<ExitCode> {
     let mut found = Vec::new();
-    let known = gather(args, run, &mut found);
+    // Not where single services are looked at.
+    let hooks =
+        if args.services.is_empty() { packages::Hooks::of_host() } else { packages::Hooks::default() };
+    let known = gather(args, run, &hooks, &mut found);
     if let Some(missing) = args.services.iter().find(|name| known.folders.read(name.as_str()).is_err()) {
         return Err(Failure::new(
             Exit::Usage,
@@ -121,6 +125,9 @@ pub(super) fn run(args: &Doctor, run: &std::path::Path, out: Output) -> Outcome<
         sudo::look(&known, &mut found, &mut notes);
         host::look(&known, run, &mut found, &mut notes);
         people::look(&known, &mut found);
+    }
+    if args.services.is_empty() {
+        packages::look(&hooks, known.config.as_ref(), &mut found, &mut notes);
     }
     found.sort_by_key(|one| one.severity);
     let drill = if args.drill { drill::rows(&known) } else { Vec::new() };
@@ -190,14 +197,19 @@ pub(in crate::commands) fn asking(folders: &Folders, of: &[String]) -> Vec<(Stri
     asking
 }
 
-fn gather<'a>(args: &'a Doctor, run: &std::path::Path, found: &mut Vec<Finding>) -> Known<'a> {
+fn gather<'a>(
+    args: &'a Doctor,
+    run: &std::path::Path,
+    hooks: &packages::Hooks,
+    found: &mut Vec<Finding>,
+) -> Known<'a> {
     let folders = match &args.pam {
         Some(folder) => Folders::of([folder]),
         None => Folders::system(),
     };
     let asking = asking(&folders, &args.services);
     let mut known = Known { args, folders, asking, config: None, status: None, devices: None };
-    if known.asking.is_empty() && meant().is_empty() {
+    if known.asking.is_empty() && meant().is_empty() && !hooks.is_any() {
         return known;
     }
     match load(&args.config, Owner::own()) {

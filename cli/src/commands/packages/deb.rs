@@ -1,33 +1,43 @@
 //! What a Debian package says of itself. apt does not compare that with the repository's list, from which it has name and
 //! version, and dpkg goes by what is inside: a list could call any package `hello`, or Countersign's own.
 
+use super::tool::Tool;
 use super::transaction::{Change, Transaction, word};
 use crate::output::{Exit, Failure, Outcome};
 use countersign_protocol::text::escape;
-use std::io::Read;
+use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 const DPKG_DEB: &str = "/usr/bin/dpkg-deb";
 /// Most bytes that are read of what dpkg-deb says.
 const MAX_SAID: u64 = 4096;
+/// How many are asked about at once.
+const AT_ONCE: usize = 8;
+/// How long it may take for one package.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether each file is the package that apt takes it for.
 ///
 /// # Errors
 /// Names the first one that is not, or that cannot be read.
 pub(super) fn check(transaction: &Transaction) -> Outcome {
-    for change in &transaction.changes {
-        if let Some(file) = &change.file {
-            check_one(change, file)?;
+    let changes: Vec<_> =
+        transaction.changes.iter().filter_map(|change| Some((change, change.file.as_deref()?))).collect();
+    for some in changes.chunks(AT_ONCE) {
+        // All of them start before the first one is heard.
+        let asked: Vec<_> = some.iter().map(|(_, file)| ask(file)).collect();
+        for ((change, file), asked) in some.iter().zip(asked) {
+            check_one(change, file, asked)?;
         }
     }
     Ok(())
 }
 
-fn check_one(change: &Change, file: &Path) -> Outcome {
+fn check_one(change: &Change, file: &Path, asked: io::Result<Tool>) -> Outcome {
     let place = || escape(&file.to_string_lossy()).into_owned();
-    let said = fields(file).map_err(|why| Failure::broken(place(), why))?;
+    let said = fields(asked).map_err(|why| Failure::broken(place(), why))?;
     if is_it(change, &said) {
         return Ok(());
     }
@@ -47,17 +57,15 @@ fn check_one(change: &Change, file: &Path) -> Outcome {
     ))
 }
 
-fn fields(file: &Path) -> Result<String, String> {
-    let why = |e: std::io::Error| format!("{DPKG_DEB}: {e}");
+fn ask(file: &Path) -> io::Result<Tool> {
     let mut command = Command::new(DPKG_DEB);
     command.arg("--field").arg(file).args(["Package", "Version", "Architecture"]);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(why)?;
-    let mut said = String::new();
-    let read = child.stdout.take().map_or(Ok(0), |out| out.take(MAX_SAID).read_to_string(&mut said));
-    let status = child.wait().map_err(why)?;
-    read.map_err(why)?;
-    if status.success() { Ok(said) } else { Err("it is not a Debian package".to_owned()) }
+    Tool::start(&mut command, WITHIN)
+}
+
+fn fields(asked: io::Result<Tool>) -> Result<String, String> {
+    let said = asked.and_then(|tool| tool.text(MAX_SAID)).map_err(|error| format!("{DPKG_DEB}: {error}"))?;
+    if said.is_empty() { Err("it is not a Debian package".to_owned()) } else { Ok(said) }
 }
 
 fn is_it(change: &Change, said: &str) -> bool {
@@ -102,6 +110,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.deb");
         std::fs::write(&file, "!<arch>\n").unwrap();
-        assert!(fields(&file).is_err());
+        assert!(fields(ask(&file)).is_err());
     }
 }

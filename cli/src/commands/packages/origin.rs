@@ -2,10 +2,12 @@
 //! a list of a repository that apt trusts, and that calls itself so. A name and version would fit other files as well.
 
 use super::apt::Settings;
+use super::tool::Tool;
 use super::transaction::{Transaction, is_origin};
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 const APT_GET: &str = "/usr/bin/apt-get";
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
@@ -15,6 +17,8 @@ const MAX_LISTS: usize = 500;
 const MAX_TARGETS: u64 = 8 * 1024 * 1024;
 /// Most bytes that are read of one list; the largest of Debian's have 60 million.
 const MAX_LIST: u64 = 1024 * 1024 * 1024;
+/// How long apt's tools may take together.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// A list of packages that apt has, and whose it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,35 +28,32 @@ struct Listed {
 }
 
 /// Fills in the origins that can be known. What goes wrong leaves them unknown.
-pub(super) fn fill(transaction: &mut Transaction, settings: &Settings) {
+///
+/// # Errors
+/// What took too long, or could not be started: then nobody knows why no rule takes them.
+pub(super) fn fill(transaction: &mut Transaction, settings: &Settings) -> io::Result<()> {
+    let end = Instant::now() + WITHIN;
     let mut wanted: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, change) in transaction.changes.iter().enumerate() {
         if let Some(sha256) = &change.sha256 {
             wanted.entry(sha256.clone()).or_default().push(index);
         }
     }
-    let Some(targets) = targets(settings) else { return };
-    for list in lists(&targets) {
-        if wanted.is_empty() {
-            break;
-        }
-        for index in found_in(&list.file, &mut wanted) {
-            transaction.changes[index].origin = Some(list.origin.clone());
-        }
-    }
-}
-
-fn targets(settings: &Settings) -> Option<String> {
     let mut command = Command::new(APT_GET);
     command.args(["indextargets", "Created-By: Packages"]);
     for (name, value) in &settings.places {
         command.arg("-o").arg(format!("{name}={value}"));
     }
-    let (mut child, output) = started(&mut command)?;
-    let mut text = String::new();
-    let read = output.take(MAX_TARGETS).read_to_string(&mut text);
-    let succeeded = ended(&mut child);
-    (read.is_ok() && succeeded).then_some(text)
+    let targets = Tool::start(&mut command, WITHIN)?.text(MAX_TARGETS)?;
+    for list in lists(&targets) {
+        if wanted.is_empty() {
+            break;
+        }
+        for index in found_in(&list.file, &mut wanted, end)? {
+            transaction.changes[index].origin = Some(list.origin.clone());
+        }
+    }
+    Ok(())
 }
 
 /// The lists of repositories that apt trusts and that have a name.
@@ -68,39 +69,25 @@ fn lists(targets: &str) -> Vec<Listed> {
     targets.split("\n\n").filter_map(listed).take(MAX_LISTS).collect()
 }
 
-/// Takes those out of `wanted` that stand in a list. apt's own helper reads it, whichever way it is compressed.
-fn found_in(list: &str, wanted: &mut HashMap<String, Vec<usize>>) -> Vec<usize> {
-    let Some((mut child, output)) = started(Command::new(APT_HELPER).args(["cat-file", list])) else {
-        return Vec::new();
-    };
-    let found = found(BufReader::new(output.take(MAX_LIST)), wanted);
-    // It may be left in the middle, once all were found.
-    let _ = child.kill();
-    ended(&mut child);
-    found
+/// Takes those out of `wanted` that stand in a list. apt's own helper reads it, whichever way it is compressed; it is
+/// left in the middle once all were found.
+fn found_in(list: &str, wanted: &mut HashMap<String, Vec<usize>>, end: Instant) -> io::Result<Vec<usize>> {
+    let within = end.saturating_duration_since(Instant::now());
+    let tool = Tool::start(Command::new(APT_HELPER).args(["cat-file", list]), within)?;
+    found(BufReader::new(tool.take(MAX_LIST)), wanted)
 }
 
-fn found(list: impl BufRead, wanted: &mut HashMap<String, Vec<usize>>) -> Vec<usize> {
+fn found(list: impl BufRead, wanted: &mut HashMap<String, Vec<usize>>) -> io::Result<Vec<usize>> {
     let mut found = Vec::new();
     for line in list.split(b'\n') {
-        let Ok(line) = line else { break };
+        let line = line?;
         let digest = line.strip_prefix(b"SHA256: ").and_then(|digest| std::str::from_utf8(digest).ok());
         found.extend(digest.and_then(|digest| wanted.remove(digest)).into_iter().flatten());
         if wanted.is_empty() {
             break;
         }
     }
-    found
-}
-
-fn started(command: &mut Command) -> Option<(Child, ChildStdout)> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-    let output = child.stdout.take()?;
-    Some((child, output))
-}
-
-fn ended(child: &mut Child) -> bool {
-    child.wait().is_ok_and(|status| status.success())
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -131,7 +118,7 @@ mod tests {
         let list = format!(
             "Package: a\nSHA256: {one}\n\nPackage: b\nDescription: SHA256: {two}\n SHA256: {two}\n\u{0}"
         );
-        let mut indices = found(list.as_bytes(), &mut wanted);
+        let mut indices = found(list.as_bytes(), &mut wanted).unwrap();
         indices.sort_unstable();
         assert_eq!(indices, [0, 3]);
         assert_eq!(wanted.into_keys().collect::<Vec<_>>(), [two]);
