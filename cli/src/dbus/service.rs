@@ -35,6 +35,8 @@ const PRIMARY_OWNER: u32 = 1;
 const MAX_QUEUED: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// Longest parameters of a call in bytes.
 const MAX_BODY: usize = 4096;
+/// Calls that may wait for their answer, those that are refused for their number included. Whoever makes more gets none.
+const MAX_ANSWERS: usize = 512;
 /// Longest time for the bus to take an answer.
 const SEND_TIME: Duration = Duration::from_secs(10);
 
@@ -177,6 +179,7 @@ fn take(service: &Rc<Service>, message: Message, calls: &mut JoinSet<()>) {
             let service = Rc::clone(service);
             match service.clients.enter(&sender) {
                 Ok(call) => drop(calls.spawn_local(serve_call(service, message.clone(), call))),
+                Err(_) if calls.len() >= MAX_ANSWERS => {}
                 Err(fault) => drop(calls.spawn_local({
                     let message = message.clone();
                     async move { send(&service, &message, Err(fault)).await }
