@@ -53,7 +53,10 @@ pub struct Events {
 }
 
 enum Source {
-    Stream { response: Response, parser: Parser },
+    Stream {
+        response: Response,
+        parser: Parser,
+    },
     Poll {
         cursor: String,
         asked: Instant,

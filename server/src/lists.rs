@@ -221,9 +221,8 @@ mod tests {
     fn what_arrives_counts_before_it_is_there() {
         let (lists, now) = (Lists::default(), Instant::now());
         let most = MAX_BYTES / MAX_BODY;
-        let rooms: Vec<_> = (0..most)
-            .map(|n| lists.room(peer(u32::try_from(n / 8).unwrap())).ok().unwrap())
-            .collect();
+        let rooms: Vec<_> =
+            (0..most).map(|n| lists.room(peer(u32::try_from(n / 8).unwrap())).ok().unwrap()).collect();
         assert_eq!(lists.room(peer(99)).err(), Some(Full::Server));
         drop(rooms);
         assert_eq!(lists.counts(), (0, 0));

@@ -84,7 +84,9 @@ pub(super) fn nobody_to_ask(person: &str) -> String {
 /// The list of an action is not at the server, which is there.
 #[must_use]
 pub(super) fn list_not_taken(why: &str) -> String {
-    format!("The list could not be brought to the approval server ({why}). Try again, or ask for less at once.")
+    format!(
+        "The list could not be brought to the approval server ({why}). Try again, or ask for less at once."
+    )
 }
 
 /// What the log says of an application that cannot ask.

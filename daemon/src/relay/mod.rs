@@ -539,7 +539,11 @@ mod tests {
             relay.bring_list(id).await.unwrap();
             began.elapsed().as_secs()
         };
-        assert_eq!(tokio::join!(took("a"), took("b"), took("c")), (4, 8, 4), "root's waits for nobody else's");
+        assert_eq!(
+            tokio::join!(took("a"), took("b"), took("c")),
+            (4, 8, 4),
+            "root's waits for nobody else's"
+        );
         assert_eq!(server.lists_coming.get(), (0, 2));
     }
 }
