@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shlex
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -101,6 +102,67 @@ def test_a_denial_and_time_that_is_over_run_nothing(up):
     status, out, err = ended(run)
     assert (status, out) == (1, "") and "Denied on the phone." in err
     assert record(stack)["outcome"] == "denied"
+
+
+def test_a_quiet_job_says_only_what_goes_wrong(up):
+    phone = up(confirm="tap").approver("alice")
+    for answer, end in (("approve", (0, "ran\n", "")), ("deny", (1, "", "countersign: Denied on the phone.\n"))):
+        run = job(*DEPLOY, "--user", "alice", "--quiet", "--", "echo", "ran")
+        phone.decide(phone.next_request(len(phone.requests())), answer)
+        assert ended(run) == end
+
+
+def test_the_command_takes_the_place_of_ask_and_is_told_as_a_shell_reads_it(up):
+    phone = up(confirm="tap").approver("alice")
+    told = {"PATH": "/usr/bin:/bin", "RELEASE": "4 2"}
+    run = job(*DEPLOY, "--user", "alice", "--", "sh", "-c", "echo $$; env -u PWD", env=told)
+    request = phone.next_request()
+    assert request["command"] == "sh -c 'echo $$; env -u PWD'"
+    phone.approve(request)
+    status, out, _ = ended(run)
+    number, *environment = out.splitlines()
+    assert (status, int(number)) == (0, run.pid), "signals reach it"
+    assert sorted(line for line in environment if not line.startswith(("_=", "OLDPWD="))) == ["PATH=/usr/bin:/bin", "RELEASE=4 2"]
+    run = job(*DEPLOY, "--user", "alice", "--", "true", "it's", "", b"\xff", "x" * 2000)
+    asked = phone.next_request(1)
+    assert asked["command"].startswith(r"true 'it'\''s' '' $'\xff' xxx") and asked["command"].endswith("…")
+    assert len(asked["command"].encode()) <= 1024
+    phone.approve(asked)
+    assert ended(run)[0] == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_a_job_withdraws_its_request(up, how):
+    phone = up(confirm="tap").approver("alice")
+    run = job(*DEPLOY, "--user", "alice", "--", "echo", "ran")
+    request = phone.next_request()
+    run.send_signal(how)
+    assert ended(run)[:2] == (-how, "")
+    assert phone.wait_closed(request)["outcome"] == "withdrawn"
+
+
+def test_what_is_wrong_is_said_before_anybody_is_asked(stack, tmp_path):
+    phone = stack.approver("alice")
+    for words, status, said in [
+        (("--user", "alice", "--file", str(tmp_path / "no\x1b[1m")), 5, r"no\u{1b}[1m: No such file"),
+        (("--user", "alice", "--file", str(tmp_path)), 5, "Is a directory"),
+        (("--user", "alice", "--file", "-"), 2, "the list is empty"),
+        (("--user", ""), 2, "--user is empty"),
+        (("--user", "alice", "make", "install"), 2, "unexpected argument 'make'"),
+        (("--user", "nobody-here"), 1, "no device for nobody-here"),
+    ]:
+        run = job(*DEPLOY, *words)
+        ended_as, out, err = ended(run)
+        assert (ended_as, out) == (status, "") and said in err, (words, err)
+    assert phone.requests() == []
+    # A pipe of the shell's is as good as a file.
+    run = subprocess.Popen(
+        ["bash", "-c", '"$@" --file <(echo one; echo two)', "bash", *ask(*DEPLOY, "--user", "alice")], stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    request = phone.next_request()
+    assert phone.wait_for("list", id=request["id"])["text"] == "one\ntwo\n"
+    phone.approve(request)
+    assert run.wait(15) == 0
 
 
 @pytest.mark.quiet

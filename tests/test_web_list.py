@@ -48,6 +48,7 @@ def test_the_whole_list_is_shown_and_the_request_approved(parts):
     assert request["rows"]["action"] == "apt.install"
     assert request["rows"]["detail"] == "install 500 packages"
     assert request["rows"]["list"] == "500 lines"
+    assert "the program that asks" in request["rows"]["note"]
     wait_for_approve(parts.phone)
     assert not parts.phone.visible(id="list-text"), "a long one is shown when it is asked for"
     parts.phone.click(css="[data-testid=list] summary")

@@ -29,7 +29,7 @@ use terminal::{Terminal, Typed};
 const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
 /// What stands at the end of a command line that is told in part.
-const MORE: &str = " …";
+const MORE: &str = "…";
 
 /// Asks, and becomes the command where that is approved. SIGINT and SIGTERM end it as any other program, and the
 /// end of its connection withdraws the request.
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(long(&whole), whole);
         for word in ["a".repeat(MAX_COMMAND + 1), "é".repeat(2000)] {
             let line = long(&word);
-            assert!(line.len() <= MAX_COMMAND && line.len() > MAX_COMMAND - 5 && line.ends_with(" …"));
+            assert!(line.len() <= MAX_COMMAND && line.len() > MAX_COMMAND - 5 && line.ends_with("…"));
         }
     }
 }

@@ -154,12 +154,38 @@ async fn a_list_comes_whole_or_nothing_is_asked() {
                 assert!(matches!(peer.step().await, Step::Wait { .. }));
                 peer.go_on(part(text)).await;
             }
-            // The whole of it is there: what comes now is the story's.
+            // The whole of it is there. The list may take its time now; then comes the request's own step.
+            let Step::Wait { deadline_ms } = peer.step().await else { panic!("it takes no time") };
+            assert!(deadline_ms > 15_000);
+            peer.go_on(Continue::default()).await;
             peer.step().await;
             peer.hang_up().await;
         }
         let digest = countersign_protocol::digest::sha256_hex("hello\nwörl".as_bytes());
         assert!(scene.audit().contains(&format!(r#""list":"{digest}""#)), "{}", scene.audit());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_that_the_server_does_not_take_opens_no_way_around_it() {
+    play(async {
+        // With factors for a server out of reach: this one is there, and knows no lists.
+        let scene = Scene::new(|_| {}).await;
+        let mut peer = scene.login(Begin {
+            terminal: Some("/dev/pts/3".to_owned()),
+            ..ask(Action { list: Some(6), ..deploy() })
+        });
+        for part in [Some("hello\n"), None] {
+            assert!(matches!(peer.step().await, Step::Wait { .. }));
+            let answer = part.map(|part| Zeroizing::new(part.to_owned()));
+            peer.go_on(Continue { answer, cannot_ask: false }).await;
+        }
+        let verdict = peer.verdict().await;
+        assert_eq!(verdict.outcome, Outcome::Busy);
+        assert!(verdict.text.unwrap().starts_with("The list could not be brought to the approval server"));
+        assert!(scene.lab.app.relay.is_up());
+        assert!(scene.audit().contains("its list could not be brought to the server"));
     })
     .await;
 }
