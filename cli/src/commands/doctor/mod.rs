@@ -48,13 +48,8 @@ pub(in crate::commands) fn examine(
     keys_alone: bool,
 ) -> Vec<Finding> {
     let meant = meant();
-    let host = Host {
-        has_module: &is_on_disk,
-        meant: &meant,
-        passwordless,
-        one_field: &has_one_field,
-        keys_alone,
-    };
+    let host =
+        Host { has_module: &is_on_disk, meant: &meant, passwordless, one_field: &has_one_field, keys_alone };
     examine::examine(folders, services, &host)
 }
 

@@ -31,6 +31,9 @@ const MAX_SHADOW: u64 = 1024 * 1024;
 /// The first number that is a person's, by the usual division.
 const FIRST_PERSON: u32 = 1000;
 
+/// What asks root nothing; for root's password it is the phone of who types it.
+const ROOT_UNASKED: [&str; 3] = ["sudo", "sudo-i", "polkit-1"];
+
 /// Somebody who could not log in any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct LockedOut {
@@ -95,6 +98,9 @@ pub(super) fn locked_out(
         }
         let membership = membership(config, &groups)?;
         let is_out = |service: &&String| {
+            if user.uid.is_root() && ROOT_UNASKED.contains(&service.as_str()) {
+                return false;
+            }
             let stages = if *service == "sshd" { &[Stage::Auth, Stage::Session][..] } else { &[Stage::Auth] };
             !stages.iter().all(|stage| {
                 is_provided_for(config, &situation(&host, &user.name, (service, *stage), membership.clone()))
@@ -256,7 +262,7 @@ mod tests {
             countersign_policy::read(&format!("server = \"https://push.example.com\"\n{policy}")).unwrap();
         let seen = ["root", "daemon", "no such user here"].map(str::to_owned).into();
         let paired = paired.iter().map(|name| (*name).to_owned()).collect();
-        locked_out(&seen, &paired, &config, &["sshd".to_owned(), "sudo".to_owned()]).unwrap()
+        locked_out(&seen, &paired, &config, &["sshd".to_owned(), "login".to_owned()]).unwrap()
     }
 
     fn root(services: &[&str]) -> Vec<LockedOut> {
@@ -265,28 +271,36 @@ mod tests {
     }
 
     #[test]
+    fn what_asks_root_nothing_locks_no_root_out() {
+        let config = countersign_policy::read("server = \"https://push.example.com\"\n").unwrap();
+        let services = ["sudo", "sudo-i", "polkit-1", "login"].map(str::to_owned);
+        let found = locked_out(&["root".to_owned()].into(), &BTreeSet::new(), &config, &services).unwrap();
+        assert_eq!(found, root(&["login"]));
+    }
+
+    #[test]
     fn whoever_has_neither_a_device_nor_a_rule_is_locked_out() {
-        assert_eq!(out("", &[]), root(&["sshd", "sudo"]));
+        assert_eq!(out("", &[]), root(&["sshd", "login"]));
         assert_eq!(out("", &["root"]), []);
         let rule = |when: &str, then: &str| {
             format!("[[rule]]\nname = \"a\"\nwhen = {{ {when} }}\nthen = \"{then}\"\n")
         };
         assert_eq!(out(&rule("user = [\"root\"]", "skip"), &[]), []);
-        assert_eq!(out(&rule("service = [\"sudo\"]", "observe"), &[]), root(&["sshd"]));
+        assert_eq!(out(&rule("service = [\"login\"]", "observe"), &[]), root(&["sshd"]));
         // A rule that names somebody counts though the key is not known here; one for everybody with that key does not.
         let key = "ssh_key = [\"SHA256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"]";
         assert_eq!(
             out(&rule(&format!("user = [\"root\"], service = [\"sshd\"], {key}"), "skip"), &[]),
-            root(&["sudo"])
+            root(&["login"])
         );
-        assert_eq!(out(&rule(key, "skip"), &[]), root(&["sshd", "sudo"]));
+        assert_eq!(out(&rule(key, "skip"), &[]), root(&["sshd", "login"]));
         // A rule for one stage of ssh leaves the other.
         assert_eq!(
             out(&rule("user = [\"root\"], stage = \"session\"", "skip"), &[]),
-            root(&["sshd", "sudo"])
+            root(&["sshd", "login"])
         );
         // To be asked needs a device, whoever is named.
-        assert_eq!(out(&rule("user = [\"root\"]", "approve"), &[]), root(&["sshd", "sudo"]));
+        assert_eq!(out(&rule("user = [\"root\"]", "approve"), &[]), root(&["sshd", "login"]));
         assert_eq!(out("[default]\nthen = \"observe\"\n", &[]), []);
     }
 
