@@ -65,6 +65,7 @@ fn look(case: &Case) -> Vec<Finding> {
         has_module: &|_| true,
         meant: &[],
         passwordless: case.passwordless.as_deref(),
+        one_field: &|service| service == "i3lock",
         keys_alone: true,
     };
     examine(&folders, &[], &host)

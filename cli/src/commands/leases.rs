@@ -1,7 +1,7 @@
 //! `countersign leases [USER] [--end ID|all]`.
 
 use crate::manage_client::{ManageClient, SHORT};
-use crate::output::{Outcome, Output, date, table, time};
+use crate::output::{Outcome, Output, date, table};
 use countersign_protocol::manage::{Call, Lease, Leases};
 use countersign_protocol::text::clip;
 use std::process::ExitCode;
@@ -55,7 +55,7 @@ fn row(lease: &Lease) -> Vec<String> {
         lease.service.clone(),
         place,
         lease.key.clone().unwrap_or_else(|| "-".into()),
-        format!("{} {}", date(lease.until), time(lease.until)),
+        date(lease.until),
         uses,
     ]
 }
@@ -80,7 +80,8 @@ mod tests {
         };
         let text = listed(&Leases { leases: vec![lease], more: 2 });
         assert!(!text.contains('\x1b'), "{text}");
-        for part in ["00112233 ", "root", "/dev/pts/3", "3 of 20", "and 2 more"] {
+        let until = date(1_800_000_000);
+        for part in ["00112233 ", "root", "/dev/pts/3", &format!("  {until}  3 of 20"), "and 2 more"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -28,6 +28,8 @@ pub struct Host<'a> {
     pub meant: &'a [String],
     /// Services for which a rule of the policy lets in by an approval without a password; nothing where that is not known.
     pub passwordless: Option<&'a [String]>,
+    /// Whether a service's program has one field, in which no code can be typed.
+    pub one_field: &'a dyn Fn(&str) -> bool,
     /// Whether sshd lets in by key alone, without its `auth` stage; yes, where that is not known.
     pub keys_alone: bool,
 }

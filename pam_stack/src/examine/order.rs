@@ -98,7 +98,15 @@ pub(super) fn order(stack: &Stack, ours: usize, host: &Host<'_>, found: &mut Vec
 /// What is wrong with a line that says that no password goes before it.
 fn passwordless(stack: &Stack, handler: &Handler, is_alone: bool, host: &Host<'_>) -> Option<Finding> {
     let is_ruled = host.passwordless.is_none_or(|services| services.contains(&stack.service));
-    let finding = if !is_alone {
+    let finding = if (host.one_field)(&stack.service) {
+        let text = "our line says passwordless, and this program cannot ask for the code that it takes: everybody is refused";
+        let next = format!(
+            "in /etc/pam.d/{service} write the lines that check the password (@include common-auth) in place of what brings this \
+             line, then countersign enable {service}",
+            service = stack.service
+        );
+        Finding::new(Severity::WouldLockOut, "passwordless-one-field", text, next)
+    } else if !is_alone {
         let text = "our line says passwordless, and an approval alone does not let in here: whom no rule lets in without a \
                     password is refused all the same";
         let next = format!("in {} take passwordless away", handler.place);

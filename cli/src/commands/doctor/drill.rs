@@ -89,8 +89,10 @@ fn cell(
     gone: Gone,
 ) -> String {
     let is_root = user == "root";
-    if is_root && matches!(stack.service.as_str(), "sudo" | "sudo-i") {
-        return "in: sudo asks root nothing".to_owned();
+    match stack.service.as_str() {
+        "sudo" | "sudo-i" if is_root => return "in: sudo asks root nothing".to_owned(),
+        "polkit-1" if is_root => return "in: polkit asks root nothing".to_owned(),
+        _ => {}
     }
     let opens = |ours| {
         let who = Who { break_glass, password: true, others: true, root: false, ours };

@@ -3,9 +3,13 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use countersign_files::{Owner, read_trusted};
+use countersign_pam_stack::Stage;
 use countersign_pam_stack::examine::{BREAK_GLASS, Finding, Severity};
+use countersign_policy::Rule;
 use nix::unistd::{Group, User};
 
+use super::ssh::TYPING;
 use super::{Known, counted, not_seen, program};
 
 /// Where the administrator's files are.
@@ -16,12 +20,18 @@ const STATE: &str = "/var/lib/countersign";
 const UNITS: [&str; 3] = ["countersignd-pam.socket", "countersignd-self.socket", "countersignd.service"];
 /// Most members of the break-glass group that are named.
 const MAX_NAMED: usize = 20;
+/// What logs in at consoles, its settings, the most that is read of them, and its limit in seconds where they say none.
+const CONSOLE: &str = "login";
+const LOGIN_DEFS: &str = "/etc/login.defs";
+const MAX_LOGIN_DEFS: usize = 256 * 1024;
+const LOGIN_TIMEOUT: u64 = 60;
 /// Where it is said whether an account's password is locked.
 const SHADOW: &str = "/etc/shadow";
 
 pub(super) fn look(known: &Known<'_>, run: &Path, found: &mut Vec<Finding>, notes: &mut Vec<String>) {
     daemon(known, found);
     break_glass(found, notes);
+    notes.extend(console(known));
     sockets(known, run, found);
     files(found);
     if Path::new("/run/systemd/system").is_dir() {
@@ -53,6 +63,29 @@ fn daemon(known: &Known<'_>, found: &mut Vec<Finding>) {
         let text = "nobody has a device: whoever is asked is refused".to_owned();
         found.push(lock_out("no-devices", text, "countersign pair USER"));
     }
+}
+
+/// What `login` leaves of the time that the policy gives.
+fn console(known: &Known<'_>) -> Option<String> {
+    let config = known.config.as_ref().filter(|_| known.asks_in(CONSOLE, Stage::Auth))?;
+    let is_its = |rule: &&Rule| rule.when.service.as_ref().is_none_or(|names| names.match_name(CONSOLE));
+    let rules = config.rules.iter().filter(is_its).chain([&config.default]);
+    let wait = rules.map(|rule| rule.wait_for(CONSOLE).as_secs()).max()?;
+    let limit =
+        login_timeout(&read_trusted(Path::new(LOGIN_DEFS), Owner::own(), MAX_LOGIN_DEFS).unwrap_or_default());
+    (limit != 0 && limit < wait + TYPING).then(|| {
+        format!(
+            "login ends {limit} s after a name was typed, though the policy waits {wait} s for the phone (LOGIN_TIMEOUT in {LOGIN_DEFS})"
+        )
+    })
+}
+
+/// Seconds; 0 is no limit.
+fn login_timeout(text: &str) -> u64 {
+    let mut words = text.lines().map(str::split_ascii_whitespace);
+    let found = words
+        .find_map(|mut line| (line.next() == Some("LOGIN_TIMEOUT")).then(|| line.next()?.parse().ok())?);
+    found.unwrap_or(LOGIN_TIMEOUT)
 }
 
 /// Who is in the group, and who of them can log in; nothing: there is no such group.
@@ -246,6 +279,15 @@ pub(super) fn accounts_counted(number: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_console_has_a_limit_of_its_own() {
+        assert_eq!(login_timeout("# LOGIN_TIMEOUT 5\nUMASK\t022\nLOGIN_TIMEOUT\t\t90\n"), 90);
+        assert_eq!(login_timeout("LOGIN_TIMEOUT 0\n"), 0);
+        for said in ["", "LOGIN_TIMEOUT", "LOGIN_TIMEOUT soon", "LOGIN_TIMEOUTS 5"] {
+            assert_eq!(login_timeout(said), LOGIN_TIMEOUT, "{said}");
+        }
+    }
 
     #[test]
     fn a_locked_password_is_none() {

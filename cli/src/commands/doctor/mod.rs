@@ -20,6 +20,7 @@ use countersign_files::{Owner, read_trusted};
 use countersign_pam_stack::Folders;
 use countersign_pam_stack::examine::{self, Finding, Host, Severity, is_on_disk, is_ours, is_passwordless};
 use countersign_pam_stack::{Stack, Stage};
+use countersign_policy::services::has_one_field;
 use countersign_policy::{Asking, Config, Kind, check, load};
 use countersign_protocol::login;
 use countersign_protocol::manage::{Call, Devices, Status};
@@ -48,7 +49,8 @@ pub(in crate::commands) fn examine(
     keys_alone: bool,
 ) -> Vec<Finding> {
     let meant = meant();
-    let host = Host { has_module: &is_on_disk, meant: &meant, passwordless, keys_alone };
+    let host =
+        Host { has_module: &is_on_disk, meant: &meant, passwordless, one_field: &has_one_field, keys_alone };
     examine::examine(folders, services, &host)
 }
 
@@ -149,7 +151,7 @@ fn passwordless(known: &Known<'_>, notes: &mut Vec<String>) -> Option<Vec<String
     for (service, _) in known.asking.iter().filter(|(_, stage)| *stage == Stage::Auth) {
         let rules: Vec<String> =
             config.passwordless(service).map(|rule| format!("\"{}\"", rule.name)).collect();
-        if rules.is_empty() {
+        if rules.is_empty() || has_one_field(service) {
             continue;
         }
         if Stack::of(&known.folders, service, Stage::Auth).handlers.iter().any(is_passwordless) {

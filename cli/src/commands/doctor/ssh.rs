@@ -19,7 +19,7 @@ const OPTIONS: [&str; 3] = ["/etc/default/ssh", "/etc/sysconfig/sshd", "/etc/con
 /// Most `Match` blocks that are tried.
 const MAX_BLOCKS: usize = 16;
 /// What a person needs beside the wait: the password, and reading.
-const TYPING: u64 = 20;
+pub(super) const TYPING: u64 = 20;
 
 /// One connection's settings; sshd prints them in lower case. Of some there are several lines.
 type Settings = BTreeMap<String, Vec<String>>;

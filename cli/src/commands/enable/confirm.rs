@@ -68,7 +68,8 @@ pub(super) fn run(places: &Places, args: &Confirm, out: Output) -> Outcome<ExitC
     log::notice(&format!("{} is on: confirmed", record.services.join(", ")));
     let untested: Vec<&String> = record.services.iter().filter(|name| !passed.contains(*name)).collect();
     out.either(&json!({ "confirmed": record.services, "untested": untested }), || {
-        let mut text = format!("Confirmed: {} asks from now on.\n", record.services.join(", "));
+        let verb = if record.services.len() == 1 { "asks" } else { "ask" };
+        let mut text = format!("Confirmed: {} {verb} from now on.\n", record.services.join(", "));
         if !untested.is_empty() {
             let names: Vec<&str> = untested.iter().map(|name| name.as_str()).collect();
             text.push_str(&format!(

@@ -144,6 +144,10 @@ fn words(done: &Done, args: &Disable) -> String {
             "These lines were written by hand and remain. Without the module PAM lets nobody pass them:\n",
         );
         done.by_hand.iter().for_each(|place| text.push_str(&format!("  {place}\n")));
+        text.push_str(
+            "Take each out together with the line above it that lets countersign-breakglass pass: alone that one leads past the\n\
+             next line, which may be the password's. Where these stand in place of others, put those in again.\n",
+        );
     }
     text
 }

@@ -208,7 +208,8 @@ fn nothing_to_do(places: &Places, plan: &Plan, is_dry: bool, out: Output) -> Out
         enabled::write(places, &on, &plan.services)?;
     }
     out.either(&plan.object(Some(&[]), None), || {
-        format!("{} asks already: nothing was changed.", plan.services.join(", "))
+        let verb = if plan.services.len() == 1 { "asks" } else { "ask" };
+        format!("{} {verb} already: nothing was changed.", plan.services.join(", "))
     })?;
     Ok(ExitCode::SUCCESS)
 }
