@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from lab import paths
 from lab.process import wait_until
-from lab.repository import AptRoot, Repository
+from lab.repository import FRAGMENT, AptRoot, Repository, run
 from lab.terminal import CODE, Terminal
 
 NOT_APPROVED = "Countersign: not approved, so nothing was installed or removed."
@@ -210,6 +210,12 @@ def test_500_packages_at_once(stack, tmp_path):
     phone.decide(request, "deny")
     assert installing.finish() == 100, installing.text[-2000:]
     assert apt.packages() == before
+
+
+def test_settings_that_are_read_twice_have_the_hook_once():
+    """As unattended-upgrades reads them: it would ask twice."""
+    settings = run("apt-config", "-c", FRAGMENT, "-c", FRAGMENT, "dump").stdout
+    assert settings.count("countersign package-hook apt") == 1
 
 
 def test_origins_pass_by_policy_without_a_person(up, tmp_path):

@@ -92,7 +92,12 @@ fn of_itself(rule: &Rule, config: &Config, now: Timestamp) -> Vec<Advice> {
         let text = "nobody is refused by it; `countersign audit observed` shows what it would have refused";
         advice.push(say(Kind::Observes, text.to_owned()));
     }
-    let idle = [leases_idle(rule), session_idle(rule, config), one_field_idle(rule), over(rule, config, now)];
+    let idle = [
+        leases_idle(rule, config),
+        session_idle(rule, config),
+        one_field_idle(rule),
+        over(rule, config, now),
+    ];
     advice.extend(idle.into_iter().flatten().map(|text| say(Kind::Idle, text)));
     advice
 }
@@ -112,17 +117,24 @@ fn unreached(when: &When, services: &[Asking]) -> Option<String> {
     }
     let stage = when.stage.filter(|stage| !meant.iter().any(|one| one.stages.contains(stage)))?;
     Some(format!(
-        "none of its PAM services asks countersign in the {0} stage: it takes a line \"{0} …\" with          pam_countersign.so in /etc/pam.d, too",
+        "none of its PAM services asks countersign in the {0} stage: it takes a line \"{0} …\" with pam_countersign.so in /etc/pam.d, too",
         stage_name(stage)
     ))
 }
 
 /// A lease that nobody can grant, or that nobody takes.
-fn leases_idle(rule: &Rule) -> Option<String> {
+fn leases_idle(rule: &Rule, config: &Config) -> Option<String> {
     if asks(rule) && rule.approvals.is_some() && rule.lease.is_some() {
         let text =
             "a \"lease\" is the word of the login's own person: whom \"approvals\" names is asked each time";
         return Some(text.to_owned());
+    }
+    let services = rule.when.service.as_ref().and_then(Patterns::names);
+    let is_ask = services.is_some_and(|names| names.iter().all(|name| *name == ASK_SERVICE));
+    // What it has from the default was not written for it.
+    let has_lease = rule.lease.is_some() && rule.lease != config.default.lease;
+    if asks(rule) && is_ask && (has_lease || rule.leases_offline() && !config.default.leases_offline()) {
+        return Some("there are no leases for \"ask\": an action is asked for each time".to_owned());
     }
     (asks(rule) && rule.leases_offline() && rule.lease.is_none()).then(|| {
         "\"offline\" lists \"lease\", and no phone may grant one: say how long, as in lease = \"8h\""

@@ -165,7 +165,11 @@ fn others(verified: &Verified) -> Vec<(&'static str, String)> {
 #[must_use]
 pub fn about_code(verified: &Verified) -> String {
     match verified.somebody_else() {
+        None if verified.request.kind == Kind::Action => "Type this code where it is asked for".to_owned(),
         None => "Type this code at the login".to_owned(),
+        Some(who) if verified.request.kind == Kind::Action => {
+            format!("Tell {} this code, who types it where it is asked for", escape(who))
+        }
         Some(who) => format!("Tell {} this code, who types it at their login", escape(who)),
     }
 }
@@ -188,9 +192,14 @@ fn from(verified: &Verified) -> String {
 /// How it ended.
 #[must_use]
 pub fn ending(ended: &Ended) -> String {
-    let head = headline(&ended.verified);
+    let mut head = headline(&ended.verified);
+    // There is no more of it where this stands, and one action differs from the next by its name alone.
+    if let Some(action) = &ended.verified.request.action {
+        head = format!("{head} ({})", escape(action));
+    }
     let how = match ended.outcome {
         Some(ClosedOutcome::Approved) if ended.verified.request.kind == Kind::Test => "it rang",
+        Some(ClosedOutcome::Approved) if ended.verified.request.kind == Kind::Action => "approved",
         Some(ClosedOutcome::Approved) => "let in",
         Some(ClosedOutcome::Denied) => "denied",
         Some(ClosedOutcome::Reported) => "denied and reported",
@@ -247,7 +256,7 @@ pub fn answered(answer: Answer) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::approver::testing::{request, verified};
+    use crate::approver::testing::{listed, request, verified};
 
     fn said(verified: &Verified) -> Vec<String> {
         let about = |(label, _): &(&str, String)| ["needs", "whose"].contains(label);
@@ -289,5 +298,19 @@ mod tests {
         assert!(said(&asked)[0].starts_with("1 person has to approve; you are one of those who may"));
         asked.request.requester = Some("alice".into());
         assert_eq!(asked.somebody_else(), None);
+    }
+
+    #[test]
+    fn of_an_action_nothing_is_said_about_a_login() {
+        let mut asked = verified(listed("a", "one"));
+        assert_eq!(about_code(&asked), "Type this code where it is asked for");
+        (asked.request.user, asked.request.requester) = ("root".into(), Some("bob".into()));
+        asked.request.action = Some("apt.upgrade\x1b".into());
+        assert_eq!(about_code(&asked), "Tell bob this code, who types it where it is asked for");
+        let outcome = Some(ClosedOutcome::Approved);
+        let ended = Ended { verified: asked, answer: None, outcome, at: 0 };
+        let said =
+            "bob wants to do something privileged on web1 (apt.upgrade\\u{1b}): approved (on another device)";
+        assert_eq!(ending(&ended), said);
     }
 }

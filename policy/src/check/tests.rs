@@ -113,6 +113,11 @@ fn a_lease_that_nobody_may_grant_is_found() {
     assert_eq!(advice(&format!("{rules}{offline}[default]\nlease = \"1h\"\n"), None), []);
     let several = "lease = \"1h\"\napprovals = { from = [\"bob\"], needed = 1 }\n";
     assert_eq!(advice(&format!("{rules}{several}"), None), [("x".to_owned(), "idle")]);
+    let ask = rule("x", "service = \"ask\"", "approve");
+    assert_eq!(advice(&format!("{ask}lease = \"1h\"\n"), None), [("x".to_owned(), "idle")]);
+    assert_eq!(advice(&format!("{ask}{offline}"), None), [("x".to_owned(), "idle")]);
+    let general = "[default]\nlease = \"1h\"\noffline = [\"lease\"]\n";
+    assert_eq!(advice(&format!("{ask}{general}"), None), []);
     // What asks nobody needs none.
     assert_eq!(advice(&format!("{}{offline}", rule("x", "user = \"a\"", "skip")), None), []);
 }

@@ -97,10 +97,11 @@ impl Session<'_> {
         self.recovery(user.as_deref())?;
         self.break_glass(&mut next)?;
         self.doctor()?;
-        self.turn_on(user.as_deref(), &mut next)?;
+        // Before what needs a device.
         if user.is_none() {
             next.push("countersign pair USER, for each person".to_owned());
         }
+        self.turn_on(user.as_deref(), &mut next)?;
         Ok(next)
     }
 
