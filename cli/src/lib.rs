@@ -4,6 +4,10 @@
 //! over its Unix sockets ([`manage_client`]); `approve` is an approver of its own, of equal rank
 //! with a phone ([`approver`]); `audit` only reads files.
 //!
+//! [`args`] is the command line and [`commands`] has a module for each command; [`output`] is how they speak and end. [`dbus`] is the
+//! service on the system bus, whose calls are the daemon's; [`bus`] and [`units`] are what the command asks of buses and
+//! of systemd.
+//!
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | done, approved, valid |

@@ -1,5 +1,6 @@
 //! The two clocks.
 
+use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,16 @@ pub fn unix() -> u64 {
     #[cfg(test)]
     let now = wound::calendar().unwrap_or(now).saturating_add_signed(wound::apart());
     now
+}
+
+/// The same moment, for what goes by the calendar.
+#[must_use]
+pub fn now() -> Timestamp {
+    #[cfg(test)]
+    if wound::calendar().is_some() {
+        return Timestamp::from_second(unix().try_into().unwrap()).unwrap();
+    }
+    Timestamp::now()
 }
 
 /// Seconds since 1970 that only run forward: from the wall clock, or from a later time that was seen before, by the

@@ -3,6 +3,11 @@
 //! [`run`] starts and ends the daemon; [`listen`] hands each connection to the login's story or to
 //! [`manage`]. Everything runs on one thread; only file syncs, slow hashes and user look-ups run
 //! beside it. Every path starts refused.
+//!
+//! [`login`] is the story, from the first call to the verdict; [`verify`] says which decision counts, by [`approvers`], [`devices`]
+//! and [`person`]. [`relay`] speaks with the server, [`pairing`], [`notices`] and [`removal`] with devices. What may let in
+//! beside a decision is in [`leases`], [`recovery`], [`totp`] and [`budget`]; what is held against anybody in [`fatigue`]; what
+//! happened in [`audit`], [`log`] and [`events`]. [`app`] holds all of it together.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

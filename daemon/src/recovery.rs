@@ -3,10 +3,14 @@
 //! A code is 80 random bits. Only slow hashes are kept. A code is written down as used, on the
 //! disk, before anybody learns that it was right.
 
+mod code;
+
+pub use code::looks_like_code;
+
 use crate::budget::{Budget, Past};
 use crate::{clock, files};
-use argon2::{Algorithm, Argon2, Params, Version};
 use base64ct::{Base64, Encoding};
+use code::{COST, fold, grouped, new_code, slow_hash};
 use countersign_protocol::random;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -19,18 +23,10 @@ use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-/// Crockford's: no i, l, o, u.
-const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// Characters of a code, five bits each.
-const LENGTH: usize = 16;
-/// Characters between two dashes.
-const GROUP: usize = 4;
 /// Most codes of a user.
 pub const MAX_CODES: u8 = 20;
 /// Hashes at once, so that guessing cannot fill the memory.
 const HASHES: usize = 2;
-/// Memory of a hash in KiB, and passes over it. A code has 80 bits: this is a second wall.
-const COST: (u32, u32) = (8 * 1024, 3);
 /// Longest file in bytes.
 const MAX_FILE: usize = 32 * 1024 * 1024;
 
@@ -104,12 +100,6 @@ struct Kept {
     hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     used_at: Option<u64>,
-}
-
-/// Whether an answer is written like a recovery code, so that it is compared with nothing else.
-#[must_use]
-pub fn looks_like_code(answer: &str) -> bool {
-    fold(answer).is_some()
 }
 
 impl Recovery {
@@ -311,53 +301,6 @@ impl Batch {
     }
 }
 
-fn slow_hash(code: &str, salt: &str, (memory, passes): (u32, u32)) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut salt = Base64::decode_vec(salt).map_err(|_| io::Error::other("a salt that is not base64"))?;
-    salt.resize(salt.len().max(16), 0);
-    let mut hash = Zeroizing::new(vec![0; 32]);
-    let params = Params::new(memory, passes, 1, Some(hash.len())).map_err(io::Error::other)?;
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(code.as_bytes(), &salt, &mut hash)
-        .map_err(io::Error::other)?;
-    Ok(hash)
-}
-
-/// A code as it is hashed: sixteen characters of the alphabet. `None` when it cannot be one.
-fn fold(answer: &str) -> Option<Zeroizing<String>> {
-    let mut code = Zeroizing::new(String::with_capacity(LENGTH));
-    for c in answer.chars().filter(|c| !matches!(c, '-' | ' ' | '\t')) {
-        let c = match c.to_ascii_lowercase() {
-            'o' => '0',
-            'i' | 'l' => '1',
-            c => c,
-        };
-        if !c.is_ascii() || !ALPHABET.contains(&(c as u8)) || code.len() == LENGTH {
-            return None;
-        }
-        code.push(c);
-    }
-    (code.len() == LENGTH).then_some(code)
-}
-
-fn new_code() -> Zeroizing<String> {
-    let bits = u128::from_be_bytes(*Zeroizing::new(random::bytes::<16>()));
-    let symbol =
-        |at: usize| ALPHABET.get((bits >> (at * 5)) as usize & 31).map_or('0', |byte| char::from(*byte));
-    Zeroizing::new((0..LENGTH).map(symbol).collect())
-}
-
-/// `xxxx-xxxx-xxxx-xxxx`.
-fn grouped(code: &str) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(LENGTH + LENGTH / GROUP));
-    for (at, c) in code.chars().enumerate() {
-        if at > 0 && at % GROUP == 0 {
-            text.push('-');
-        }
-        text.push(c);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -503,24 +446,5 @@ mod tests {
         }
         let blocked = recovery.check("alice", &codes[0], |_| true).await.unwrap();
         assert!(matches!(blocked, Checked::Blocked { retry } if retry > Duration::from_secs(60)));
-    }
-
-    #[test]
-    fn codes_are_read_as_people_write_them() {
-        for same in
-            ["0123-abcd-efgh-jk10", "O123 ABCD EFGH JKLo", "oi23abcdefghjkI0", " 0l23-abcd-efgh-jk10 "]
-        {
-            assert_eq!(fold(same).unwrap().as_str(), "0123abcdefghjk10", "{same}");
-        }
-        for other in [
-            "",
-            "123456",
-            "0123-abcd-efgh-jk1",
-            "0123-abcd-efgh-jk100",
-            "0123-abcd-efgh-jku0",
-            "é123abcdefghjk10",
-        ] {
-            assert!(!looks_like_code(other), "{other}");
-        }
     }
 }

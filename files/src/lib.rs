@@ -1,5 +1,8 @@
 //! Reading files that have to be trustworthy, and replacing files so that a crash leaves the old
 //! or the new one. Nothing that lies in a file's place can make a program wait or fill its memory.
+//!
+//! [`read_trusted`] reads a file that must be root's or an [`Owner`]'s, [`replace`] writes one as a
+//! whole; [`FileFault`] says what is wrong with a file, and names it.
 #![forbid(unsafe_code)]
 
 use nix::fcntl::OFlag;

@@ -3,7 +3,8 @@
 //! A conversation pump: no policy, no cryptography, no network, no threads. It runs inside sshd, sudo
 //! and whatever else loads PAM modules, so it prints nothing, changes nothing in its host process and
 //! refuses whenever something is not as it should be. [`story`] tells a login from start to end;
-//! [`host`] is the only file with unsafe code.
+//! [`host`] is the only file with unsafe code. [`args`] reads the words of the PAM file, [`facts`] asks PAM who comes, [`peer`]
+//! asks the kernel from where, [`client`] speaks with the daemon, and [`polkit`] knows its helper.
 #![deny(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(

@@ -2,6 +2,10 @@
 //!
 //! [`read`] turns text into a [`Config`] or into all its faults, each with its place; [`load`]
 //! does so for a file that has to be root's.
+//!
+//! A [`Rule`] has conditions ([`When`]), which a login's [`Situation`] meets or does not; [`Config::rule_for`] takes the first rule
+//! that does. [`check`](check()) finds what is hardly meant, [`meaning`](meaning()) says a rule in words, [`services`] says what is known of a PAM
+//! service by its name.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

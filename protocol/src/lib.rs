@@ -4,6 +4,11 @@
 //! and types, no I/O. `docs/protocol.md` describes the same for people; `protocol/vectors/` holds
 //! test vectors for a second implementation.
 //!
+//! On a host: [`login`] between module and daemon, [`manage`] between command and daemon, both in [`frame`]s. Across the relay:
+//! [`message`]s that are [`signed`] as [`sshsig`] says and sealed by [`seal`], [`list`]s beside them, [`pairing`] before them, and
+//! [`api`], the relay's own calls. Who counts is in [`keys`], [`card`], [`certificate`] and [`signers`]; [`audit`] is what remains.
+//! [`text`] escapes what others have written.
+//!
 //! Without the `crypto` feature only what the PAM module needs is left: [`login`] and [`text`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

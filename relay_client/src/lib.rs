@@ -3,6 +3,9 @@
 //!
 //! Nothing that comes from the server is believed here. It carries sealed messages; whoever opens
 //! them decides what they are worth.
+//!
+//! [`client`] has the calls; [`call`] makes one, with a token; [`transport`] is the connection below. [`events`] is the stream or its
+//! polls, in events that [`sse`] reads; [`error`] says what went wrong and whether the server is away; [`origin`] is who it is.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

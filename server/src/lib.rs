@@ -2,6 +2,11 @@
 //!
 //! It is trusted with delivery only: it forwards what it cannot read, believes nothing that it is
 //! told, and may forget every message at any time.
+//!
+//! [`serve`] starts it and [`cli`] is its command line; [`routes`] are the calls, behind [`gate`] (connections), [`tokens`] and [`limits`].
+//! [`messages`], [`lists`] and [`mailboxes`] hold what it forgets, [`streams`] and [`poll`] hand it on, [`push`] rings;
+//! [`store`] holds what it remembers: hosts, devices, subscriptions. [`tls`] and [`acme`] are its certificates, [`web`] is the
+//! app that it serves.
 #![forbid(unsafe_code)]
 
 #[cfg(all(feature = "fuzzing", not(debug_assertions)))]

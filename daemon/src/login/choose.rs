@@ -1,7 +1,6 @@
 //! Which rule decides about a login.
 
 use countersign_policy::{Config, Membership, Rule, Situation};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::ending::Ending;
@@ -9,7 +8,7 @@ use super::facts::Facts;
 use super::rules::Account;
 use super::story::Told;
 use crate::app::App;
-use crate::person;
+use crate::{clock, person};
 
 /// The rule for a login. The account is there where a rule asks who it is.
 ///
@@ -42,7 +41,7 @@ pub(super) async fn rule<'c>(
         action: facts.asked_action(),
         origins: &facts.origins,
         new_source: app.sources.is_new(user, &facts.source()),
-        now: Timestamp::now(),
+        now: clock::now(),
         zone: TimeZone::system(),
     }))
 }

@@ -23,6 +23,7 @@ mod qr;
 mod report;
 pub mod request;
 mod rules;
+mod sealing;
 mod several;
 pub mod state;
 mod story;

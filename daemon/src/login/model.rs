@@ -25,6 +25,7 @@ mod policies;
 mod policy;
 mod scenes;
 mod seen;
+mod shown;
 mod themes;
 mod totp;
 mod typed;

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
+use countersign_protocol::digest;
 use countersign_protocol::frame::{END, MAX_FRAME};
 use countersign_protocol::keys::Signer;
+use countersign_protocol::list;
 use countersign_protocol::login::Continue;
 use countersign_protocol::message::{
-    Answer, Confirm, Decision, Envelope, Lease, MessageType, Removal, Sealed, VERSION,
+    Answer, Confirm, Decision, Envelope, Lease, MessageType, Removal, Request, Sealed, VERSION,
 };
 use countersign_protocol::phone_code;
 use countersign_protocol::signed::{self, SignedMessage};
@@ -81,6 +83,7 @@ impl World {
             }
             Move::Rubbish(what) => self.relay.rubbish(rubbish(what)),
             Move::Next(fate) => self.fate(fate),
+            Move::RefuseList(status) => self.refuses_list(status),
             Move::Cut => self.relay.cut(),
             Move::Down => {
                 self.relay.forget();
@@ -173,6 +176,7 @@ impl World {
         match how {
             How::Leasing { .. }
             | How::Rightly
+            | How::OfOtherList
             | How::OtherNamespace
             | How::Flipped(_)
             | How::FlippedEnvelope(_)
@@ -184,7 +188,8 @@ impl World {
             How::SentAs(holder) => sender = holder,
             How::NoCode => code = None,
         }
-        let mut is_signed = about == request && signer == by;
+        let is_other_list = matches!(how, How::OfOtherList);
+        let mut is_signed = about == request && signer == by && !is_other_list;
         let mut is_sealed = sealed_to == request && id == request && sender == by;
         let (service, issued_at) = (asked.request.service.clone(), asked.request.issued_at);
         let grants = |(seconds, is_of_service): (u64, bool)| {
@@ -200,7 +205,10 @@ impl World {
         };
         let decision = Decision {
             version: VERSION,
-            request: oracle.requests[about].asked.digest.clone(),
+            request: match is_other_list {
+                true => of_other_list(&asked.request),
+                false => oracle.requests[about].asked.digest.clone(),
+            },
             decision: answer,
             code: code.clone(),
             lease: lease.map(grants),
@@ -259,6 +267,13 @@ impl World {
         let device = &CAST.devices[number(sender)];
         device.seal_as(&self.lab, MessageType::Decision, &id.request.id, reply_key, message)
     }
+}
+
+/// The digest of a request that is the same but for its list.
+fn of_other_list(request: &Request) -> String {
+    let list = list::describe("another list\n").unwrap();
+    let other = Request { list: Some(list), ..request.clone() };
+    digest::sha256_hex(&serde_json::to_vec(&other).unwrap())
 }
 
 /// The code that a device shows for a request.

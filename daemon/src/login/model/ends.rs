@@ -29,6 +29,7 @@ impl World {
     pub(super) async fn finish(&mut self) {
         let now = clock::boot();
         self.relay.behave();
+        self.relay.refused_lists.borrow_mut().clear();
         // What a server has refused, and did not ask to have later, is said again after a reconnect.
         self.relay.cut();
         let last = self.oracle.requests.iter().map(|known| known.deadline.1).max().unwrap_or_default();
@@ -64,7 +65,12 @@ impl World {
             let record = self.records.get(&login);
             let killed = self.oracle.logins[login].run != self.oracle.run;
             let is_unwritten = self.unwritten.contains_key(&login);
-            assert!(killed || record.is_some() != is_unwritten, "login {login}: {record:?}, {:?}", peer.at());
+            let is_unasked = self.unasked.contains(&login);
+            assert!(
+                killed || is_unasked || record.is_some() != is_unwritten,
+                "login {login}: {record:?}, {:?}",
+                peer.at()
+            );
             let granted = record.is_some_and(is_granted);
             assert!(!granted || matches!(peer.at(), At::Over(_)), "login {login} was let in afterwards");
         }

@@ -1,6 +1,9 @@
 //! A server that means harm, at the real client over TCP, in real time: whatever it does to one login, nobody is
 //! let in by it, it ends in time, and the login beside it, that a person approves, is let in.
 
+mod attacks;
+mod turns;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,35 +13,24 @@ use countersign_protocol::login::{Begin, Outcome, Stage, VERSION};
 use countersign_protocol::message::Sealed;
 use countersign_protocol::signed::SignedMessage;
 use countersign_relay_client::{RelayClient, Server};
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
-use proptest::strategy::ValueTree;
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::cast::{CAST, HOST, Holder, ROOT, number};
-use super::forgery::{Forgery, Loot, approval, forgeries, seal_to};
+use super::forgery::{Forgery, Loot, approval, seal_to};
 use super::peer::{At, Peer};
 use crate::login::state::State;
 use crate::relay;
-use crate::testing::hostile::{Call, Hostile, Lie, NONSENSE};
-use crate::testing::wire::{Harm, Junk};
+use crate::testing::hostile::{Call, Hostile, Lie};
 use crate::testing::{Asked, Heard, Lab, Said};
+use attacks::{Attack, attacks};
 use countersign_policy::{self as config, Confirm, Loaded};
+use turns::{AT_ONCE, Turns};
 
 /// Attacks in a usual run.
 const CASES: u32 = 1_000;
-/// Daemons, and how many of them are attacked at once where the machine has little else to do.
-const AT_ONCE: u32 = 80;
-/// The same on the busiest machine.
-const AT_ONCE_AT_LEAST: u32 = 4;
-/// How much later than it is due something may be done without anybody having to wait for their turn.
-const PUNCTUAL: Duration = Duration::from_millis(20);
-/// How often that is looked at, and how often whoever waits for their turn asks for it.
-const LOOK: Duration = Duration::from_millis(10);
-const ASK: Duration = Duration::from_millis(100);
 /// How long the attacked login may wait for a decision: no request is for less.
 pub(super) const WAIT: Duration = Duration::from_secs(1);
 /// How long a forgery has to be taken for what it is not.
@@ -50,136 +42,6 @@ const BESIDE: Duration = Duration::from_secs(60);
 /// Most bytes of one endless answer that may be taken from a server: four of them are read, the rest waits in
 /// the connection's own windows.
 const MOST_TAKEN: u64 = 24 * 1024 * 1024;
-
-/// What is done to a login.
-#[derive(Debug, Clone)]
-enum Attack {
-    Forge(Forgery),
-    Lie(Call, Lie),
-    Harm(Harm),
-    /// Something that is no event, or one that nobody needs.
-    Stream(Noise),
-}
-
-/// What a stream can carry.
-#[derive(Debug, Clone, Copy)]
-enum Noise {
-    /// A line that does not end.
-    Line,
-    /// An event that does not end.
-    Event,
-    NoText,
-    Zeros,
-    Comments,
-    Hellos,
-    Later,
-    /// Decisions that are none.
-    Nulls,
-    Nested,
-    /// Half an event, and the stream ends.
-    Half,
-}
-
-impl Noise {
-    fn bytes(self) -> Vec<u8> {
-        match self {
-            Self::Line => [b"data: ".to_vec(), vec![b'x'; 1 << 20]].concat(),
-            Self::Event => b"data: and one more line of it\n".repeat(5_000),
-            Self::NoText => b"data: \xff\xfe\n\n".to_vec(),
-            Self::Zeros => vec![0; 10_000],
-            Self::Comments => b":\n".repeat(50_000),
-            Self::Hellos => b"event: hello\ndata: {\"server\":\"x\",\"epoch\":\"y\"}\n\n".repeat(300),
-            Self::Later => b"event: of a later server\nid: 1\nretry: 0\ndata: ?\n\n".repeat(1_000),
-            Self::Nulls => b"event: decision\ndata: null\n\n".to_vec(),
-            Self::Nested => {
-                [b"event: decision\ndata: ".to_vec(), vec![b'['; 20_000], b"\n\n".to_vec()].concat()
-            }
-            Self::Half => b"event: decision\ndata: {\"env".to_vec(),
-        }
-    }
-}
-
-fn attacks() -> impl Strategy<Value = Vec<Attack>> {
-    let one = prop_oneof![
-        6 => forgeries().prop_map(Attack::Forge),
-        4 => (calls(), lies()).prop_map(|(call, lie)| Attack::Lie(call, lie)),
-        3 => harms().prop_map(Attack::Harm),
-        2 => noise().prop_map(Attack::Stream),
-    ];
-    vec(one, 1..4)
-}
-
-fn calls() -> impl Strategy<Value = Call> {
-    // Where streams are held back, three seconds pass before it polls.
-    prop_oneof![
-        8 => Just(Call::Post),
-        3 => Just(Call::Stream),
-        2 => Just(Call::Challenge),
-        2 => Just(Call::Token),
-        1 => Just(Call::Poll),
-    ]
-}
-
-fn lies() -> impl Strategy<Value = Lie> {
-    let statuses =
-        vec![200_u16, 204, 206, 304, 400, 401, 403, 404, 405, 408, 413, 418, 429, 500, 502, 503, 504, 599];
-    let later = vec!["0", "-1", "soon", "99999999999999999999", "18446744073709551615", "1", ""];
-    prop_oneof![
-        4 => select(statuses).prop_map(Lie::Status),
-        2 => select(vec![301_u16, 302, 303, 307, 308]).prop_map(Lie::Redirect),
-        2 => select(later).prop_map(Lie::Later),
-        2 => (1..400_000_u32, any::<bool>()).prop_map(|(bytes, is_one)| Lie::Headers(bytes, is_one)),
-        2 => select(vec![-100_i32, -1, 1, 100, i32::MAX]).prop_map(Lie::Length),
-        1 => select(vec!["gzip", "br", "deflate", "identity, gzip"]).prop_map(Lie::Encoded),
-        3 => select(NONSENSE.to_vec()).prop_map(Lie::Body),
-        3 => any::<u16>().prop_map(Lie::Flipped),
-        2 => any::<u16>().prop_map(Lie::Cut),
-        1 => Just(Lie::Twice),
-        1 => any::<u8>().prop_map(Lie::Endless),
-        1 => Just(Lie::Dripping),
-        1 => Just(Lie::Silent),
-    ]
-}
-
-fn harms() -> impl Strategy<Value = Harm> {
-    // What a connection says first: its settings, a challenge, a token, hello.
-    let place = || 0..700_u16;
-    let junk = vec![
-        Junk::Zeros,
-        Junk::OldAnswer,
-        Junk::Pings,
-        Junk::Settings,
-        Junk::GoAway,
-        Junk::HugeFrame,
-        Junk::Continuations,
-        Junk::Push,
-    ];
-    prop_oneof![
-        3 => place().prop_map(Harm::Cut),
-        2 => place().prop_map(Harm::Reset),
-        1 => place().prop_map(Harm::Stall),
-        4 => (place(), any::<u8>()).prop_map(|(at, bit)| Harm::Flip(at, bit)),
-        2 => place().prop_map(Harm::Repeat),
-        2 => place().prop_map(Harm::Skip),
-        4 => (place(), select(junk)).prop_map(|(at, junk)| Harm::Inject(at, junk)),
-        1 => place().prop_map(Harm::Drip),
-    ]
-}
-
-fn noise() -> impl Strategy<Value = Noise> {
-    select(vec![
-        Noise::Line,
-        Noise::Event,
-        Noise::NoText,
-        Noise::Zeros,
-        Noise::Comments,
-        Noise::Hellos,
-        Noise::Later,
-        Noise::Nulls,
-        Noise::Nested,
-        Noise::Half,
-    ])
-}
 
 /// A daemon, and the server that attacks it.
 pub(super) struct Field {
@@ -363,59 +225,6 @@ impl Field {
             }
             self.is_up().await;
         }
-    }
-}
-
-/// Whose turn it is. All daemons and servers share one thread, and what they give one another in real time has to be done on
-/// it: where that comes late, because the machine has much else to do, fewer of them are attacked at once.
-#[derive(Default)]
-struct Turns {
-    taken: Cell<u32>,
-    late: Cell<Duration>,
-}
-
-/// Ends when it is dropped.
-struct Turn<'a>(&'a Turns);
-
-impl Turns {
-    /// Looks how late the thread comes to what is due.
-    async fn look(&self) {
-        loop {
-            let began = Instant::now();
-            sleep(LOOK).await;
-            let late = began.elapsed().saturating_sub(LOOK);
-            // What was late stays so for a moment: a turn is long.
-            self.late.set(late.max(self.late.get() * 31 / 32));
-        }
-    }
-
-    fn at_once(&self) -> u32 {
-        let late = self.late.get().max(PUNCTUAL).as_micros();
-        let share = u128::from(AT_ONCE) * PUNCTUAL.as_micros() / late;
-        u32::try_from(share).unwrap_or(AT_ONCE).max(AT_ONCE_AT_LEAST)
-    }
-
-    async fn take(&self) -> Turn<'_> {
-        while self.taken.get() >= self.at_once() {
-            sleep(ASK).await;
-        }
-        self.taken.set(self.taken.get() + 1);
-        Turn(self)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.taken.set(self.0.taken.get() - 1);
-    }
-}
-
-#[test]
-fn a_busy_machine_has_fewer_at_once_and_never_none() {
-    let turns = Turns::default();
-    for (late, at_once) in [(0, 80), (20, 80), (40, 40), (200, 8), (10_000, 4)] {
-        turns.late.set(Duration::from_millis(late));
-        assert_eq!(turns.at_once(), at_once, "{late} ms");
     }
 }
 

@@ -29,6 +29,12 @@ impl Oracle {
         if ended.is_some() {
             return Err("it was withdrawn, or has ended before".into());
         }
+        if record.action.as_deref() != visit.action() || record.origins != visit.origins() {
+            return Err("for another action, or of other origins".into());
+        }
+        if record.list != visit.list(login).map(|list| digest::sha256_hex(list.as_bytes())) {
+            return Err("for another list".into());
+        }
         let then = rule.then;
         if !matches!(then, Then::Approve | Then::Observe) {
             return Err(format!("under a rule that says {then:?}"));

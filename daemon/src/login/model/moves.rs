@@ -39,6 +39,8 @@ pub(super) enum Move {
     Rubbish(Rubbish),
     /// What becomes of one of the next posts.
     Next(Fate),
+    /// The server does not take one of the next lists, with this status.
+    RefuseList(u16),
     /// The server's stream ends.
     Cut,
     /// The server goes away, and has forgotten everything.
@@ -121,6 +123,8 @@ pub(super) enum How {
     Rightly,
     /// The same, with a lease, whose service may be another.
     Leasing { seconds: u16, is_of_service: bool },
+    /// About the same request with another list.
+    OfOtherList,
     /// About another request, sealed to this one.
     About(u8),
     /// Sealed to another request's key, in this one's envelope.
@@ -165,6 +169,7 @@ pub(super) fn moves() -> impl Strategy<Value = Move> {
         4 => (0..6_u8).prop_map(Move::Again),
         1 => rubbish().prop_map(Move::Rubbish),
         5 => fates().prop_map(Move::Next),
+        1 => refused_lists(),
         2 => Just(Move::Cut),
         2 => Just(Move::Down),
         4 => Just(Move::Up),
@@ -190,7 +195,13 @@ pub(super) fn programs() -> impl Strategy<Value = Program> {
         1 => Just(Program::Locker),
         1 => Just(Program::SilentLocker),
         1 => Just(Program::OneField),
+        1 => asking(),
     ]
+}
+
+/// What asks for an action.
+pub(super) fn asking() -> impl Strategy<Value = Program> {
+    select(vec![Program::Ask, Program::AskOfAlice, Program::AskOfJob, Program::AskOfGuest])
 }
 
 /// Most come from a place of their own, as nothing there is held against them.
@@ -249,6 +260,7 @@ fn hows() -> impl Strategy<Value = How> {
         4 => (0..900_u16, prop::bool::weighted(0.9))
             .prop_map(|(seconds, is_of_service)| How::Leasing { seconds, is_of_service }),
         1 => (1..4_u8).prop_map(How::About),
+        1 => Just(How::OfOtherList),
         1 => (1..4_u8).prop_map(How::SealedTo),
         1 => (1..4_u8).prop_map(How::InEnvelopeOf),
         1 => holders().prop_map(How::SignedBy),
@@ -280,6 +292,10 @@ fn fates() -> impl Strategy<Value = Fate> {
         Just(Fate::Garbage),
         Just(Fate::ForNobody),
     ]
+}
+
+pub(super) fn refused_lists() -> impl Strategy<Value = Move> {
+    select(vec![403_u16, 413, 429, 503]).prop_map(Move::RefuseList)
 }
 
 fn waits() -> impl Strategy<Value = u32> {

@@ -1,11 +1,13 @@
 //! The module's end of a login: what it was told, and when.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use countersign_protocol::frame::{self, Reply};
 use countersign_protocol::login::{Begin, Call, Continue, FIRST_REPLY_MS, Step, Verdict};
+use countersign_protocol::manage;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,11 +18,14 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::connection::Connection;
-use crate::{clock, login};
+use crate::{clock, login, manage as calls};
 
 /// Time that passes in a moment in which nothing is waited for but for what is evened out: the first prompt, and the
 /// answer to something wrong.
 pub(super) const MOMENT: Duration = Duration::from_millis(12);
+
+/// Bytes of a list that go into one frame.
+const PART: usize = 7_000;
 
 /// What a login is doing, as its module sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,15 +73,41 @@ struct Ear {
     drawn: RefCell<Option<Drawn>>,
     /// A reply that came too late.
     late: Cell<Option<Duration>>,
+    /// What is left to send of the list of an action.
+    parts: RefCell<VecDeque<String>>,
+    /// What is said once the daemon knows for whom this connection speaks.
+    unsaid: RefCell<Option<Begin>>,
 }
 
 impl Peer {
     /// Begins a login as a program of root's does.
     pub(super) fn begin(app: &Rc<App>, begin: Begin) -> Self {
         let (here, there) = UnixStream::pair().unwrap();
-        let caller = Caller { uid: 0, gid: 0, pid: None, root_socket: true };
-        let serving = spawn_local(login::serve(Rc::clone(app), caller, Connection::new(there), begin));
+        let serving = spawn_local(login::serve(Rc::clone(app), root(), Connection::new(there), begin));
+        Self::at_end(here, serving, None, None)
+    }
+
+    /// The same with the list of an action, and by a program of root's that answers for somebody else.
+    pub(super) fn ask(app: &Rc<App>, begin: Begin, list: Option<&str>, acts_for: Option<u32>) -> Self {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (app, connection) = (Rc::clone(app), Connection::new(there));
+        let Some(uid) = acts_for else {
+            let serving = spawn_local(login::serve(app, root(), connection, begin));
+            return Self::at_end(here, serving, list, None);
+        };
+        let serving = spawn_local(async move {
+            let first = frame::encode(&manage::Call::ActFor { uid, as_administrator: false }).unwrap();
+            // A connection that breaks is what the story wants.
+            let _ = calls::serve(&app, root(), connection, &first[..first.len() - 1]).await;
+        });
+        Self::at_end(here, serving, list, Some(begin))
+    }
+
+    fn at_end(here: UnixStream, serving: JoinHandle<()>, list: Option<&str>, unsaid: Option<Begin>) -> Self {
         let (read, write) = here.into_split();
+        // Lists of stories are ASCII.
+        let parts = list.unwrap_or_default().as_bytes().chunks(PART);
+        let parts = parts.map(|part| String::from_utf8(part.to_vec()).unwrap()).collect();
         let ear = Rc::new(Ear {
             at: RefCell::new(At::Out),
             write: RefCell::new(Some(write)),
@@ -84,6 +115,8 @@ impl Peer {
             ended: Cell::default(),
             drawn: RefCell::default(),
             late: Cell::default(),
+            parts: RefCell::new(parts),
+            unsaid: RefCell::new(unsaid),
         });
         let reader = spawn_local(listen(read, Rc::clone(&ear)));
         Self { ear, is_spoiled: false, is_noted: false, reader, serving }
@@ -202,7 +235,8 @@ impl Ear {
             }
             Reply::Parameters { parameters: Step::Wait { deadline_ms } } => {
                 allow(deadline_ms);
-                self.go_on(Continue::default());
+                let answer = self.parts.borrow_mut().pop_front().map(Zeroizing::new);
+                self.go_on(Continue { answer, cannot_ask: false });
             }
             Reply::Parameters { parameters: Step::Verdict(verdict) } => self.ends(At::Over(verdict)),
             Reply::Error { .. } => self.ends(At::Refused),
@@ -210,14 +244,25 @@ impl Ear {
     }
 }
 
+/// A program of root's.
+fn root() -> Caller {
+    Caller { uid: 0, gid: 0, pid: None, root_socket: true }
+}
+
 async fn listen(mut from: OwnedReadHalf, ear: Rc<Ear>) {
     let (mut pending, mut chunk) = (Vec::new(), [0; 4096]);
     while let Ok(length @ 1..) = from.read(&mut chunk).await {
         pending.extend_from_slice(&chunk[..length]);
         while let Some(end) = pending.iter().position(|byte| *byte == frame::END) {
-            let reply = frame::decode(&pending[..end]).unwrap();
-            pending.drain(..=end);
-            ear.hears(reply);
+            let frame: Vec<u8> = pending.drain(..=end).collect();
+            let reply = &frame[..end];
+            let Some(begin) = ear.unsaid.take() else {
+                ear.hears(frame::decode(reply).unwrap());
+                continue;
+            };
+            let acting: Reply<manage::Acting> = frame::decode(reply).unwrap();
+            assert!(matches!(acting, Reply::Parameters { .. }), "{acting:?}");
+            ear.send(&frame::encode(&Call::Begin(Box::new(begin))).unwrap());
         }
     }
     if !matches!(*ear.at.borrow(), At::Over(_)) {

@@ -22,6 +22,13 @@ pub(super) fn ruled() -> impl Strategy<Value = Policy> {
     (rules(), defaults(), prop::bool::weighted(0.5)).prop_map(policy)
 }
 
+/// Several, some of which are about actions alone.
+pub(super) fn ruled_actions() -> impl Strategy<Value = Policy> {
+    let of_actions = (vec(of_actions(), 1..3), outcomes()).prop_map(once_each);
+    let rules = vec(prop_oneof![3 => of_actions, 1 => conditioned()], 1..=MOST_RULES);
+    (rules, defaults(), prop::bool::weighted(0.8)).prop_map(policy)
+}
+
 fn policy((rules, default, is_guest_enrolled): (Vec<(Vec<Condition>, Rule)>, Rule, bool)) -> Policy {
     Policy { rules, default, is_guest_enrolled }
 }
@@ -43,16 +50,22 @@ pub(super) fn plain() -> Rule {
 }
 
 fn rules() -> impl Strategy<Value = Vec<(Vec<Condition>, Rule)>> {
-    let conditioned = (vec(conditions(), 1..3), outcomes()).prop_map(|(mut conditions, rule)| {
-        let mut keys = Vec::new();
-        conditions.retain(|one: &Condition| {
-            let is_new = !keys.contains(&one.key());
-            keys.push(one.key());
-            is_new
-        });
-        (conditions, rule)
+    vec(prop_oneof![5 => conditioned(), 1 => allowing(0..4_000)], 1..=MOST_RULES)
+}
+
+fn conditioned() -> impl Strategy<Value = (Vec<Condition>, Rule)> {
+    (vec(conditions(), 1..3), outcomes()).prop_map(once_each)
+}
+
+/// A rule has each condition once.
+fn once_each((mut conditions, rule): (Vec<Condition>, Rule)) -> (Vec<Condition>, Rule) {
+    let mut keys = Vec::new();
+    conditions.retain(|one| {
+        let is_new = !keys.contains(&one.key());
+        keys.push(one.key());
+        is_new
     });
-    vec(prop_oneof![5 => conditioned, 1 => allowing(0..4_000)], 1..=MOST_RULES)
+    (conditions, rule)
 }
 
 /// A rule that lets root in unasked while the server is away, until so many seconds after the story's begin.
@@ -78,6 +91,16 @@ fn conditions() -> impl Strategy<Value = Condition> {
         1 => (1..3_u8).prop_map(Condition::Key),
         2 => any::<bool>().prop_map(Condition::NewSource),
         1 => any::<bool>().prop_map(Condition::ThisHost),
+        1 => (1..9_u8).prop_map(Condition::Hours),
+        1 => Just(Condition::Command),
+        2 => of_actions(),
+    ]
+}
+
+fn of_actions() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        3 => select(vec!["apt.", "deploy."]).prop_map(Condition::Action),
+        2 => Just(Condition::Origin),
     ]
 }
 

@@ -7,10 +7,14 @@ use countersign_policy::{self as config, Config, Confirm, Factor, Then, Unenroll
 use countersign_protocol::login::Stage;
 
 use super::cast::{ALICE, BOTH, GUEST, ROOT};
-use super::visit::{NETWORK, Visit};
+use super::visit::{NETWORK, ORIGIN, Visit};
+use crate::clock;
 
 /// A day that no story sees: in its place comes a time of the story.
 const SOME_DAY: &str = "2999-01-01";
+
+/// Minutes from midnight at which all stories begin, where hours are said.
+const BEGIN_MINUTE: u64 = 8 * 60;
 
 /// What holds in a story.
 #[derive(Debug, Clone)]
@@ -62,6 +66,14 @@ pub(super) enum Condition {
     Key(u8),
     NewSource(bool),
     ThisHost(bool),
+    /// In so many minutes from the story's begin on, by the calendar.
+    Hours(u8),
+    /// One of the first ten logins, and an even one.
+    Command,
+    /// Something is asked for whose name begins so.
+    Action(&'static str),
+    /// All that it is about is of one origin.
+    Origin,
 }
 
 impl Condition {
@@ -78,6 +90,10 @@ impl Condition {
             Self::Key(_) => "ssh_key",
             Self::NewSource(_) => "new_source",
             Self::ThisHost(_) => "host",
+            Self::Hours(_) => "hours",
+            Self::Command => "command",
+            Self::Action(_) => "action",
+            Self::Origin => "origin",
         }
     }
 
@@ -98,6 +114,10 @@ impl Condition {
                 format!("\"{}\"", visit.fingerprint().unwrap())
             }
             Self::ThisHost(is) => if *is { "\"la?\"" } else { "\"db-*\"" }.to_owned(),
+            Self::Hours(minutes) => format!("\"08:00-08:{minutes:02} UTC\""),
+            Self::Command => "[\"c0\", \"c2\", \"c4\", \"c6\", \"c8\"]".to_owned(),
+            Self::Action(name) => format!("\"{name}*\""),
+            Self::Origin => format!("\"{ORIGIN}\""),
         }
     }
 
@@ -115,10 +135,20 @@ impl Condition {
                 let address = visit.address(number).filter(|_| visit.place > 0);
                 address.is_some() && place.is_none_or(|place| place == visit.place)
             }
-            Self::Terminal(place) => visit.terminal(number) == format!("tty{place}"),
+            Self::Terminal(place) => visit.terminal(number) == Some(format!("tty{place}")),
             Self::Key(key) => visit.fingerprint().is_some() && visit.by == *key,
             Self::NewSource(is) => is_new == *is,
             Self::ThisHost(is) => *is,
+            Self::Hours(minutes) => {
+                let minute = clock::unix() / 60 % (24 * 60);
+                (BEGIN_MINUTE..BEGIN_MINUTE + u64::from(*minutes)).contains(&minute)
+            }
+            Self::Command => number < 10 && number.is_multiple_of(2),
+            Self::Action(name) => visit.action().is_some_and(|action| action.starts_with(name)),
+            Self::Origin => {
+                let mut origins = visit.origins().iter();
+                origins.len() > 0 && origins.all(|origin| *origin == ORIGIN)
+            }
         }
     }
 }

@@ -31,6 +31,7 @@ fn of_everything() -> impl Strategy<Value = Story> {
         1 => themes::leases(),
         1 => themes::authenticators(),
         1 => themes::refusals(),
+        2 => themes::actions(),
     ];
     (policies(), vec(scene, 1..MOST_SCENES))
         .prop_map(|(policy, scenes)| Story { policy, moves: scenes.concat() })

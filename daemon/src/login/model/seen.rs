@@ -36,7 +36,20 @@ const ALL: [&str; 21] = [
 ];
 
 /// What a usual run has to have seen: each way in beside a device's decision, and what alone keeps each from opening.
-const USUAL: [&str; 46] = [
+const USUAL: [&str; 59] = [
+    "asked with a list",
+    "granted apt.install",
+    "granted apt.remove",
+    "granted by Ask",
+    "granted by AskOfAlice",
+    "granted by AskOfGuest",
+    "granted by AskOfJob",
+    "granted deploy.web",
+    "list refused",
+    "rule by action",
+    "rule by command",
+    "rule by hours",
+    "rule by origin",
     "QR code asked for",
     "granted allow",
     "granted by a scanned code",

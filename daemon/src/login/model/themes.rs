@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::cast::Holder;
-use super::moves::{By, How, Move, Story, Typed, moves, programs, visits};
-use super::policies::{allowing, plain, ruled};
+use super::moves::{By, How, Move, Story, Typed, asking, moves, programs, refused_lists, visits};
+use super::policies::{allowing, plain, ruled, ruled_actions};
 use super::policy::{Condition, Policy, Rule};
 use super::visit::{Program, Visit};
 use countersign_policy::{Confirm, Factor};
@@ -24,6 +24,7 @@ pub(super) fn themes() -> impl Strategy<Value = Story> {
         3 => of_rules(),
         3 => of_scans(),
         1 => of_refusals(),
+        4 => of_actions(),
     ]
 }
 
@@ -241,6 +242,32 @@ fn of_rules() -> impl Strategy<Value = Story> {
     let login = (prop_oneof![2 => login, 1 => both_stages], last)
         .prop_map(|(begin, last)| [begin, yes(How::Rightly).to_vec(), last].concat());
     (ruled(), vec(login, 3..10)).prop_map(story)
+}
+
+fn of_actions() -> impl Strategy<Value = Story> {
+    (ruled_actions(), vec(actions(), 2..8)).prop_map(story)
+}
+
+/// Programs ask whether something may be done, with lists and without, and their people decide.
+pub(super) fn actions() -> impl Strategy<Value = Vec<Move>> {
+    let ask = (asking(), any::<bool>(), 0..3_u8, 0..3_u8, any::<bool>())
+        .prop_map(|(program, guest, place, by, vouched)| Visit { program, guest, place, by, vouched });
+    let before = prop_oneof![
+        6 => Just(Vec::new()),
+        2 => refused_lists().prop_map(|one| vec![one]),
+        1 => moves().prop_map(|one| vec![one]),
+        1 => Just(vec![Move::Up, Move::Wait(3_000)]),
+    ];
+    let between = prop_oneof![
+        6 => Just(Vec::new()),
+        1 => Just(vec![Move::HangUp(0)]),
+        1 => Just(vec![Move::Cut, Move::Wait(3_000)]),
+        1 => moves().prop_map(|one| vec![one]),
+    ];
+    let how = prop_oneof![6 => Just(How::Rightly), 1 => Just(How::OfOtherList), 1 => Just(How::About(1))];
+    (before, ask, between, how).prop_map(|(before, ask, between, how)| {
+        [before, vec![Move::Begin(ask, false)], between, yes(how).to_vec()].concat()
+    })
 }
 
 fn of_scans() -> impl Strategy<Value = Story> {

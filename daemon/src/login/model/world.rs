@@ -2,14 +2,14 @@
 //! watches all of them.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use countersign_protocol::audit::Record;
 use countersign_protocol::keys::Signer;
 use countersign_protocol::login::Outcome;
-use countersign_protocol::message::{MessageType, RemoteSource};
+use countersign_protocol::message::MessageType;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
@@ -18,9 +18,10 @@ use super::oracle::{Oracle, QR};
 use super::peer::{At, MOMENT, Peer};
 use super::policy::Policy;
 use super::seen::{self, Seen};
+use super::shown::shows;
 use super::visit::Visit;
 use crate::testing::simulated::{Arrived, Fate, Simulated};
-use crate::testing::{Asked, BOOT, Heard, Lab, Said};
+use crate::testing::{BOOT, Heard, Lab, Said};
 use crate::{clock, files, person, relay};
 use countersign_policy::{Loaded, Then};
 
@@ -52,6 +53,10 @@ pub(super) struct World {
     pub(super) records: HashMap<usize, Record>,
     /// Records of logins' ends that could not be written.
     pub(super) unwritten: HashMap<usize, Record>,
+    /// Logins that were refused before they began, since there were too many: nothing is written down of them.
+    pub(super) unasked: HashSet<usize>,
+    /// Lists that the server has not refused yet, and will.
+    pub(super) refusals: usize,
 }
 
 impl World {
@@ -80,6 +85,8 @@ impl World {
             read: 0,
             records: HashMap::new(),
             unwritten: HashMap::new(),
+            unasked: HashSet::new(),
+            refusals: 0,
         };
         world.relay.turn(true);
         world.run_daemon();
@@ -136,6 +143,10 @@ impl World {
         for note in std::mem::take(&mut self.oracle.notes) {
             self.seen.note(&note);
         }
+        let refusals = self.relay.refused_lists.borrow().len();
+        if std::mem::replace(&mut self.refusals, refusals) > refusals {
+            self.seen.note("list refused");
+        }
     }
 
     pub(super) async fn wait(&mut self, time: Duration) {
@@ -146,7 +157,7 @@ impl World {
     /// Tells the oracle what went through the server.
     fn look(&mut self) {
         let arrived = self.relay.arrived.borrow();
-        for post in &arrived[self.looked.0..] {
+        for (at, post) in arrived.iter().enumerate().skip(self.looked.0) {
             let first = &post.about[0];
             let is_new = !self.oracle.requests.iter().any(|known| known.asked.request.id == first.id);
             if first.message_type == MessageType::Request && is_new {
@@ -154,7 +165,12 @@ impl World {
                 let heard = CAST.devices[to[0]].hear(&self.lab, &post.post.messages[0]);
                 let Heard::Request(asked) = heard else { panic!("its envelope lies") };
                 let login = number_in(asked.request.command.as_deref()).unwrap();
-                shows(&asked, self.oracle.logins[login].visit, login);
+                let visit = self.oracle.logins[login].visit;
+                shows(&asked, visit, login);
+                if let Some(text) = visit.list(login) {
+                    self.lists_before(at, &asked, &text);
+                    self.seen.note("asked with a list");
+                }
                 self.oracle.is_asked(asked, login, to, post.at);
             }
         }
@@ -185,7 +201,11 @@ impl World {
     pub(super) async fn begin(&mut self, visit: Visit, token: Option<String>) {
         let number = self.logins.len();
         let must = self.oracle.begins(visit, token.as_deref(), clock::boot());
-        let mut peer = Peer::begin(&self.lab.app, visit.begin(number, token));
+        let (begin, list) = (visit.begin(number, token), visit.list(number));
+        let mut peer = match visit.is_ask() {
+            true => Peer::ask(&self.lab.app, begin, list.as_deref(), visit.acts_for()),
+            false => Peer::begin(&self.lab.app, begin),
+        };
         // It may be at a prompt that only says why it is refused.
         peer.is_spoiled = visit.begin(number, None).silent;
         self.logins.push(peer);
@@ -271,23 +291,37 @@ impl World {
         assert_ne!(at, At::Refused, "login {login} got no verdict");
         if let At::Over(verdict) = at {
             let record = self.records.get(&login);
+            let visit = self.oracle.logins[login].visit;
+            let is_unwritten = self.unwritten.contains_key(&login);
+            if record.is_none() && !is_unwritten && visit.is_ask() && verdict.outcome == Outcome::Busy {
+                self.unasked.insert(login);
+            }
             assert!(
-                record.is_some() || self.unwritten.contains_key(&login),
+                record.is_some() || is_unwritten || self.unasked.contains(&login),
                 "a verdict has its record before it"
             );
             // What cannot be written down does not happen.
-            assert!(record.is_some() || matches!(verdict.outcome, Outcome::Fault | Outcome::Ignored));
+            assert!(
+                record.is_some()
+                    || self.unasked.contains(&login)
+                    || matches!(verdict.outcome, Outcome::Fault | Outcome::Ignored)
+            );
             let granted = record.is_some_and(is_granted);
             let drawn = self.logins[login].drawn();
             if let Some(record) = record.filter(|_| granted)
                 && let Err(why) = self.oracle.judge(login, record, &self.lab, drawn.as_ref(), now)
             {
-                panic!("login {login} was let in {why}: {:?}", self.oracle.logins[login].visit);
+                panic!("login {login} was let in {why}: {visit:?}");
+            }
+            if granted && visit.is_ask() {
+                self.seen.note(&format!("granted by {:?}", visit.program));
+                self.seen.note(&format!("granted {}", visit.action().unwrap_or_default()));
             }
             let then = self.oracle.logins[login].rule.then;
             let ignored = verdict.outcome == Outcome::Ignored;
             let is_right = match then {
                 Then::Observe => ignored,
+                _ if self.unasked.contains(&login) => !ignored,
                 Then::Skip => ignored != record.is_none(),
                 Then::Deny => !ignored && !granted,
                 Then::Approve => !ignored || self.oracle.may_pass(login),
@@ -440,22 +474,8 @@ pub(super) fn number_in(command: Option<&str>) -> Option<usize> {
     command?.strip_prefix('c')?.parse().ok()
 }
 
-/// What a phone shows is what the login is.
-fn shows(asked: &Asked, visit: Visit, number: usize) {
-    let request = &asked.request;
-    assert_eq!((request.user.as_str(), request.service.as_str()), (visit.account(), visit.service()));
-    assert_eq!(request.requester.as_deref(), visit.requester());
-    assert_eq!(request.terminal, Some(visit.terminal(number)));
-    let remote = request.remote.as_ref();
-    assert_eq!(remote.map(|remote| remote.address.clone()), visit.address(number));
-    let is_vouched = remote.is_some_and(|remote| remote.source == RemoteSource::Kernel);
-    assert_eq!(is_vouched, visit.is_vouched());
-    let key = request.ssh_key.as_ref().map(|key| key.fingerprint.as_str());
-    assert_eq!(key, visit.fingerprint());
-}
-
 /// Whose end a record is about.
 fn login_of(record: &Record) -> Option<usize> {
-    let is_end = matches!(record.event.as_str(), "login" | "observed");
+    let is_end = matches!(record.event.as_str(), "login" | "ask" | "observed");
     is_end.then(|| seen::begun(record.login.as_deref().unwrap()).unwrap())
 }
