@@ -230,7 +230,8 @@ impl Visit {
             user: self.account().to_owned(),
             remote_host: address.filter(|_| peer.is_none()),
             terminal: self.terminal(number),
-            remote_user: self.requester().map(str::to_owned),
+            // What a user claims of others is not believed.
+            remote_user: self.requester().or(self.acts_for().map(|_| ALICE)).map(str::to_owned),
             ssh_auth_info: key.filter(|_| self.is_ssh()).map(|key| KEYS[key].to_owned()),
             // Comes back in the request: whose it is.
             command_line: Some(format!("c{number}")),
