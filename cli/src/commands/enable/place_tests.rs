@@ -197,7 +197,13 @@ fn a_keyring_is_unlocked_behind_us() {
 #[test]
 fn the_doctor_finds_nothing_that_would_open_or_lock_out() {
     use countersign_pam_stack::examine::{Host, Severity, examine};
-    let host = Host { has_module: &|_| true, meant: &[], passwordless: None, keys_alone: true };
+    let host = Host {
+        has_module: &|_| true,
+        meant: &[],
+        passwordless: None,
+        one_field: &|_| false,
+        keys_alone: true,
+    };
     for system in ["debian12", "debian13", "ubuntu2404", "el9", "fedora42", "tumbleweed"] {
         for service in SERVICES.into_iter().filter(|service| *service != "sudo-i") {
             if !systems().join(system).join(service).exists() {
