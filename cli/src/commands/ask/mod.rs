@@ -90,7 +90,7 @@ fn command_line(command: &[OsString]) -> Option<String> {
     let line = words.join(" ");
     match line.len() {
         0 => None,
-        ..=MAX_COMMAND => Some(line),
+        1..=MAX_COMMAND => Some(line),
         _ => Some(format!("{}{MORE}", clip(&line, MAX_COMMAND - MORE.len()))),
     }
 }
