@@ -440,13 +440,16 @@ impl Login {
             }
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
-        let deadline_ms = deadline_ms(&open);
-        let step = if self.facts.silent || !can_say {
-            Step::Wait { deadline_ms }
-        } else {
-            Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
-        };
-        self.step(step, &open, rule).await?;
+        // Whoever was answered meanwhile has nothing to wait for.
+        if matches!(open.state(), State::New | State::Posted | State::Unreachable) {
+            let deadline_ms = deadline_ms(&open);
+            let step = if self.facts.silent || !can_say {
+                Step::Wait { deadline_ms }
+            } else {
+                Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
+            };
+            self.step(step, &open, rule).await?;
+        }
         if can_ask && !offline_factors(rule).is_empty() {
             self.while_reachable(&open, rule).await?;
             if open.state() == State::Unreachable {
