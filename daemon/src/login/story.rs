@@ -50,7 +50,7 @@ pub(super) struct Login {
     /// The request that was made last: the audit's evidence.
     pub(super) request: Option<Rc<OpenRequest>>,
     /// The lease that let it in, in place of a request.
-    pub(super) leased: Option<Leased>,
+    pub(super) leased: Option<Box<Leased>>,
     /// The rule only observes: whatever comes of it, PAM goes on.
     pub(super) observed: bool,
     /// The rule that matched.
