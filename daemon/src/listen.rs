@@ -236,7 +236,8 @@ async fn first_call(
             // A newer daemon answers it as well.
             drop(mark);
         }
-        manage::serve(app, caller, connection, &frame).await.map_err(|error| error.to_string())
+        // In a box of its own: it is larger than a login, and thousands of those may wait.
+        Box::pin(manage::serve(app, caller, connection, &frame)).await.map_err(|error| error.to_string())
     } else {
         refuse(&mut connection, UNKNOWN, "there is org.countersign.Login and org.countersign.Manage").await
     }

@@ -12,7 +12,7 @@ from .stage import Stage
 
 def modules():
     """Names of what can be measured, in the table's order."""
-    order = ["login", "crypto", "memory", "network", "faults", "hangup", "idle", "waiting", "server", "streams", "web", "push"]
+    order = ["login", "crypto", "memory", "network", "faults", "hangup", "ask", "bus", "idle", "waiting", "server", "streams", "web", "push"]
     there = {file.stem.removeprefix("rows_") for file in Path(__file__).parent.glob("rows_*.py")}
     return [name for name in order if name in there] + sorted(there - set(order))
 

@@ -1,4 +1,4 @@
-"""What a login costs on the network: connections, and HTTP requests."""
+"""What a login costs on the network and on the disk: connections, HTTP requests, bytes."""
 
 import ssl
 import time
@@ -9,7 +9,7 @@ from lab.tap import Tap
 
 from . import duo
 from .logins import take_turns
-from .table import Row, limited
+from .table import Row, limited, number
 
 LOGINS = 20
 # A login's end is posted a moment after its verdict.
@@ -32,9 +32,12 @@ def measure(stage):
     stage.answering(stack).wait_for("connected")
     take_turns(["ours"], 2)
     time.sleep(ENDED)
+    audit = stack.daemon.state / "audit" / "audit.jsonl"
     before, connections = counters(stack.server, ca), tap.connections
+    sent, received, written = tap.sent, tap.received, audit.stat().st_size
     take_turns(["ours"], LOGINS)
     time.sleep(ENDED)
+    sent, received, written = tap.sent - sent, tap.received - received, audit.stat().st_size - written
     after = counters(stack.server, ca)
     ours = {name: (after[name] - before[name]) / LOGINS for name in before}
     theirs = {"connections": "not measured", "requests": "not measured"}
@@ -52,4 +55,8 @@ def measure(stage):
             duo=theirs["requests"],
         ),
         Row("events to the host a login", f"{ours['countersign_decisions_total']:g}"),
+        # Of host and device together: request, decision, end.
+        Row("bytes a login, to the server", f"{number(sent / LOGINS / 1024)} KiB"),
+        Row("… from the server", f"{number(received / LOGINS / 1024)} KiB"),
+        Row("audit, a login", f"{number(written / LOGINS / 1024)} KiB"),
     ]  # fmt: skip

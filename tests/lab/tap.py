@@ -1,4 +1,4 @@
-"""A wire that counts: what really travels between a browser and a server."""
+"""A wire that counts: what really travels between a browser, or a host, and a server."""
 
 import socket
 import threading
@@ -11,6 +11,7 @@ class Tap:
 
     def __init__(self):
         self.received = 0
+        self.sent = 0
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -29,15 +30,14 @@ class Tap:
                 return
             far = socket.create_connection(("127.0.0.1", port))
             self.connections += 1
-            threading.Thread(target=self._copy, args=(near, far, False), daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near, True), daemon=True).start()
+            threading.Thread(target=self._copy, args=(near, far, "sent"), daemon=True).start()
+            threading.Thread(target=self._copy, args=(far, near, "received"), daemon=True).start()
 
-    def _copy(self, source, target, counted):
+    def _copy(self, source, target, count):
         try:
             while data := source.recv(CHUNK):
-                if counted:
-                    with self._lock:
-                        self.received += len(data)
+                with self._lock:
+                    setattr(self, count, getattr(self, count) + len(data))
                 target.sendall(data)
         except OSError:
             pass

@@ -31,7 +31,7 @@ pub(super) async fn lets_in(login: &mut Login, rule: &Rule, account: &Account, p
     }
     let wanted = (ceiling, confirm(rule, login.facts.stage));
     match app.leases.take(app, &binding, person, wanted).await {
-        Ok(leased) => login.leased = leased,
+        Ok(leased) => login.leased = leased.map(Box::new),
         Err(error) => return Err(Ending::fault(format!("a lease's use cannot be written down: {error}"))),
     }
     Ok(login.leased.is_some())

@@ -108,7 +108,8 @@ impl Open {
             posted
         } else {
             let messages = request.sealed(&self.app.host).map_err(Ending::fault)?;
-            relay.post(&request.id, messages, request.deadline, self.counted.rings).await
+            // In a box that goes with the post: who waits for a person would hold its room for as long.
+            Box::pin(relay.post(&request.id, messages, request.deadline, self.counted.rings)).await
         };
         request.happens(if posted.is_ok() { Event::Acknowledged } else { Event::Lost });
         Ok(())

@@ -51,7 +51,7 @@ pub(super) struct Login {
     /// The request that was made last: the audit's evidence.
     pub(super) request: Option<Rc<OpenRequest>>,
     /// The lease that let it in, in place of a request.
-    pub(super) leased: Option<Leased>,
+    pub(super) leased: Option<Box<Leased>>,
     /// The rule only observes: whatever comes of it, PAM goes on.
     pub(super) observed: bool,
     /// The rule that matched.
@@ -454,13 +454,16 @@ impl Login {
             }
             return Err(Ending::unreachable(self.app.relay.trouble()));
         }
-        let deadline_ms = deadline_ms(&open);
-        let step = if self.facts.silent || !can_say {
-            Step::Wait { deadline_ms }
-        } else {
-            Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
-        };
-        self.step(step, &open, rule).await?;
+        // Whoever was answered meanwhile has nothing to wait for.
+        if matches!(open.state(), State::New | State::Posted | State::Unreachable) {
+            let deadline_ms = deadline_ms(&open);
+            let step = if self.facts.silent || !can_say {
+                Step::Wait { deadline_ms }
+            } else {
+                Step::Say { style: Style::Info, text: several::tap(&open), deadline_ms, always: false }
+            };
+            self.step(step, &open, rule).await?;
+        }
         if can_ask && !offline_factors(rule).is_empty() {
             self.while_reachable(&open, rule).await?;
             if open.state() == State::Unreachable {

@@ -1,8 +1,11 @@
-//! A paired device that approves every request as soon as it has believed it, or only tells what comes.
+//! A paired device that approves every request as soon as it has believed it, and its list where it has one; or only
+//! tells what comes.
 
 use crate::{Outcome, clock, say};
+use countersign_cli::approver::inbox::Verified;
 use countersign_cli::approver::letter::{self, Letter, Saying};
 use countersign_cli::approver::store::{Device, PinnedHost, Store};
+use countersign_protocol::list;
 use countersign_protocol::message::{Answer, Sealed};
 use countersign_relay_client::{Event, RelayClient, Server};
 use serde_json::json;
@@ -27,47 +30,42 @@ pub(crate) async fn run(home: &str, answers: bool) -> Outcome {
         match events.next().await? {
             Event::Hello(_) => say(&json!({"event": "connected"})),
             Event::Message(sealed) => {
-                counter += 1;
-                let answer = read(&sealed, &device, store.hosts(), &entry.origin, answers, counter)?;
-                if let Some(answer) = answer {
-                    client.post_decision(&answer).await?;
+                let Some(verified) = read(&sealed, &device, store.hosts(), &entry.origin, answers)? else {
+                    continue;
+                };
+                if let Some(list) = &verified.request.list {
+                    let id = &verified.request.id;
+                    list::open(list, id, &client.list(&verified.host, id).await?)?;
                 }
+                counter += 1;
+                let saying = Saying { answer: Answer::Approve, lease: None, counter, now: now() };
+                let (answer, _) = letter::decide(&verified, &saying, &device)?;
+                client.post_decision(&answer).await?;
             }
             Event::Decision(_) | Event::KeepAlive => {}
         }
     }
 }
 
-/// Tells what came, and the answer to a request.
+/// A request that is to be answered; tells what came where it is not.
 fn read(
     sealed: &Sealed,
     device: &Device,
     hosts: &[PinnedHost],
     server: &str,
     answers: bool,
-    counter: u64,
-) -> Outcome<Option<Sealed>> {
+) -> Outcome<Option<Box<Verified>>> {
     match letter::read(sealed, device, hosts, server)? {
+        Letter::Request(verified) if answers => return Ok(Some(verified)),
         Letter::Request(verified) => {
-            let answer = answers
-                .then(|| {
-                    let saying = Saying { answer: Answer::Approve, lease: None, counter, now: now() };
-                    letter::decide(&verified, &saying, device)
-                })
-                .transpose()?;
-            if !answers {
-                say(&json!({"event": "request", "id": verified.request.id, "at": clock::monotonic()}));
-            }
-            Ok(answer.map(|(sealed, _)| sealed))
+            say(&json!({"event": "request", "id": verified.request.id, "at": clock::monotonic()}));
         }
-        Letter::Closed { key, .. } => {
-            if !answers {
-                say(&json!({"event": "closed", "id": key.id, "at": clock::monotonic()}));
-            }
-            Ok(None)
+        Letter::Closed { key, .. } if !answers => {
+            say(&json!({"event": "closed", "id": key.id, "at": clock::monotonic()}));
         }
-        Letter::Notice { .. } | Letter::Unknown => Ok(None),
+        Letter::Closed { .. } | Letter::Notice { .. } | Letter::Unknown => {}
     }
+    Ok(None)
 }
 
 fn now() -> u64 {

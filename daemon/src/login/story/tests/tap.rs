@@ -30,6 +30,33 @@ async fn the_session_stage_waits_for_a_tap() {
     .await;
 }
 
+/// There is nothing left to wait for. How soon the phone is heard is the machine's affair, so one of many is enough.
+#[tokio::test]
+async fn an_answer_that_is_there_before_a_word_was_said_is_the_first_word() {
+    play(async {
+        let mut scene = Scene::new(|_| {}).await;
+        let slow = Duration::from_secs(1);
+        (0..64).for_each(|_| scene.lab.app.logins.even.note(Some(slow), slow));
+        for _ in 0..50 {
+            let mut peer = scene.login(begin("sshd", Stage::Session));
+            let asked = scene.asked().await;
+            scene.answer(&asked, Answer::Approve).await;
+            let first = peer.step().await;
+            if matches!(first, Step::Wait { .. }) {
+                peer.go_on(Continue::default()).await;
+                assert_eq!(peer.outcome().await, Outcome::Granted);
+            }
+            scene.closed().await;
+            if let Step::Verdict(verdict) = first {
+                assert_eq!(verdict.outcome, Outcome::Granted);
+                return;
+            }
+        }
+        panic!("each time the login was told to wait for an answer that was there");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_application_that_cannot_ask_gets_another_request() {
     play(async {
