@@ -36,17 +36,14 @@ impl Hooks {
 
     /// By what `apt-config dump` says.
     fn of_apt(settings: &str) -> Self {
-        let value = |line: &str, name: &str| {
-            let value = line.strip_prefix(name)?.strip_prefix(" \"")?.strip_suffix("\";")?;
-            Some(value.to_owned())
-        };
         let mut hooks = Self::default();
-        for line in settings.lines() {
-            if let Some(hook) = value(line, "DPkg::Pre-Install-Pkgs::") {
-                hooks.apt |= hook.contains("countersign package-hook apt");
-            }
-            if let Some(days) = value(line, "APT::Periodic::Unattended-Upgrade") {
-                hooks.automatic = !matches!(days.as_str(), "" | "0");
+        let settings = settings.lines().filter_map(|line| line.strip_suffix("\";")?.split_once(" \""));
+        for (name, value) in settings {
+            // One hook of several, whatever its own name is.
+            hooks.apt |= name.starts_with("DPkg::Pre-Install-Pkgs::")
+                && value.contains("countersign package-hook apt");
+            if name == "APT::Periodic::Unattended-Upgrade" {
+                hooks.automatic = !matches!(value, "" | "0");
             }
         }
         hooks
@@ -127,7 +124,7 @@ mod tests {
 
     #[test]
     fn apts_settings_say_what_is_on() {
-        let hook = "DPkg::Pre-Install-Pkgs:: \"X=1 test ! -x /usr/bin/countersign || /usr/bin/countersign package-hook apt\";\n";
+        let hook = "DPkg::Pre-Install-Pkgs::countersign \"X=1 test ! -x /usr/bin/countersign || /usr/bin/countersign package-hook apt\";\n";
         let other = "DPkg::Pre-Install-Pkgs:: \"/usr/sbin/apt-listchanges --apt\";\n";
         let hooks = |text: &str| Hooks::of_apt(text);
         assert_eq!(hooks(other), Hooks::default());
