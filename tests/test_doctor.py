@@ -92,6 +92,9 @@ def test_it_says_whether_package_managers_ask(good, tmp_path, monkeypatch):
     head, default, tail = policy.read_text().partition("[default]")
     rule = '[[rule]]\nname = "by themselves"\nwhen = { service = "ask", action = "apt.upgrade", origin = "Debian" }\nthen = "skip"\n'
     good.daemon.write_config(head + rule + default + tail)
+    # What the files say is not what the daemon goes by.
+    assert kinds(doctor()[1]) == ["not-in-force"]
+    assert good.daemon.command("status")["config_changed"]
     good.daemon.reload()
     wait_until(lambda: doctor()[0] == 0, 10, "the rule is taken")
     assert any('rules that name it: "by themselves"' in note for note in doctor()[1]["notes"])

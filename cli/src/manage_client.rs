@@ -157,7 +157,7 @@ fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Outcome<T> {
 }
 
 fn gone(e: &std::io::Error) -> Failure {
-    let text = format!("the daemon closed the connection ({e}): see systemctl status countersignd");
+    let text = format!("the daemon closed the connection ({e}): {}", units::nobody_answers());
     Failure::new(Exit::Unreachable, text)
 }
 

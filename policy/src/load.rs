@@ -52,6 +52,15 @@ impl Loaded {
             }
         }
     }
+
+    /// Whether the files have come to mean something else since they were read last, or have other faults.
+    #[must_use]
+    pub fn has_changed(&self, path: &Path, owner: Owner) -> bool {
+        match load(path, owner) {
+            Ok(config) => self.good.as_deref() != Some(&config),
+            Err(faults) => faults.lines != self.faults,
+        }
+    }
 }
 
 /// Reads a configuration: the file, and before it what is in the folder of the same name and `.d`, in the
@@ -134,6 +143,26 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_was_written_since_is_a_change_until_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("countersign.toml");
+        let owner = Owner::own();
+        let mut loaded = Loaded::default();
+        let text = "server = \"https://a.example\"\n";
+        for text in [text.to_owned(), format!("{text}[default]\nwait = \"30s\"\n"), "thn = 1\n".to_owned()] {
+            fs::write(&path, &text).unwrap();
+            assert!(loaded.has_changed(&path, owner), "{text}");
+            let _ = loaded.reload(&path, owner);
+            assert!(!loaded.has_changed(&path, owner), "{text}");
+            // What means the same is no change.
+            fs::write(&path, format!("{text}\n")).unwrap();
+            assert!(!loaded.has_changed(&path, owner), "{text}");
+        }
+        fs::write(dir.path().join("countersign.toml.d"), "").unwrap();
+        assert!(loaded.has_changed(&path, owner));
+    }
 
     #[test]
     fn the_folder_beside_comes_first_in_the_order_of_its_names() {

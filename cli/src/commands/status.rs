@@ -94,6 +94,10 @@ fn words(s: &Status, asking: &Asking) -> String {
         if !configured {
             text.push_str("Where none was ever made: countersign setup\n");
         }
+    } else if s.config_changed && configured {
+        text.push_str(
+            "\nThe configuration was changed since it was read, and is NOT in force: systemctl reload countersignd\n",
+        );
     } else if s.devices == 0 && s.approver_faults.is_empty() {
         text.push_str("\nNobody can approve yet: countersign pair USER\n");
     }
@@ -121,6 +125,7 @@ mod tests {
             waiting: 1,
             devices: 0,
             config_faults: Vec::new(),
+            config_changed: false,
             approver_faults: Vec::new(),
         }
     }
@@ -132,6 +137,12 @@ mod tests {
         for part in ["no route to host", "recovery codes", "countersign pair USER", "1 login\n"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn a_policy_that_was_not_read_yet_is_told() {
+        let text = words(&Status { config_changed: true, ..status() }, &asking(&["sshd"]));
+        assert!(text.contains("NOT in force: systemctl reload countersignd"), "{text}");
     }
 
     #[test]

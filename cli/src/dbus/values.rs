@@ -88,6 +88,7 @@ mod tests {
             waiting: 0,
             devices: 0,
             config_faults: Vec::new(),
+            config_changed: false,
             approver_faults: Vec::new(),
         };
         let all = properties(&status);

@@ -57,6 +57,8 @@ pub(super) fn status(app: &App, for_root: bool) -> Status {
         trouble: (!connected).then(|| app.relay.trouble().full),
         waiting: app.logins.waiting(),
         devices: u32::try_from(app.devices.all().len()).unwrap_or(u32::MAX),
+        // It reads files, and others than root could ask without end.
+        config_changed: for_root && app.config.borrow().has_changed(&app.paths.config, app.administrator),
         config_faults,
         approver_faults: shown(app.approvers.faults()),
     }

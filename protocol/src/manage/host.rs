@@ -25,6 +25,9 @@ pub struct Status {
     /// Faults of the configuration that was read last; empty when it is in force.
     #[serde(default)]
     pub config_faults: Vec<String>,
+    /// Whether its files say something else by now, which nothing has read yet. Told to root alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub config_changed: bool,
     /// Faults of the administrator's files of approvers, revoked keys and certificates: the file is not taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approver_faults: Vec<String>,

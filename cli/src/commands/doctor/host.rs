@@ -50,6 +50,10 @@ fn daemon(known: &Known<'_>, found: &mut Vec<Finding>) {
         let text = format!("the daemon has not taken the policy that is there now: {line}");
         found.push(lock_out("reload", text, "systemctl reload countersignd"));
     }
+    if status.config_changed && status.config_faults.is_empty() {
+        let text = "the daemon goes by the policy of before: its files have changed since it read them";
+        found.push(lock_out("not-in-force", text.to_owned(), "systemctl reload countersignd"));
+    }
     if let Some(fault) = status.approver_faults.first() {
         let text = format!("a file of approvers or revoked keys is not taken: {fault}");
         found.push(lock_out("approvers", text, "correct it; countersign status lists all faults"));
