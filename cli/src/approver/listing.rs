@@ -1,8 +1,9 @@
 //! The whole list of a request on the screen, a page of it at a time.
 
 use super::inbox::{Inbox, Key, Listed};
-use super::screen::{Drawn, Line, Style, fold};
+use super::screen::{Drawn, Line, Style, View, fold};
 use super::words;
+use crate::output::minutes;
 
 /// Rows that are no lines of the list: two above, two below.
 const FRAME: usize = 4;
@@ -22,26 +23,35 @@ pub(super) fn turn(inbox: &Inbox, leaf: Option<Leaf>) -> Option<Leaf> {
     Some(Leaf { key, number })
 }
 
+/// The page before it, or the request itself.
+#[must_use]
+pub(super) fn turn_back(leaf: Leaf) -> Option<Leaf> {
+    Some(Leaf { number: leaf.number.checked_sub(1)?, ..leaf })
+}
+
 /// Draws a page; nothing after the last one, or when another request is selected. No request is approved
 /// from here: the list is not all that there is to see of it.
 #[must_use]
-pub(super) fn draw(inbox: &Inbox, leaf: &Leaf, width: usize, height: usize) -> Option<Drawn> {
+pub(super) fn draw(inbox: &Inbox, leaf: &Leaf, view: &View) -> Option<Drawn> {
+    let width = view.width;
     let item = inbox.selected().filter(|item| item.verified.key() == leaf.key)?;
     let Listed::There(text) = &item.listed else { return None };
-    let rows = height.checked_sub(FRAME).filter(|rows| *rows > 0)?;
-    let folded = words::list_lines(text).flat_map(|line| fold(&line, width));
-    let mut folded = folded.skip(leaf.number.checked_mul(rows)?).peekable();
-    folded.peek()?;
+    let rows = view.height.checked_sub(FRAME).filter(|rows| *rows > 0)?;
+    let folded = || words::list_lines(text).flat_map(|line| fold(&line, width));
+    let pages = folded().count().div_ceil(rows);
+    if leaf.number >= pages {
+        return None;
+    }
+    let number = leaf.number + 1;
     let plain = |text: String| Line { style: Style::Plain, text };
     let mut lines: Vec<Line> =
         fold(&words::headline(&item.verified), width).into_iter().take(1).map(plain).collect();
     lines.iter_mut().for_each(|line| line.style = Style::Strong);
-    lines.push(plain(String::new()));
-    lines.extend(folded.by_ref().take(rows).map(plain));
-    let is_last = folded.peek().is_none();
+    lines.push(plain(format!("Page {number} of {pages}, {} left", minutes(item.left(view.now)))));
+    lines.extend(folded().skip(leaf.number * rows).take(rows).map(plain));
     lines.resize(FRAME - 2 + rows, plain(String::new()));
     lines.push(plain(String::new()));
-    let keys = if is_last { "[s back]  [d deny]" } else { "[s next page]  [d deny]" };
+    let keys = if number == pages { "[s back]  [d deny]" } else { "[s next page]  [d deny]" };
     lines.push(Line { style: Style::Strong, text: keys.to_owned() });
     Some(Drawn { lines, complete: false })
 }
@@ -55,7 +65,8 @@ mod tests {
     const START: Now = Now { ms: 0, unix: 1_000_000 };
 
     fn shown(inbox: &Inbox, leaf: &Leaf) -> Option<Vec<String>> {
-        let drawn = draw(inbox, leaf, 30, 14)?;
+        let view = View { width: 30, height: 14, now: START, time_of: |_| String::new() };
+        let drawn = draw(inbox, leaf, &view)?;
         assert!(!drawn.complete && drawn.lines.len() == 14);
         Some(drawn.lines.into_iter().map(|line| line.text).collect())
     }
@@ -75,9 +86,13 @@ mod tests {
         while let Some(lines) = shown(&inbox, &leaf) {
             assert!(lines.iter().all(|line| !line.contains('\x1b') && line.chars().count() <= 30));
             seen.extend(lines[2..12].iter().map(String::as_str));
-            leaf = turn(&inbox, Some(leaf)).unwrap();
             pages += 1;
+            assert!(lines[1].starts_with(&format!("Page {pages} of 2, ")), "{}", lines[1]);
+            let next = turn(&inbox, Some(leaf.clone())).unwrap();
+            assert_eq!(turn_back(next.clone()), Some(leaf));
+            leaf = next;
         }
+        assert_eq!(turn_back(turn(&inbox, None).unwrap()), None, "the request is before its list");
         assert_eq!(pages, 2);
         assert_eq!(seen, text.replace('\x1b', "\\u{1b}").replace('\n', ""));
         inbox.arrive(verified(request("b")), START);

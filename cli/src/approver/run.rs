@@ -229,6 +229,15 @@ impl Watch {
     fn press(&mut self, key: terminal::Key, now: Now) -> bool {
         let answer = match key {
             terminal::Key::Interrupt | terminal::Key::Letter('q') => return false,
+            // While a list is there its pages are what is turned.
+            terminal::Key::Next if self.leaf.is_some() => {
+                self.leaf = listing::turn(&self.inbox, self.leaf.take());
+                return true;
+            }
+            terminal::Key::Previous if self.leaf.is_some() => {
+                self.leaf = self.leaf.take().and_then(listing::turn_back);
+                return true;
+            }
             terminal::Key::Next => return self.step(true),
             terminal::Key::Previous => return self.step(false),
             terminal::Key::Letter('s') => {
@@ -427,9 +436,9 @@ impl Watch {
         let Face::Screen(terminal) = &mut self.face else { return Ok(()) };
         let (width, height) = terminal.size()?;
         let leaf = self.leaf.take();
-        let page = leaf.as_ref().and_then(|leaf| listing::draw(&self.inbox, leaf, width, height));
-        self.leaf = leaf.filter(|_| page.is_some());
         let view = View { width, height, now, time_of: time };
+        let page = leaf.as_ref().and_then(|leaf| listing::draw(&self.inbox, leaf, &view));
+        self.leaf = leaf.filter(|_| page.is_some());
         let drawn = page.unwrap_or_else(|| screen::draw(&self.inbox, &self.device.card.card.name, &view));
         if self.drawn.as_ref() != Some(&drawn) {
             terminal.show(&drawn.lines)?;

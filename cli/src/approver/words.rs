@@ -156,7 +156,12 @@ fn others(verified: &Verified) -> Vec<(&'static str, String)> {
         out.push(("needs", format!("{how} ({})", escape(&from))));
     }
     if let Some(who) = is_else {
-        out.push(("whose", format!("{}'s, not yours: ask them whether it is they", escape(who))));
+        // Behind a job there is nobody.
+        let ask = match (verified.request.kind, &verified.request.requester) {
+            (Kind::Action, None) => "nobody is logged in behind it",
+            _ => "ask them whether it is they",
+        };
+        out.push(("whose", format!("{}'s, not yours: {ask}", escape(who))));
     }
     out
 }
@@ -298,6 +303,8 @@ mod tests {
         assert!(said(&asked)[0].starts_with("1 person has to approve; you are one of those who may"));
         asked.request.requester = Some("alice".into());
         assert_eq!(asked.somebody_else(), None);
+        (asked.request.kind, asked.request.requester) = (Kind::Action, None);
+        assert!(said(&asked).contains(&"root's, not yours: nobody is logged in behind it".to_owned()));
     }
 
     #[test]

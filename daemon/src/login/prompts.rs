@@ -77,7 +77,7 @@ pub(super) const ONE_FIELD: &str =
 #[must_use]
 pub(super) fn nobody_to_ask(person: &str) -> String {
     format!(
-        "Nobody can be asked: there is no device for {person}. Pair one, or name somebody else with --user."
+        "Nobody can be asked: there is no device for {person}. Pair one, or name who approves: --user, or a rule's approvals."
     )
 }
 

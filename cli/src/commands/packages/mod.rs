@@ -17,6 +17,7 @@ use crate::output::{Exit, Failure, Outcome, Output};
 use countersign_protocol::text::escape;
 use nix::unistd::setsid;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use transaction::Transaction;
@@ -127,7 +128,12 @@ fn ask(manager: Manager, transaction: &Transaction, run: &Path) -> Outcome<ExitS
     let broken = |e: std::io::Error| Failure::broken("countersign ask", e);
     let list = transaction.list()?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg("--run").arg(run).args(["ask", "--action", &transaction.action(manager.name())]);
+    // For whoever looks with ps(1).
+    command.arg0("countersign").arg("--run").arg(run).args([
+        "ask",
+        "--action",
+        &transaction.action(manager.name()),
+    ]);
     command.arg(format!("--detail={}", transaction.summary())).args(["--file", "-"]);
     command.args(transaction.origins().iter().map(|origin| format!("--origin={origin}")));
     let mut child = command.stdin(Stdio::piped()).spawn().map_err(broken)?;
