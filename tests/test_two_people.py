@@ -147,7 +147,7 @@ def test_a_web_phone_says_whose_login_it_is(two, tmp_path):
     program = sudo()
     program.expect(FIRST)
     request = phone.next_request()
-    assert "demo’s login, not yours" in request["text"]
+    assert "demo’s, not yours" in request["text"]
     assert request["rows"]["approvals"] == "2 people have to approve; you are one of them (@oncall)"
     code = phone.approve(request)
     assert "Tell demo this code" in phone.card(request)["text"]

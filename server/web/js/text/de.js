@@ -102,7 +102,7 @@ export default {
   'card.code.hint': 'Nur dort, wo Sie sich selbst anmelden. Wer Sie danach fragt, ist nicht ehrlich.',
   'card.code.tell': 'Sagen Sie {who} diesen Code',
   'card.code.tell.hint': 'Nur {who}, und nur auf einem Weg, auf dem Sie die Person erkennen. Sie tippt ihn dort ein, wo sie sich anmeldet.',
-  'card.other': 'Diese Anmeldung ist von {who}, nicht Ihre. Fragen Sie nach, ob sie es wirklich ist.',
+  'card.other': 'Das ist von {who}, nicht von Ihnen. Fragen Sie nach, ob sie es wirklich ist.',
   'card.code.tell.say': 'Zugelassen. Sagen Sie {who} diesen Code: {code}. Rechner: {machine}.',
   'card.code.say': 'Zugelassen. Tippen Sie diesen Code am Terminal ein: {code}. Rechner: {machine}.',
   'card.delivered': 'Die Antwort ist angekommen.',

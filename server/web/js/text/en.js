@@ -102,7 +102,7 @@ export default {
   'card.code.hint': 'Only where you are logging in yourself. Nobody who asks you for it is honest.',
   'card.code.tell': 'Tell {who} this code',
   'card.code.tell.hint': 'Only {who}, and only by a way on which you know that it is they. They type it where they log in.',
-  'card.other': 'This is {who}’s login, not yours. Ask them whether it is they.',
+  'card.other': 'This is {who}’s, not yours. Ask them whether it is they.',
   'card.code.tell.say': 'Approved. Tell {who} this code: {code}. Machine: {machine}.',
   'card.code.say': 'Approved. Type this code at the terminal: {code}. Machine: {machine}.',
   'card.delivered': 'The answer is delivered.',
