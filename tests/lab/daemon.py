@@ -1,7 +1,6 @@
 """countersignd, with its configuration, its sockets and its audit trail at their usual places."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -102,7 +101,11 @@ class Daemon:
     def _socket(self):
         """The socket that is bound last, as a number; None where there is none."""
         path = self.run / "self.sock"
-        return path.lstat().st_ino if os.path.lexists(path) else None
+        try:
+            return path.lstat().st_ino
+        except FileNotFoundError:
+            # Also while one daemon's goes and the next one's comes.
+            return None
 
     def _listens(self, before):
         if self._socket() in (None, before):
