@@ -33,11 +33,14 @@ deps-tests: ## install what the tests need beside that: browsers, their drivers,
 build: rust ## build the release binaries and the PAM module
 	@CARGO="$(CARGO)" packaging/build
 
-lint: lint-rust lint-web lint-scripts lint-man lint-deny ## formatting, clippy, the web approver's types, scripts, licences of dependencies
+lint: lint-rust lint-web lint-scripts lint-man lint-deny ## formatting, clippy, links in comments, the web approver's types, scripts, licences of dependencies
 
 lint-rust: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked $(WITH_FUZZ) -- -D warnings
+	@# Links within the comments; what is private is linked, too, and the command line's help has plain addresses.
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links -A rustdoc::bare_urls" \
+	  $(CARGO) doc --workspace --no-deps --document-private-items --locked --quiet
 
 lint-web: deps-tests
 	tests/web/node_modules/.bin/tsc -p server/web/tsconfig.json

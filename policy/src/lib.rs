@@ -1,6 +1,6 @@
 //! The administrator's policy: `countersign.toml`, read once into types.
 //!
-//! [`read`] turns text into a [`Config`] or into all its faults, each with its place; [`load`]
+//! [`read()`] turns text into a [`Config`] or into all its faults, each with its place; [`load()`]
 //! does so for a file that has to be root's.
 //!
 //! A [`Rule`] has conditions ([`When`]), which a login's [`Situation`] meets or does not; [`Config::rule_for`] takes the first rule

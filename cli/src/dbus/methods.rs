@@ -1,4 +1,4 @@
-//! What each method does. [`allow`] stands at the beginning of all that is not about the caller's own conversation.
+//! What each method does. `allow` stands at the beginning of all that is not about the caller's own conversation.
 
 use super::authority::authorize;
 use super::clients::{Client, Scope};

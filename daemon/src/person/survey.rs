@@ -2,7 +2,7 @@
 //!
 //! What it has said of a user is believed for [`KEPT`], one look-up goes through all users for all logins, and who is
 //! not known in time is not asked. Where it hangs, a few of the places are lost to it, and the others are left. None of
-//! that lets anybody in: see [`super::members`].
+//! that lets anybody in: see [`mod@super::members`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,7 +4,7 @@
 //! [`outbox`] and said again after each reconnect. While the server is known to be down nobody waits
 //! for it: a login hears so at once, and its coming makes the next try to connect come sooner.
 //!
-//! [`stream`] keeps the event stream open, [`tell`] says what has to be said without anybody waiting
+//! [`stream`] keeps the event stream open, [`mod@tell`] says what has to be said without anybody waiting
 //! for it, one message after the other and as slowly as the server asks for.
 
 mod line;
@@ -85,11 +85,11 @@ pub struct Relay {
     answered: Cell<Option<Instant>>,
     /// Turns to post.
     turns: Semaphore,
-    /// Ids of what [`tell`] has to post, first in line first.
+    /// Ids of what [`mod@tell`] has to post, first in line first.
     due: RefCell<VecDeque<String>>,
     /// There is something due.
     due_now: Notify,
-    /// Whether [`tell`] is at it, and when it has come to an end.
+    /// Whether [`mod@tell`] is at it, and when it has come to an end.
     telling: Cell<bool>,
     told: Notify,
     /// Why the server that is there did not take the last message that it did not take.

@@ -2,7 +2,7 @@
 //!
 //! A change is planned ([`plan`]), shown, tested and then written ([`change`]): first what was there is saved together with a
 //! record of the change ([`record`]), then somebody is set to take it back ([`guard`]), then the files are written. Until a login
-//! that began since confirms it ([`confirm`], [`session`]), whatever happens leads back ([`rollback`]).
+//! that began since confirms it ([`mod@confirm`], [`session`]), whatever happens leads back ([`mod@rollback`]).
 
 mod accounts;
 mod change;
