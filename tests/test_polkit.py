@@ -279,7 +279,13 @@ def test_polkit_is_turned_on_beside_its_packages_file(stack):
         doctor = json.loads(enable("--json", "doctor", "polkit-1").stdout)
         found = [one for one in doctor["findings"] if one["severity"] not in ("not looked at", "advice")]
         assert found == [] and "polkit-1" in doctor["asking"], doctor
+        ours = file.read_text()
     finally:
         back = enable("rollback")
     assert back.returncode == 0, back.stderr
     assert not file.exists()
+    # As it stands once it was confirmed: the lines go, and the copy is the administrator's to remove.
+    file.write_text(ours)
+    off = enable("disable", "polkit-1")
+    assert off.returncode == 0 and f"is a copy of {vendor} now: remove it" in off.stdout, off.stdout + off.stderr
+    assert file.read_text() == vendor.read_text()

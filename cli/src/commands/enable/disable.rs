@@ -1,11 +1,13 @@
 //! Turning services off: exactly the marked lines go. It needs no daemon, and nothing that it does can lock anybody out.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::places::Places;
+use super::plan::VENDOR;
 use super::record::lock;
 use super::{enabled, files, log, marks, rollback, services, sshd};
 use crate::args::Disable;
@@ -109,6 +111,14 @@ fn take_out(places: &Places, name: &str, is_dry: bool, done: &mut Done) -> Outco
     }
     if !is_dry {
         files::shorten(&path, &stripped.text).map_err(|error| Failure::broken(path.display(), error))?;
+    }
+    let vendor = Path::new(VENDOR).join(name);
+    if files::look(&vendor).is_ok_and(|vendors| vendors.is_some_and(|text| text == stripped.text)) {
+        done.said.push(format!(
+            "{} is a copy of {} now: remove it, and that one is read again.",
+            path.display(),
+            vendor.display()
+        ));
     }
     done.changed.push(name.to_owned());
     Ok(())

@@ -16,7 +16,7 @@ use crate::commands::doctor;
 use crate::output::{Exit, Failure, Outcome};
 
 /// Where packages put services that the administrator has none of their own for.
-const VENDOR: &str = "/usr/lib/pam.d";
+pub(super) const VENDOR: &str = "/usr/lib/pam.d";
 /// Where modules are: in one of these, or in a folder of theirs for an architecture.
 const MODULES: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 /// Lines around a change that are shown.
