@@ -62,15 +62,15 @@ def apt(tmp_path):
 
 
 def upgrade(apt, origin):
-    """As its timer runs it: nobody is logged in behind it, and there is no terminal. Returns what it said.
-
-    (It reads apt's settings more than once here, and so the hook stands there more than once.)"""
+    """As its timer runs it: nobody is logged in behind it, and there is no terminal. Returns what it said, there and in its log."""
+    log = apt.root / "var/log/unattended-upgrades/unattended-upgrades-dpkg.log"
+    log.unlink(missing_ok=True)
     (apt.root / "etc/apt/apt.conf.d/50unattended-upgrades").write_text(SETTINGS % origin)
     done = subprocess.run(
         ["/usr/bin/python3", "-c", PLAYED, PROGRAM, apt.root], env=apt.environment, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, start_new_session=True, timeout=120,
     )  # fmt: skip
-    return done.stdout + done.stderr
+    return done.stdout + done.stderr + (log.read_text() if log.exists() else "")
 
 
 def guides_rules():
