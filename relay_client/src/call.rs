@@ -80,13 +80,7 @@ pub(crate) async fn whole<B: Body + ?Sized>(
     body: Option<&B>,
 ) -> Result<Vec<u8>, RelayError> {
     let http = transport.http();
-    let all = async {
-        let response = send_on(transport, &http.client, method, path, token, body).await?;
-        read(transport, response, MAX_ANSWER).await
-    };
-    let result = timeout(limit, all)
-        .await
-        .unwrap_or_else(|_| Err(RelayError::Timeout { origin: transport.origin().to_owned() }));
+    let result = whole_on(transport, &http.client, limit, method, path, token, body).await;
     if matches!(result, Err(RelayError::Timeout { .. })) {
         transport.leave(http.number);
     }
@@ -104,8 +98,20 @@ pub(crate) async fn whole_apart<B: Body + ?Sized>(
     body: Option<&B>,
 ) -> Result<Vec<u8>, RelayError> {
     let client = transport.apart()?;
+    whole_on(transport, &client, limit, method, path, token, body).await
+}
+
+async fn whole_on<B: Body + ?Sized>(
+    transport: &Transport,
+    client: &Client,
+    limit: Duration,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&B>,
+) -> Result<Vec<u8>, RelayError> {
     let all = async {
-        let response = send_on(transport, &client, method, path, token, body).await?;
+        let response = send_on(transport, client, method, path, token, body).await?;
         read(transport, response, MAX_ANSWER).await
     };
     timeout(limit, all)
