@@ -181,6 +181,16 @@ def test_countersign_itself_is_never_in_its_own_way(tmp_path):
     # It says how to mend a machine when nobody can be asked.
     assert WAY_OUT in refused.stderr
     shutil.chown(local.directory, user="root")
+    # What a user may mount says itself that all in it is root's.
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,nodev,mode=0755", "stick", stick], check=True)
+    try:
+        files = [shutil.copy(local.file(name, "8"), stick) for name in ("countersign", "libpam-countersign")]
+        refused = apt.apt("install", *files, check=False)
+    finally:
+        subprocess.run(["umount", stick], check=True)
+    assert refused.returncode == 100 and apt.packages() == before
     apt.apt("install", local.file("countersign", "8"), local.file("libpam-countersign", "8"))
     assert apt.version("countersign") == "8"
     apt.apt("purge", "countersign", "libpam-countersign")

@@ -34,6 +34,8 @@ struct Question {
     action: String,
     /// In words; empty where nobody has any.
     text: String,
+    /// Whether the words go on.
+    is_cut: bool,
     /// Boot clock.
     at: Duration,
 }
@@ -73,8 +75,13 @@ impl Questions {
         }
         // What acts on a screen stands for more bytes in a message than it is worth.
         let text: String = text.chars().map(|c| if is_active(c) { ' ' } else { c }).collect();
-        let text = clip(text.trim(), MAX_DETAIL - SOURCE.len()).to_owned();
-        let question = Question { action: action.to_owned(), text, at: now };
+        let (text, most) = (text.trim(), MAX_DETAIL - SOURCE.len());
+        let is_cut = text.len() > most;
+        let text = match is_cut {
+            true => format!("{}{MORE}", clip(text, most - MORE.len())),
+            false => text.to_owned(),
+        };
+        let question = Question { action: action.to_owned(), text, is_cut, at: now };
 
         let mut known = self.0.borrow_mut();
         known.of.retain(|_, dialogs| dialogs.matter(now));
@@ -108,13 +115,13 @@ impl Questions {
         (None, Some(list(begin, dialogs.listed.iter().rev())))
     }
 
-    /// Forgets the question that a granted prompt has answered, if it is known which one that was, or the only one that was
-    /// shown: the person has said yes to its words.
-    pub fn answered(&self, subject: &str, now: Duration) {
+    /// Forgets the only question that there is, once a prompt was granted for which [`Self::of`] had said `shown`: the person
+    /// has said yes to its words. One that has taken its place since stays.
+    pub fn answered(&self, subject: &str, shown: (Option<&str>, Option<&str>), now: Duration) {
+        let (action, words) = self.of(subject, now);
         let mut known = self.0.borrow_mut();
         let Some(dialogs) = known.of.get_mut(subject) else { return };
-        dialogs.forget_old(now);
-        if dialogs.listed.len() == 1 {
+        if dialogs.listed.len() == 1 && (action.as_deref(), words.as_deref()) == shown {
             dialogs.listed.clear();
         }
     }
@@ -124,7 +131,12 @@ impl Dialogs {
     fn note(&mut self, question: Question) {
         self.forget_old(question.at);
         let is_same = |known: &Question| (&known.action, &known.text) == (&question.action, &question.text);
+        let number = self.listed.len();
         self.listed.retain(|known| !is_same(known));
+        if self.listed.len() < number && question.is_cut {
+            // The part that was left out may be another.
+            self.doubt = question.at + DOUBT;
+        }
         if self.listed.len() >= MOST_OF_ONE {
             self.listed.pop_front();
             self.doubt = question.at + DOUBT;
@@ -187,7 +199,7 @@ mod tests {
         assert_eq!(text.as_deref(), Some("run  [1mid (said by polkit's rule)"));
         assert_eq!(questions.of("bob", NOW), (None, None));
         assert_eq!(questions.of("alice", NOW + LIFE), (None, None), "too long ago");
-        questions.answered("alice", NOW + LIFE);
+        granted(&questions, NOW + LIFE);
         questions.note("bob", "a.b", "", NOW).unwrap();
         assert_eq!(questions.of("bob", NOW).1.as_deref(), Some("(said by polkit's rule)"));
     }
@@ -206,7 +218,7 @@ mod tests {
             format!("one of 2 open questions: {EXEC} (run rm); {EXEC} (run id) (said by polkit's rule)");
         assert_eq!(text, Some(all));
         // Nobody knows which one was answered.
-        questions.answered("alice", NOW);
+        granted(&questions, NOW);
         assert_eq!(questions.of("alice", NOW).0, None);
     }
 
@@ -215,9 +227,40 @@ mod tests {
         let questions = Questions::default();
         questions.note("alice", EXEC, "run id", NOW).unwrap();
         questions.note("bob", EXEC, "run id", NOW).unwrap();
-        questions.answered("alice", NOW);
+        granted(&questions, NOW);
         assert_eq!(questions.of("alice", NOW), (None, None));
         assert!(questions.of("bob", NOW).0.is_some());
+    }
+
+    #[test]
+    fn one_that_has_come_since_was_not_answered() {
+        let questions = Questions::default();
+        questions.note("alice", EXEC, "run id", NOW).unwrap();
+        let (action, words) = questions.of("alice", NOW);
+        let shown = (action.as_deref(), words.as_deref());
+        questions.answered("alice", shown, NOW);
+        questions.note("alice", EXEC, "run evil", NOW).unwrap();
+        questions.answered("alice", shown, NOW);
+        assert_eq!(questions.of("alice", NOW).0.as_deref(), Some(EXEC));
+    }
+
+    #[test]
+    fn long_words_are_marked_as_cut_and_may_hide_another() {
+        let questions = Questions::default();
+        let long = format!("run env A={}", "x".repeat(MAX_DETAIL));
+        questions.note("alice", EXEC, &format!("{long} true"), NOW).unwrap();
+        let (action, words) = questions.of("alice", NOW);
+        assert_eq!(action.as_deref(), Some(EXEC));
+        let words = words.unwrap();
+        assert!(words.len() <= MAX_DETAIL && words.ends_with(&format!("x{MORE}{SOURCE}")), "{words}");
+        questions.note("alice", EXEC, &format!("{long} evil"), NOW).unwrap();
+        assert!(doubted(&questions, NOW).starts_with("one of several questions"));
+    }
+
+    /// A prompt of alice's is granted that was shown what is known now.
+    fn granted(questions: &Questions, now: Duration) {
+        let (action, words) = questions.of("alice", now);
+        questions.answered("alice", (action.as_deref(), words.as_deref()), now);
     }
 
     /// What the phone shows where none may be said to be it.
@@ -238,11 +281,11 @@ mod tests {
         let among = format!("one of several questions, among them: a.harmless (look){SOURCE}");
         assert_eq!(doubted(&questions, later), among);
         // A grant may have been the forgotten one's. The one that was shown with it is over.
-        questions.answered("alice", later);
+        granted(&questions, later);
         assert_eq!(questions.of("alice", later), (None, None));
         questions.note("alice", "a.harmless", "look", later).unwrap();
         assert_eq!(doubted(&questions, later), among);
-        questions.answered("alice", later);
+        granted(&questions, later);
         let end = NOW + LIFE + DOUBT;
         questions.note("alice", "a.harmless", "look", end - Duration::from_secs(1)).unwrap();
         assert_eq!(doubted(&questions, end - Duration::from_secs(1)), among);

@@ -32,7 +32,8 @@ pub(super) fn run(run: &Path, subject: &str, action: &str, text: &str) -> Outcom
     let call = Call::PolkitAsks {
         subject: subject.to_owned(),
         action: action.to_owned(),
-        text: clip(&text, MAX_DETAIL).to_owned(),
+        // More than is shown, so that what is cut is marked there.
+        text: clip(&text, 2 * MAX_DETAIL).to_owned(),
     };
     let _: Noted = ManageClient::connect(run)?.call(&call, WAIT)?;
     Ok(ExitCode::SUCCESS)

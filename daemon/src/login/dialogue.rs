@@ -39,7 +39,7 @@ impl Login {
         }
     }
 
-    /// Tells the caller that the next step may take that long.
+    /// Tells the caller that the next step may take that long. Nobody has to think about that: the answer comes at once.
     pub(super) async fn take_time(&mut self, time: Duration) -> Told<()> {
         let deadline_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).saturating_add(FIRST_REPLY_MS);
         self.connection.reply(Step::Wait { deadline_ms }).await.map_err(|_| Ending::gone_early())?;
@@ -50,6 +50,9 @@ impl Login {
                 Ok(Some(Call::Begin(_))) => Err(Ending::fault("the caller began twice")),
                 Err(error) => Err(Ending::fault(format!("the caller: {error}"))),
             },
+            () = tokio::time::sleep(Duration::from_millis(FIRST_REPLY_MS)) => {
+                Err(Ending::fault("the caller does not answer"))
+            }
             () = self.app.logins.stopped() => Err(Ending::stopping()),
         }
     }

@@ -305,7 +305,8 @@ pub async fn serve(app: Rc<App>, caller: Caller, mut connection: Connection, beg
         login.acknowledge(reason).await;
     }
     if outcome == Outcome::Granted && login.facts.is_polkit() {
-        app.polkit.answered(login.facts.subject(), clock::boot());
+        let shown = (login.facts.action.as_deref(), login.facts.detail.as_deref());
+        app.polkit.answered(login.facts.subject(), shown, clock::boot());
     }
     let token = (outcome == Outcome::Granted && login.facts.stage == Stage::Auth && login.facts.is_sshd())
         .then(|| app.logins.issue(&id, &login));

@@ -28,11 +28,17 @@ struct Kept {
     until: Duration,
     /// Whether the server has said that it holds it, since the last connection.
     held: bool,
+    /// Whether it is being brought in the background.
+    is_under_way: bool,
 }
 
 /// Lists by request id.
 #[derive(Default)]
-pub(super) struct Lists(HashMap<String, Kept>);
+pub(super) struct Lists {
+    kept: HashMap<String, Kept>,
+    /// How often the server may have forgotten them.
+    doubts: u64,
+}
 
 /// Turns to bring a list: one at a time, so that a slow line has room for logins; and nobody keeps root's waiting.
 pub(super) struct Turns {
@@ -52,42 +58,51 @@ struct Unsaid {
     by_root: bool,
     /// For how many seconds the server is to keep it.
     ttl: u32,
+    /// How often the server may have forgotten lists so far.
+    doubts: u64,
 }
 
 impl Lists {
     /// Keeps a list for as long as its request may be open; false when there are too many.
     fn keep(&mut self, id: &str, sealed: Vec<u8>, by_root: bool, until: Duration, now: Duration) -> bool {
-        self.0.retain(|_, kept| kept.until > now);
-        let has_room = self.0.len() < MOST || self.0.contains_key(id);
+        self.kept.retain(|_, kept| kept.until > now);
+        let has_room = self.kept.len() < MOST || self.kept.contains_key(id);
         if has_room {
-            self.0.insert(id.to_owned(), Kept { sealed: sealed.into(), by_root, until, held: false });
+            let kept = Kept { sealed: sealed.into(), by_root, until, held: false, is_under_way: false };
+            self.kept.insert(id.to_owned(), kept);
         }
         has_room
     }
 
     /// The list that has to be said before its request is.
     fn unsaid(&self, id: &str, now: Duration) -> Option<Unsaid> {
-        let kept = self.0.get(id).filter(|kept| !kept.held && kept.until > now)?;
+        let kept = self.kept.get(id).filter(|kept| !kept.held && kept.until > now)?;
         let left = (kept.until - now).as_secs();
         let ttl = u32::try_from(left).unwrap_or(MAX_TTL).clamp(1, MAX_TTL);
-        Some(Unsaid { sealed: Rc::clone(&kept.sealed), by_root: kept.by_root, ttl })
+        Some(Unsaid { sealed: Rc::clone(&kept.sealed), by_root: kept.by_root, ttl, doubts: self.doubts })
     }
 
-    /// The server holds it.
-    fn held(&mut self, id: &str) {
-        if let Some(kept) = self.0.get_mut(id) {
+    /// The server holds it, unless it may have forgotten all of them since there were so many doubts.
+    fn held(&mut self, id: &str, doubts: u64) {
+        if let Some(kept) = self.kept.get_mut(id).filter(|_| doubts == self.doubts) {
             kept.held = true;
         }
     }
 
+    /// Says that a list is brought in the background from now on, or no more; whether that was otherwise.
+    pub(super) fn is_under_way(&mut self, id: &str, is_now: bool) -> bool {
+        self.kept.get_mut(id).is_some_and(|kept| std::mem::replace(&mut kept.is_under_way, is_now) != is_now)
+    }
+
     /// The server may have forgotten all of them.
     pub(super) fn doubt(&mut self) {
-        self.0.values_mut().for_each(|kept| kept.held = false);
+        self.doubts += 1;
+        self.kept.values_mut().for_each(|kept| kept.held = false);
     }
 
     /// Its request is over.
     pub(super) fn drop(&mut self, id: &str) {
-        self.0.remove(id);
+        self.kept.remove(id);
     }
 }
 
@@ -124,11 +139,11 @@ impl Relay {
             let _turn = if by_root { of_root } else { of_others }.acquire().await;
             // Another one may have brought it meanwhile; or its request is over.
             let unsaid = self.lists.borrow().unsaid(id, clock::boot());
-            let Some(Unsaid { sealed, ttl, .. }) = unsaid else { return Ok(()) };
+            let Some(Unsaid { sealed, ttl, doubts, .. }) = unsaid else { return Ok(()) };
             let line = self.line().ok_or_else(|| Trouble::of("no server is configured"))?;
             self.greet(&line).await?;
             line.put_list(id, &sealed, ttl).await.map_err(|error| Trouble::from(&error))?;
-            self.lists.borrow_mut().held(id);
+            self.lists.borrow_mut().held(id, doubts);
             Ok(())
         };
         let too_slow = || Trouble::of(format!("it did not arrive there within {} s", LIST_TIME.as_secs()));
@@ -170,12 +185,23 @@ mod tests {
         let unsaid = lists.unsaid("a", now).unwrap();
         assert_eq!((&*unsaid.sealed, unsaid.ttl), ([1].as_slice(), 60));
         assert!(lists.unsaid("a", end).is_none(), "nobody waits for it any more");
-        lists.held("a");
+        lists.held("a", unsaid.doubts);
         assert!(lists.unsaid("a", now).is_none());
         lists.doubt();
+        lists.held("a", unsaid.doubts);
         assert!(lists.unsaid("a", now).is_some());
         lists.drop("a");
         assert!(lists.unsaid("a", now).is_none());
+    }
+
+    #[test]
+    fn one_is_brought_once_at_a_time() {
+        let mut lists = Lists::default();
+        assert!(!lists.is_under_way("a", true), "there is none");
+        assert!(keep(&mut lists, "a", Duration::from_secs(60), Duration::ZERO));
+        for (is_now, changes) in [(true, true), (true, false), (false, true), (false, false), (true, true)] {
+            assert_eq!(lists.is_under_way("a", is_now), changes);
+        }
     }
 
     #[test]

@@ -70,18 +70,24 @@ pub async fn tell(app: Rc<App>) {
 
 /// Has a request posted once its list is there, unless it is over by then.
 fn bring_first(app: &Rc<App>, id: String) {
+    // However often it becomes due meanwhile, as when the connection comes and goes.
+    if !app.relay.lists.borrow_mut().is_under_way(&id, true) {
+        return;
+    }
     let app = Rc::clone(app);
     spawn_local(async move {
-        match app.relay.bring_list(&id).await {
-            Ok(()) if app.relay.outbox.borrow().is_open(&id) => app.relay.say(&id),
-            Err(why) if app.relay.is_up() => {
-                let text = format!("the list of request {id} is not at the server: {}", why.full);
-                app.log.server(Level::Warning, &text);
-                let pause = why.leave.clamp(LIST_PAUSE, LONGEST_PAUSE);
-                say_after(&app, id, pause);
-            }
-            // All is due again when the server is back.
-            _ => {}
+        let brought = app.relay.bring_list(&id).await;
+        if let Err(why) = &brought
+            && app.relay.is_up()
+        {
+            let text = format!("the list of request {id} is not at the server: {}", why.full);
+            app.log.server(Level::Warning, &text);
+            sleep(why.leave.clamp(LIST_PAUSE, LONGEST_PAUSE)).await;
+        }
+        app.relay.lists.borrow_mut().is_under_way(&id, false);
+        // Without a connection all is due again when it is back.
+        if app.relay.is_up() && app.relay.outbox.borrow().is_open(&id) {
+            app.relay.say(&id);
         }
     });
 }
@@ -91,7 +97,7 @@ fn say_after(app: &Rc<App>, id: String, pause: Duration) {
     let app = Rc::clone(app);
     spawn_local(async move {
         sleep(pause).await;
-        if app.relay.has_unsaid_list(&id) || app.relay.outbox.borrow().is_unsaid(&id, clock::boot()) {
+        if app.relay.outbox.borrow().is_unsaid(&id, clock::boot()) {
             app.relay.say(&id);
         }
     });

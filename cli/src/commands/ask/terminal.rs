@@ -3,6 +3,7 @@
 use crate::output::{Exit, Failure, Outcome};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{FlushArg, tcflush};
 use nix::unistd::ttyname;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write, stderr, stdin, stdout};
@@ -65,7 +66,8 @@ impl Terminal {
         }
         let (typed, said) = self.wait(end, daemon)?;
         if !typed {
-            // What follows stands on a line of its own.
+            // What was typed by halves is nothing for the shell behind, and what follows stands on a line of its own.
+            let _ = tcflush(&self.file, FlushArg::TCIFLUSH);
             self.say("");
             return Ok(if said { Typed::Moot } else { Typed::Nothing });
         }

@@ -2,6 +2,7 @@
 //! is believed only of files that nobody but root can touch until dpkg or rpm opens them.
 
 use super::transaction::Transaction;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -9,6 +10,9 @@ use std::path::{Component, Path, PathBuf};
 /// Bits of a mode that let group or others write. A sticky folder is others' as well: who may mount something in it can
 /// make that look like root's.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Where package managers keep what they have fetched. Nobody mounts anything below it but root, who may have mounted it
+/// as hard as what users mount.
+const SYSTEMS: &str = "/var";
 /// Most links on the way to a file, as the kernel has it.
 const MAX_LINKS: u32 = 40;
 
@@ -67,8 +71,17 @@ fn backwards(path: &Path) -> Vec<OsString> {
 
 /// A link has no mode of its own: who may change it is who may write the folder that it lies in.
 fn is_roots(path: &Path) -> bool {
-    std::fs::symlink_metadata(path)
-        .is_ok_and(|data| data.uid() == 0 && (data.is_symlink() || data.mode() & WRITABLE_BY_OTHERS == 0))
+    std::fs::symlink_metadata(path).is_ok_and(|data| {
+        data.uid() == 0
+            && (data.is_symlink() || data.mode() & WRITABLE_BY_OTHERS == 0 && !is_users_mount(path))
+    })
+}
+
+/// Whether a user may have mounted what this lies in: a stick or an image says itself whose its files are. What users may
+/// mount has neither set-uid programs nor devices.
+fn is_users_mount(path: &Path) -> bool {
+    let both = FsFlags::ST_NOSUID | FsFlags::ST_NODEV;
+    !path.starts_with(SYSTEMS) && !statvfs(path).is_ok_and(|mount| !mount.flags().contains(both))
 }
 
 #[cfg(test)]

@@ -320,8 +320,9 @@ impl World {
             let then = self.oracle.logins[login].rule.then;
             let ignored = verdict.outcome == Outcome::Ignored;
             let is_right = match then {
-                Then::Observe => ignored,
+                // Whatever the rule says: none was looked at.
                 _ if self.unasked.contains(&login) => !ignored,
+                Then::Observe => ignored,
                 Then::Skip => ignored != record.is_none(),
                 Then::Deny => !ignored && !granted,
                 Then::Approve => !ignored || self.oracle.may_pass(login),
