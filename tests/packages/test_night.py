@@ -101,8 +101,13 @@ def test_who_gets_in(night, fault):
         night.inside.send("")
     assert seen != 0, night.inside.text
     if seen == 3:
-        night.inside.interrupt()
-        night.inside.expect(r"\$ $")
+        # sudo looks whether Ctrl-C came, then reads: one between the two goes unheard, and a person presses it again.
+        for _ in range(3):
+            night.inside.interrupt()
+            if night.inside.child.expect([r"\$ $", pexpect.TIMEOUT], timeout=2) == 0:
+                break
+        else:
+            night.inside.expect(r"\$ $")
 
 
 def test_jobs_ran_all_the_while(night):
