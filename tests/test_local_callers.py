@@ -166,7 +166,8 @@ def test_descriptors_that_come_along_are_not_taken(parts):
             socket.send_fds(peer.socket, [b',"parameters":{}}\0'], [null.fileno()] * 200)
             assert "parameters" in peer.receive()
         assert opened() <= before + 1, "its own connection"
-    wait_until(lambda: opened() == before, 5, "the connection is gone")
+    # Something of the daemon's own may have been open at first.
+    wait_until(lambda: opened() <= before, 5, "the connection is gone")
 
 
 def test_a_user_who_is_no_more_may_ask_nothing(parts):

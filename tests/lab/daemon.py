@@ -103,7 +103,7 @@ class Daemon:
         path = self.run / "self.sock"
         try:
             return path.lstat().st_ino
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             # Also while one daemon's goes and the next one's comes.
             return None
 
