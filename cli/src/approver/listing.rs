@@ -51,7 +51,7 @@ pub(super) fn draw(inbox: &Inbox, leaf: &Leaf, view: &View) -> Option<Drawn> {
     lines.extend(folded().skip(leaf.number * rows).take(rows).map(plain));
     lines.resize(FRAME - 2 + rows, plain(String::new()));
     lines.push(plain(String::new()));
-    let keys = if number == pages { "[s back]  [d deny]" } else { "[s next page]  [d deny]" };
+    let keys = if number == pages { "[s end]  [up back]  [d deny]" } else { "[s next]  [up back]  [d deny]" };
     lines.push(Line { style: Style::Strong, text: keys.to_owned() });
     Some(Drawn { lines, complete: false })
 }

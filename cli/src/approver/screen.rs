@@ -76,7 +76,9 @@ pub fn draw(inbox: &Inbox, name: &str, view: &View) -> Drawn {
     if let Some(item) = inbox.selected() {
         page.list(inbox, item, view.now);
         let room = view.height.saturating_sub(page.lines.len() + foot.len());
-        let body = body(inbox, item, view);
+        // The beginning of a list gives way: all of that is behind a key, and the rest has to be seen.
+        let mut bodies = (0..=FIRST_LINES).rev().map(|first| body(inbox, item, view, first));
+        let body = bodies.find(|lines| lines.len() <= room).unwrap_or_else(|| body(inbox, item, view, 0));
         complete = body.len() <= room;
         page.lines.extend(body.into_iter().take(if complete { room } else { room.saturating_sub(1) }));
         if !complete {
@@ -190,21 +192,22 @@ impl Page {
         self.clipped(Style::Plain, "");
     }
 
-    /// The beginning of a request's list, or why it is not here.
-    fn list_of(&mut self, item: &Item) {
+    /// The first lines of a request's list, or why it is not here.
+    fn list_of(&mut self, item: &Item, first: usize) {
         match &item.listed {
             Listed::There(text) => {
                 self.clipped(Style::Plain, "");
-                for line in words::list_lines(text).take(FIRST_LINES) {
+                for line in words::list_lines(text).take(first) {
                     self.clipped(Style::Plain, &format!("| {line}"));
                 }
                 let lines = item.verified.request.list.as_ref().map_or(0, |list| list.lines as usize);
-                if lines > FIRST_LINES {
-                    self.clipped(
-                        Style::Plain,
-                        &format!("| ... and {} more (s: show all)", lines - FIRST_LINES),
-                    );
-                }
+                let left = match (lines.saturating_sub(first), first) {
+                    (0, _) => return,
+                    (1, 0) => "its list has 1 line".to_owned(),
+                    (left, 0) => format!("its list has {left} lines"),
+                    (left, _) => format!("... and {left} more"),
+                };
+                self.clipped(Style::Plain, &format!("| {left} (s: show all)"));
             }
             Listed::Coming(_) if item.phase == Phase::Asking => {
                 self.wrapped(Style::Plain, "Its list is on the way; nothing is approved without it.");
@@ -231,8 +234,8 @@ impl Page {
     }
 }
 
-/// The selected request.
-fn body(inbox: &Inbox, item: &Item, view: &View) -> Vec<Line> {
+/// The selected request, with so many lines of its list.
+fn body(inbox: &Inbox, item: &Item, view: &View, first: usize) -> Vec<Line> {
     let mut page = Page { lines: Vec::new(), width: view.width };
     page.wrapped(Style::Strong, &words::headline(&item.verified));
     let left = minutes(item.left(view.now));
@@ -269,7 +272,7 @@ fn body(inbox: &Inbox, item: &Item, view: &View) -> Vec<Line> {
             page.clipped(Style::Plain, &format!("{label:<LABEL$}{line}"));
         }
     }
-    page.list_of(item);
+    page.list_of(item, first);
     if let Some(seconds) = item.clock_apart {
         let how = if seconds > 0 { "ahead of" } else { "behind" };
         let text = format!("The machine's clock is {} s {how} this one's.", seconds.unsigned_abs());

@@ -284,4 +284,9 @@ fn a_list_is_shown_in_short_and_approved_only_when_it_is_there() {
         assert!(there.contains(part), "{part} in {there}");
     }
     assert!(there.contains("[a approve, shows a code]  [s show its list]  [d deny]"), "{there}");
+    // Where there is less room its beginning is left out first, and the rest has to be there.
+    let low = |height| draw(&inbox, "laptop", &view(80, height, 1000));
+    let least = (MIN.1..24).find(|height| low(*height).complete).unwrap();
+    assert!(text(&low(least)).contains("| its list has 500 lines (s: show all)"), "{}", text(&low(least)));
+    assert!(text(&low(least + 1)).contains("| ... and 499 more (s: show all)"));
 }

@@ -139,7 +139,7 @@ pub(super) fn run(args: &Doctor, run: &std::path::Path, out: Output) -> Outcome<
         notes: &notes,
         drill,
     };
-    out.either(&report, || words(&known, &found, &report))?;
+    out.either(&report, || words(&known, &found, &report, !args.services.is_empty()))?;
     let is_any = found.iter().any(|one| one.severity != Severity::NotSeen);
     Ok(if is_any { ExitCode::from(Exit::Refused as u8) } else { ExitCode::SUCCESS })
 }
@@ -284,7 +284,7 @@ fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn words(known: &Known<'_>, found: &[Finding], report: &Report<'_>) -> String {
+fn words(known: &Known<'_>, found: &[Finding], report: &Report<'_>, are_named: bool) -> String {
     let mut text = String::new();
     for one in found.iter().filter(|one| one.severity != Severity::NotSeen) {
         let services: Vec<&str> = one.services.iter().map(String::as_str).collect();
@@ -299,7 +299,8 @@ fn words(known: &Known<'_>, found: &[Finding], report: &Report<'_>) -> String {
     let number = |severity| found.iter().filter(|one| one.severity == severity).count();
     let counts = [Severity::WouldOpen, Severity::WouldLockOut, Severity::Advice];
     if known.asking.is_empty() {
-        text.push_str("No service asks for an approval: countersign enable SERVICE turns one on.\n");
+        let which = if are_named { "None of these services asks" } else { "No service asks" };
+        text.push_str(&format!("{which} for an approval: countersign enable SERVICE turns one on.\n"));
     } else {
         let services: Vec<&str> = known.services().into_iter().collect();
         text.push_str(&format!("Asking: {}. ", escape(&services.join(", "))));

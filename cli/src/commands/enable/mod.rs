@@ -106,10 +106,10 @@ pub(super) fn run(args: &Enable, run: &Path, out: Output) -> Outcome<ExitCode> {
         }
         return shown(&plan, known.is_ok().then_some(&locked_out[..]), out);
     }
-    let (_, config) = known?;
+    let (paired, config) = known?;
     agreed(args, &plan, &locked_out, out)?;
     if !args.no_test {
-        test(args, &plan, &config, run, out)?;
+        test(args, &plan, (&paired, &config), run, out)?;
     }
     let record = change::carry_out(&places, &args.lab.etc, &plan, args.within.unwrap_or(guard::WITHIN))?;
     done(&record, &plan, &locked_out, out)
@@ -240,14 +240,19 @@ fn agreed(args: &Enable, plan: &Plan, locked_out: &[LockedOut], out: Output) -> 
 }
 
 /// A login of each service by the daemon, as the module would do it; those that the same rule decides once.
-fn test(args: &Enable, plan: &Plan, config: &Config, run: &Path, out: Output) -> Outcome {
-    let user = match &args.user {
-        Some(user) => user.clone(),
-        None => who().ok_or_else(|| {
-            let text = "who shall approve the test? Say --user USER, or --no-test to change it without";
-            Failure::new(Exit::Usage, text)
-        })?,
-    };
+fn test(
+    args: &Enable,
+    plan: &Plan,
+    (paired, config): (&BTreeSet<String>, &Config),
+    run: &Path,
+    out: Output,
+) -> Outcome {
+    // Whoever logged in as root has no phone of root's, mostly: the prompt would wait for nobody.
+    let somebody = || who().filter(|user| user != "root" || paired.contains(user));
+    let user = args.user.clone().or_else(somebody).ok_or_else(|| {
+        let text = "who shall approve the test? Say --user USER, or --no-test to change it without";
+        Failure::new(Exit::Usage, text)
+    })?;
     let mut rules = BTreeSet::new();
     for service in &plan.services {
         let rule = accounts::rule_for(config, &user, service)?;
